@@ -1,0 +1,1 @@
+"""Studies: reading them, cleaning their texts, decoding their images, sampling them."""
