@@ -1,0 +1,180 @@
+"""`CallableJudge`: any reward function in TRL's call form as a judge, checked strictly.
+
+    f(prompts, completions, completion_ids, **columns) -> list[float | None]        (or a coroutine function)
+
+`None` is unscorable. Nothing else is read into a return value: a wrong length, NaN, text, a truth value or a tensor
+is an error that names the function, the row and the study, because a reward must never be invented.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import numbers
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from judges.base import Case, Score
+from online_rl.errors import JudgeError, JudgeFailed
+
+CALL_FORM = ("prompts", "completions", "completion_ids")
+OWN_COLUMNS = ("ground_truth", "reference", "indication", "study_id", "images")
+
+
+class CallableJudge:
+    """Wraps `function`; `args` are bound as extra keyword arguments.
+
+    The function gets lists, one entry per case: TRL's three, the columns of `OWN_COLUMNS` (`ground_truth` and
+    `reference` are both the reference report), and the further columns of the study's row; only those that its
+    signature takes, unless it takes `**kwargs`.
+    """
+
+    def __init__(self, function: Callable[..., Any], name: str | None = None, args: dict[str, Any] | None = None):
+        self.function = function
+        self.name = name or getattr(function, "__name__", type(function).__name__)
+        self.args = dict(args or {})
+        self._parameters = _parameters(function)
+        self._takes_all = any(p.kind is p.VAR_KEYWORD for p in self._parameters.values())
+        self._check_args()
+        call = getattr(function, "__call__", None)  # noqa: B004 - objects with an async __call__ count as async too
+        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call):
+            self.score = self._score_async
+
+    def score(self, cases: Sequence[Case]) -> list[Score]:
+        started = time.perf_counter()
+        result = self._call(cases)
+        if inspect.isawaitable(result):
+            return self._finish(cases, result, started)  # type: ignore[return-value]
+        return self._scores(cases, result, time.perf_counter() - started)
+
+    async def _score_async(self, cases: Sequence[Case]) -> list[Score]:
+        started = time.perf_counter()
+        return await self._finish(cases, self._call(cases), started)
+
+    async def _finish(self, cases: Sequence[Case], awaitable: Any, started: float) -> list[Score]:
+        try:
+            result = await awaitable
+        except Exception as error:
+            self._raised(cases, error)
+        return self._scores(cases, result, time.perf_counter() - started)
+
+    def _call(self, cases: Sequence[Case]) -> Any:
+        keywords = self._keywords(cases)
+        try:
+            return self.function(**keywords)
+        except Exception as error:
+            self._raised(cases, error)
+
+    def _keywords(self, cases: Sequence[Case]) -> dict[str, Any]:
+        offered: dict[str, Any] = {}
+        for column in {key: None for case in cases for key in case.columns}:
+            offered[column] = [case.columns.get(column) for case in cases]
+        offered |= {
+            "prompts": [case.prompt for case in cases],
+            "completions": [case.candidate for case in cases],
+            "completion_ids": [list(case.completion_ids) for case in cases],
+            "ground_truth": [case.reference for case in cases],
+            "reference": [case.reference for case in cases],
+            "indication": [case.indication for case in cases],
+            "study_id": [case.study_id for case in cases],
+            "images": [list(case.images) for case in cases],
+        }
+        offered |= self.args
+        for parameter in self._parameters.values():
+            needed = parameter.default is parameter.empty and parameter.kind in (
+                parameter.POSITIONAL_OR_KEYWORD,
+                parameter.KEYWORD_ONLY,
+            )
+            if needed and parameter.name not in offered:
+                raise JudgeError(
+                    f"judge {self.name!r} asks for {parameter.name!r}, which the data do not have; it can get "
+                    f"{', '.join(sorted(offered))}. Add the column, a default, or the argument under args."
+                )
+        if self._takes_all:
+            return offered
+        return {key: value for key, value in offered.items() if key in self._parameters}
+
+    def _scores(self, cases: Sequence[Case], values: Any, seconds: float) -> list[Score]:
+        if not isinstance(values, (list, tuple)):
+            raise JudgeError(
+                f"judge {self.name!r} returned a {_type_name(values)} for {_rows(cases)}; expected a list with one "
+                "float or None per completion (for a tensor or an array: .tolist())."
+            )
+        if len(values) != len(cases):
+            raise JudgeError(
+                f"judge {self.name!r} returned {len(values)} values for {_rows(cases)}; expected {len(cases)}, one "
+                "per completion."
+            )
+        each = seconds / max(len(cases), 1)
+        return [
+            Score(None, Score.unscorable("").status, {}, f"{self.name} returned None", each)
+            if value is None
+            else Score(self._number(value, row, case), seconds=each)
+            for row, (case, value) in enumerate(zip(cases, values, strict=True))
+        ]
+
+    def _number(self, value: Any, row: int, case: Case) -> float:
+        if not _is_number(value):
+            found = f"a {_type_name(value)}"
+        else:
+            try:
+                number = float(value)
+            except OverflowError:
+                number = math.inf
+            if math.isfinite(number):
+                return number
+            found = repr(number)
+        raise JudgeError(
+            f"judge {self.name!r} returned {found} for row {row} (study {case.study_id!r}); expected a finite float, "
+            "or None where there is nothing to score."
+        )
+
+    def _raised(self, cases: Sequence[Case], error: Exception) -> NoReturn:
+        if isinstance(error, (JudgeError, JudgeFailed)):
+            raise error
+        # The message of the exception may quote a report; its type cannot.
+        raise JudgeError(
+            f"judge {self.name!r} raised {type(error).__name__} while scoring {_rows(cases)}; correct the function, or "
+            "let it return None for what it cannot score."
+        ) from error
+
+    def _check_args(self) -> None:
+        for key in self.args:
+            if key in CALL_FORM or key in OWN_COLUMNS:
+                raise JudgeError(f"judge {self.name!r}: args.{key} would hide the column {key!r}; rename it.")
+            if not self._takes_all and key not in self._parameters:
+                takes = ", ".join(name for name in self._parameters if name not in CALL_FORM) or "none"
+                raise JudgeError(f"judge {self.name!r} takes no argument {key!r}; it takes: {takes}.")
+        positional = [p.name for p in self._parameters.values() if p.kind is p.POSITIONAL_ONLY]
+        if positional:
+            raise JudgeError(f"judge {self.name!r}: {positional[0]!r} is positional only; take it by keyword.")
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    try:
+        return dict(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # some built-ins have no signature: offer them everything
+        return {"kwargs": inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD)}
+
+
+def _is_number(value: Any) -> bool:
+    """Python's and numpy's integers and floats; no truth values, text, fractions or tensors."""
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, (int, float)) or (
+        type(value).__module__ == "numpy" and isinstance(value, numbers.Real)
+    )
+
+
+def _type_name(value: Any) -> str:
+    kind = type(value)
+    return kind.__name__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__name__}"
+
+
+def _rows(cases: Sequence[Case]) -> str:
+    if not cases:
+        return "no rows"
+    if len(cases) == 1:
+        return f"row 0 (study {cases[0].study_id!r})"
+    return f"rows 0 to {len(cases) - 1} (studies {cases[0].study_id!r} to {cases[-1].study_id!r})"

@@ -1,0 +1,68 @@
+"""`FindingsJudge`: GREEN's error taxonomy by rules, fast enough for every step of a run on a CPU.
+
+Both reports are parsed into findings (present or absent, doubtful, side, zone, severity, comparison); the counts of
+GREEN (Ostmeier et al., Findings of EMNLP 2024) follow from comparing them, and
+
+    value = matched findings / (matched findings + errors (a) to (f)),   0 when nothing matches.
+
+The negation algorithm is ConText's idea (Harkema et al., 2009, doi:10.1016/j.jbi.2009.05.002) over one word trie.
+medspacy implements ConText in full, but reads about 200 reports a second and pins numpy 1.26, against which vLLM's
+environment clashes; negspacy needs spaCy as well. A training step scores hundreds of candidates.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Sequence
+
+from judges.base import Case, Score
+from judges.findings.compare import Comparative, compare
+from judges.findings.parse import Report, parse
+
+
+class FindingsJudge:
+    """Deterministic and without weights: the default judge on a CPU, the guard metric beside GREEN on a GPU.
+
+    cached_references  parsed references to keep; the candidates of a group share theirs
+    """
+
+    name = "findings"
+
+    def __init__(self, cached_references: int = 4096) -> None:
+        self._parse_reference = functools.lru_cache(maxsize=cached_references)(parse)
+
+    def score(self, cases: Sequence[Case]) -> list[Score]:
+        return [self._score(case) for case in cases]
+
+    def _score(self, case: Case) -> Score:
+        started = time.perf_counter()
+        reference = self._parse_reference(case.reference)
+        if not reference.findings and not reference.comparisons:
+            return Score.unscorable("the reference states nothing that the findings judge understands")
+        result = compare(parse(case.candidate), reference)
+        return Score(
+            value=result.value,
+            parts=_parts(result),
+            detail=_analysis(result),
+            seconds=time.perf_counter() - started,
+        )
+
+
+def _parts(result: Comparative) -> dict[str, float]:
+    return {
+        **{name: float(len(entities)) for name, entities in result.errors.items()},
+        "matched_findings": float(len(result.matched)),
+        "significant_errors": float(result.significant_errors),
+    }
+
+
+def _analysis(result: Comparative) -> str:
+    lines = [f"matched_findings: {', '.join(result.matched) or 'none'}"]
+    lines += [f"{name}: {', '.join(entities)}" for name, entities in result.errors.items() if entities]
+    return "\n".join(lines)
+
+
+def explain(text: str) -> Report:
+    """The findings of one report, to look at."""
+    return parse(text)

@@ -1,0 +1,174 @@
+"""Text to tokens: normalised words, grouped into the longest known phrases by one word-level trie."""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+from collections.abc import Iterator
+from enum import Enum
+
+from judges.findings import cues
+from judges.findings.entities import ENTITIES, STRUCTURES
+
+
+class Kind(Enum):
+    ENTITY = "entity"
+    STRUCTURE = "structure"
+    PREDICATE = "predicate"
+    ABSENT = "absent"  # a phrase that states absence by itself
+    ABNORMALITY = "abnormality"
+    NEGATION = "negation"
+    NEGATION_AFTER = "negation after"
+    UNCERTAIN = "uncertain"
+    UNCERTAIN_AFTER = "uncertain after"
+    PLACE = "place"
+    SIDE_ZONE = "side and zone"
+    SEVERITY = "severity"
+    COMPARISON = "comparison"
+    STOP = "stop"
+    VERB = "verb"
+    PREPOSITION = "preposition"
+    ARTICLE = "article"
+    COMMA = "comma"
+    CONJUNCTION = "conjunction"
+    OTHER = "other"
+
+
+class Token:
+    """One phrase. `value` is the entity, structure, predicate, direction ...; `words` its normalised text."""
+
+    __slots__ = ("kind", "negated", "resolved", "uncertain", "value", "words")
+
+    def __init__(self, kind: Kind, value: str, words: str) -> None:
+        self.kind, self.value, self.words = kind, value, words
+        self.negated = self.resolved = self.uncertain = False
+
+    def __repr__(self) -> str:
+        return f"<{self.kind.value} {self.value or self.words}{' negated' if self.negated else ''}>"
+
+
+_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn"}
+_PIECE = re.compile(r"[a-z]+|\d+(?:\.\d+)?|[.;!?,/()&]")
+_ENDS = frozenset(".;!?")
+_SINGULAR = {
+    "pneumothoraces": "pneumothorax", "pneumothoraxes": "pneumothorax", "apices": "apex", "bases": "base",
+    "hila": "hilum", "hilus": "hilum", "masses": "mass", "processes": "process", "diagnoses": "diagnosis",
+    "metastases": "metastasis", "vertebrae": "vertebra", "granulomata": "granuloma", "bullae": "bulla",
+    "spaces": "space", "fractures": "fracture", "appears": "appear", "appeared": "appear", "appearing": "appear",
+    "shows": "show", "showed": "show", "showing": "show", "demonstrates": "demonstrate", "reveals": "reveal",
+    "demonstrated": "demonstrated", "remains": "remain", "remained": "remain", "remaining": "remaining",
+    "oedema": "edema", "haemothorax": "hemothorax", "osseus": "osseous", "indices": "index", "lenses": "lens",
+    "pacemakers": "pacemaker", "atelectases": "atelectasis", "calibre": "caliber", "tumour": "tumor",
+    "this": "this", "is": "is", "was": "was", "has": "has", "as": "as", "its": "its", "vs": "vs", "tips": "tips",
+    "s": "s", "us": "us", "always": "always", "previous": "previous", "measures": "measure", "projects": "project",
+    "suggests": "suggest", "represents": "represent", "lungs": "lung", "cardio": "cardio", "seems": "seem",
+}  # fmt: skip
+
+
+@functools.lru_cache(maxsize=20_000)
+def singular(word: str) -> str:
+    """`word` without its plural ending, as far as phrases need it."""
+    known = _SINGULAR.get(word)
+    if known is not None:
+        return known
+    if len(word) > 4 and word.endswith("ies"):
+        return word[:-3] + "y"
+    if len(word) > 3 and word.endswith("s") and word[-2] not in "suia":
+        return word[:-1]
+    if len(word) > 4 and word.endswith("as"):  # hernias, areas, granulomas
+        return word[:-1]
+    return word
+
+
+def normalise(text: str) -> str:
+    """NFKC, lower case, without zero-width, control and lone surrogate characters (line ends become spaces)."""
+    if text.isascii():
+        return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", "", text).lower()
+    kept = (c if unicodedata.category(c) not in _INVISIBLE else " " if c in "\n\r\t" else "" for c in text)
+    folded = unicodedata.normalize("NFKC", "".join(kept)).lower()
+    return "".join(c for c in folded if unicodedata.category(c) not in _INVISIBLE)
+
+
+def sentences(text: str) -> Iterator[list[str]]:
+    """The sentences as lists of normalised words and punctuation marks."""
+    sentence: list[str] = []
+    for piece in _PIECE.findall(normalise(text)):
+        if piece in _ENDS:
+            if sentence:
+                yield sentence
+                sentence = []
+        else:
+            sentence.append(singular(piece))
+    if sentence:
+        yield sentence
+
+
+def tokenise(words: list[str]) -> list[Token]:
+    """The longest phrases of the trie, left to right; unknown words stay as tokens of kind OTHER."""
+    tokens, at, count = [], 0, len(words)
+    while at < count:
+        node, best, end, look = _TRIE.get(words[at]), None, at + 1, at + 1
+        while node is not None:
+            if "" in node:
+                best, end = node[""], look
+            node = node.get(words[look]) if look < count else None
+            look += 1
+        phrase = " ".join(words[at:end])
+        kind, value = best if best is not None else (Kind.OTHER, "")
+        tokens.append(Token(kind, value, phrase))
+        at = end
+    return tokens
+
+
+def _build() -> dict:
+    trie: dict = {}
+
+    def add(phrases: str, kind: Kind, value: str = "") -> None:
+        for phrase in phrases.split("|"):
+            node = trie
+            for word in phrase.split():
+                node = node.setdefault(singular(word), {})
+            if kind is Kind.SIDE_ZONE and node.get("", (None,))[0] is kind:
+                value_here = node[""][1] + value  # "bibasilar" is a side and a zone
+            else:
+                value_here = value
+            node[""] = (kind, value_here)
+
+    # Later groups win where one phrase stands in two.
+    add(cues.ARTICLES, Kind.ARTICLE)
+    add(cues.PREPOSITIONS, Kind.PREPOSITION)
+    add(cues.VERBS, Kind.VERB)
+    for value, phrases in cues.PREDICATES.items():
+        add(phrases, Kind.PREDICATE, value)
+    add(cues.ABNORMALITY, Kind.ABNORMALITY)
+    for value, phrases in STRUCTURES.items():
+        add(phrases, Kind.STRUCTURE, value)
+    for value, phrases in ENTITIES.items():
+        add(phrases, Kind.ENTITY, value)
+    for value, phrases in cues.ABSENT.items():
+        add(phrases, Kind.ABSENT, value)
+    for side, phrases in cues.SIDES.items():
+        add(phrases, Kind.SIDE_ZONE, side)
+    for zone, phrases in cues.ZONES.items():
+        add(phrases, Kind.SIDE_ZONE, zone)
+        for side_words, side in (("left", "L"), ("right", "R"), ("both", "LR"), ("bilateral", "LR")):
+            add("|".join(f"{side_words} {phrase}" for phrase in phrases.split("|")), Kind.SIDE_ZONE, side + zone)
+    add(cues.PLACES, Kind.PLACE)
+    for value, phrases in cues.SEVERITIES.items():
+        add(phrases, Kind.SEVERITY, value)
+    for value, phrases in cues.COMPARISONS.items():
+        add(phrases, Kind.COMPARISON, value)
+    add(cues.UNCERTAIN_BEFORE, Kind.UNCERTAIN)
+    add(cues.UNCERTAIN_AFTER, Kind.UNCERTAIN_AFTER)
+    for value, phrases in cues.NEGATION_BEFORE.items():
+        add(phrases, Kind.NEGATION, value)
+    for value, phrases in cues.NEGATION_AFTER.items():
+        add(phrases, Kind.NEGATION_AFTER, value)
+    add(cues.TERMINATION, Kind.STOP)
+    add(",|(|)", Kind.COMMA)
+    add("and|or|/|&", Kind.CONJUNCTION)
+    return trie
+
+
+_TRIE = _build()

@@ -1,0 +1,43 @@
+# shellcheck shell=bash
+# Sourced by the scripts beside it: where things are, and the environment variables nobody wants to remember.
+# To type `deepspeed ...` or `online-rl ...` by hand in the same environment: source launch/env.sh
+
+REPO="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+VENV="$REPO/.venv"
+
+die() { # message of one or more lines; 2 says: you can put this right
+    printf 'error: %s\n' "$@" >&2
+    exit 2
+}
+
+print_help() { # the comment block at the top of the script
+    sed -n '2,/^[^#]/{/^#/{s/^# \{0,1\}//;p}}' "$1"
+}
+
+platform() { # gpu or cpu: what the user says, else what setup.sh installed for, else what the machine has
+    if [[ -n "${ONLINE_RL_PLATFORM:-}" ]]; then
+        echo "$ONLINE_RL_PLATFORM"
+    elif [[ -s "$VENV/platform" ]]; then
+        cat "$VENV/platform"
+    elif nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then
+        echo gpu
+    else
+        echo cpu
+    fi
+}
+
+# The environment made by launch/setup.sh, or, where there is none, whatever is active.
+if [[ -x "$VENV/bin/python" && ":$PATH:" != *":$VENV/bin:"* ]]; then
+    export PATH="$VENV/bin:$PATH"
+fi
+
+export VLLM_ENABLE_V1_MULTIPROCESSING=0 # vLLM lives in the trainer's process
+export VLLM_LOGGING_LEVEL="${VLLM_LOGGING_LEVEL:-ERROR}"
+export VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1 HF_HUB_DISABLE_TELEMETRY=1 # nothing leaves the machine
+export TOKENIZERS_PARALLELISM="${TOKENIZERS_PARALLELISM:-false}"
+export TORCH_CPP_LOG_LEVEL="${TORCH_CPP_LOG_LEVEL:-ERROR}"
+# torch announces new names of the calls that DeepSpeed and vLLM make; their users can't act on that.
+export PYTHONWARNINGS="${PYTHONWARNINGS:-ignore:\`torch.distributed:FutureWarning}"
+if [[ "$(platform)" == cpu ]]; then
+    export DS_ACCELERATOR=cpu
+fi

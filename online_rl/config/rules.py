@@ -1,0 +1,265 @@
+"""Rules between keys: each is a function whose name states it and whose answer is None or what to change.
+
+`@rule(keys...)` names the keys that a rule reads, so that it is left out where one of them is itself unreadable.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from online_rl.config.model import Config
+
+Check = Callable[["Config"], "str | None"]
+RULES: list[tuple[tuple[str, ...], Check]] = []
+
+# The image and the chat template take tokens too; fewer than this can't be a prompt.
+LEAST_PROMPT_TOKENS = 16
+
+# Arguments of vllm.LLM that have a key of their own; written twice they would drift apart.
+OWNED_ENGINE_ARGS = {
+    "model": "model.path",
+    "tokenizer": "model.path",
+    "revision": "model.revision",
+    "dtype": "model.dtype",
+    "trust_remote_code": "model.trust_remote_code",
+    "max_model_len": "rollout.max_model_len",
+    "max_num_seqs": "rollout.max_num_seqs",
+    "gpu_memory_utilization": "rollout.gpu_memory_utilization",
+    "tensor_parallel_size": "rollout.tensor_parallel_size",
+    "seed": "run.seed",
+}
+
+
+def rule(*keys: str) -> Callable[[Check], Check]:
+    def register(check: Check) -> Check:
+        RULES.append((keys, check))
+        return check
+
+    return register
+
+
+def broken_rules(cfg: Config, unreadable: tuple[str, ...] = ()) -> list[str]:
+    """One paragraph per broken rule."""
+    problems = []
+    for keys, check in RULES:
+        if any(_touches(bad, key) for bad in unreadable for key in keys):
+            continue
+        problem = check(cfg)
+        if problem:
+            problems.append(f"{problem} (rule: {check.__name__.replace('_', ' ')})")
+    return problems
+
+
+def _touches(bad: str, key: str) -> bool:
+    """Is `bad` the key, something inside it, or the section around it?"""
+    return bad == key or bad.startswith((key + ".", key + "[")) or key.startswith(bad + ".")
+
+
+@rule("rollout.group_size")
+def a_group_needs_two_candidates(cfg: Config) -> str | None:
+    if cfg.rollout.group_size >= 2:
+        return None
+    return (
+        f"rollout.group_size: found {cfg.rollout.group_size}, expected at least 2: candidates are compared within "
+        "their group, and one alone has no advantage. Set it to 4 to 16."
+    )
+
+
+@rule("rollout.max_model_len", "rollout.max_completion_tokens")
+def the_prompt_needs_room(cfg: Config) -> str | None:
+    limit, completion = cfg.rollout.max_model_len, cfg.rollout.max_completion_tokens
+    if limit > completion + LEAST_PROMPT_TOKENS:
+        return None
+    return (
+        f"rollout.max_model_len: found {limit}, expected more than rollout.max_completion_tokens + "
+        f"{LEAST_PROMPT_TOKENS} = {completion + LEAST_PROMPT_TOKENS}: prompt, image and completion share it. Raise it."
+    )
+
+
+@rule("rollout.engine_args")
+def engine_arguments_have_one_place(cfg: Config) -> str | None:
+    doubled = [key for key in cfg.rollout.engine_args if key in OWNED_ENGINE_ARGS]
+    if not doubled:
+        return None
+    moves = ", ".join(f"{key} -> {OWNED_ENGINE_ARGS[key]}" for key in doubled)
+    return f"rollout.engine_args: holds {', '.join(doubled)}, which have keys of their own. Move: {moves}."
+
+
+@rule("data.reader", "data.path")
+def real_data_needs_a_path(cfg: Config) -> str | None:
+    if cfg.data.reader == "demo" or cfg.data.path:
+        return None
+    kind = "folder" if cfg.data.reader == "iu_xray" else "file"
+    return f"data.path: found nothing, expected the {kind} that data.reader={cfg.data.reader} reads. Set data.path."
+
+
+@rule("data.reader", "data.path")
+def the_demo_makes_its_own_data(cfg: Config) -> str | None:
+    if cfg.data.reader != "demo" or not cfg.data.path:
+        return None
+    return (
+        f"data.path: found {cfg.data.path!r} beside data.reader=demo, which would ignore it. Set data.reader to jsonl, "
+        "csv or iu_xray, or remove data.path."
+    )
+
+
+@rule("data.prompt")
+def the_prompt_knows_one_placeholder(cfg: Config) -> str | None:
+    unknown = sorted(set(re.findall(r"\{(\w+)\}", cfg.data.prompt)) - {"indication"})
+    if not unknown:
+        return None
+    return f"data.prompt: found {{{unknown[0]}}}, expected no placeholder but {{indication}}. Correct the prompt."
+
+
+@rule("judges")
+def some_judge_decides(cfg: Config) -> str | None:
+    if any(judge.weight for judge in cfg.judges):
+        return None
+    found = "an empty list" if not cfg.judges else "only judges of weight 0"
+    return f"judges: found {found}, expected at least one with a weight other than 0, or nothing is rewarded."
+
+
+@rule("judges")
+def judges_have_names_of_their_own(cfg: Config) -> str | None:
+    twice = [name for name, count in Counter(judge.label for judge in cfg.judges).items() if count > 1]
+    if not twice:
+        return None
+    return f"judges: {twice[0]!r} names more than one judge; rewards/<name>/mean would mix them. Give each a `name`."
+
+
+@rule("scoring.deadline_s", "scoring.max_retries", "train.collective_timeout_s")
+def the_watchdog_outlasts_every_deadline(cfg: Config) -> str | None:
+    longest = cfg.scoring.deadline_s * (cfg.scoring.max_retries + 1)
+    if cfg.train.collective_timeout_s > longest:
+        return None
+    return (
+        f"train.collective_timeout_s: found {cfg.train.collective_timeout_s:g}, expected more than scoring.deadline_s "
+        f"x (scoring.max_retries + 1) = {longest:g}: other ranks wait while one is still calling a judge. Raise it, "
+        "or lower the deadline."
+    )
+
+
+@rule("monitor.samples", "monitor.protected")
+def protected_data_leaves_no_samples(cfg: Config) -> str | None:
+    if not (cfg.monitor.protected and cfg.monitor.samples):
+        return None
+    return (
+        f"monitor.samples: found {cfg.monitor.samples} beside monitor.protected=true, expected 0: samples hold images "
+        "and report text. Set one of the two."
+    )
+
+
+@rule("judges", "monitor.protected")
+def protected_data_stays_in_the_own_network(cfg: Config) -> str | None:
+    if not cfg.monitor.protected:
+        return None
+    for position, judge in enumerate(cfg.judges):
+        for key, url in _urls(judge.args):
+            if not _is_local(urlsplit(url).hostname or ""):
+                return (
+                    f"judges[{position}].args.{key}: found host {urlsplit(url).hostname!r} beside "
+                    "monitor.protected=true, expected this machine or a private network address: the judge is sent "
+                    "report text. Name a local judge server, or set monitor.protected to false if the data may leave."
+                )
+    return None
+
+
+@rule("algorithm.name", "train.micro_batch_size")
+def pairs_stay_together(cfg: Config) -> str | None:
+    if cfg.algorithm.name != "online_dpo" or cfg.train.micro_batch_size % 2 == 0:
+        return None
+    return (
+        f"train.micro_batch_size: found {cfg.train.micro_batch_size}, expected an even number with "
+        "algorithm.name=online_dpo, where chosen and rejected share a pass."
+    )
+
+
+@rule("resume")
+def resume_names_a_checkpoint(cfg: Config) -> str | None:
+    if cfg.resume in ("never", "auto") or Path(cfg.resume).expanduser().is_dir():
+        return None
+    return (
+        f"resume: found {cfg.resume!r}, expected never, auto, or the folder of a checkpoint; there is no such folder."
+    )
+
+
+def broken_world_rules(cfg: Config, world_size: int) -> list[str]:
+    """One paragraph per number that does not fit `world_size` ranks."""
+    rollout, train = cfg.rollout, cfg.train
+    if world_size < 1:
+        return [f"world size: found {world_size}, expected at least 1 rank."]
+    if world_size % rollout.tensor_parallel_size:
+        return [
+            f"rollout.tensor_parallel_size: found {rollout.tensor_parallel_size}, expected a divisor of the "
+            f"{world_size} ranks. Start another number of ranks, or change it."
+        ]
+    if rollout.studies_per_step % world_size:
+        return [
+            f"rollout.studies_per_step: found {rollout.studies_per_step}, expected a multiple of the {world_size} "
+            f"ranks (the nearest above is {-(-rollout.studies_per_step // world_size) * world_size})."
+        ]
+    pairs = cfg.algorithm.name == "online_dpo"
+    studies = rollout.studies_per_step // world_size
+    units, word = (studies, "pairs") if pairs else (studies * rollout.group_size, "completions")
+    if units % train.updates_per_step:
+        return [
+            f"train.updates_per_step: found {train.updates_per_step}, expected a divisor of the {units} {word} that "
+            f"each of {world_size} ranks has per step."
+        ]
+    sequences = cfg.sequences_per_update(world_size)
+    if sequences % train.micro_batch_size:
+        return [
+            f"train.micro_batch_size: found {train.micro_batch_size}, expected a divisor of the {sequences} "
+            f"completions that each of {world_size} ranks has per optimiser step. Try "
+            f"{_divisor(sequences, train.micro_batch_size, pairs)}."
+        ]
+    return []
+
+
+def doubtful(cfg: Config) -> list[str]:
+    """Settings that run, and that one should know the cost of."""
+    notes = []
+    if cfg.rollout.top_p < 1:
+        notes.append(f"rollout.top_p={cfg.rollout.top_p:g}: below 1 it biases the importance ratio.")
+    if cfg.rollout.temperature != 1:
+        notes.append(f"rollout.temperature={cfg.rollout.temperature:g}: the policy is trained at this temperature.")
+    if "{indication}" not in cfg.data.prompt:
+        notes.append("data.prompt has no {indication}: the policy will not see why the exam was ordered.")
+    if cfg.data.max_eval_studies is not None and cfg.eval.studies > cfg.data.max_eval_studies:
+        notes.append(
+            f"eval.studies={cfg.eval.studies}: only data.max_eval_studies={cfg.data.max_eval_studies} are kept."
+        )
+    if cfg.model.trust_remote_code:
+        notes.append("model.trust_remote_code=true: Python code from the model's folder will run.")
+    return notes
+
+
+def _divisor(total: int, at_most: int, even: bool) -> int:
+    """The largest divisor of `total` not above `at_most` (even where pairs must stay together)."""
+    fitting = [n for n in range(1, min(at_most, total) + 1) if total % n == 0 and not (even and n % 2)]
+    return max(fitting, default=total)
+
+
+def _urls(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _urls(inner, f"{key}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for position, inner in enumerate(value):
+            yield from _urls(inner, f"{key}[{position}]")
+    elif isinstance(value, str) and re.match(r"(?i)https?://", value):
+        yield key, value
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_private  # loopback included
+    except ValueError:
+        return host == "localhost" or "." not in host or host.endswith((".local", ".internal", ".localhost"))

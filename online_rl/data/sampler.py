@@ -1,0 +1,63 @@
+"""Which studies come next: an endless, seeded walk through shuffled epochs that can stop and go on anywhere."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+from online_rl.errors import CheckpointError, ConfigError
+
+
+class StudySampler:
+    """Batches of positions in the list of training studies.
+
+    The order of epoch e depends on (seed, e) only. Batches run over the border of two epochs, so every study comes
+    exactly once per epoch and none is dropped; a batch at the border can hold a study twice, from one epoch each.
+    """
+
+    def __init__(self, n_studies: int, batch_size: int, seed: int) -> None:
+        if n_studies < batch_size:
+            raise ConfigError(
+                f"rollout.studies_per_step: found {batch_size}, expected at most {n_studies}, the number of studies to "
+                "train on. Lower it, or give more data."
+            )
+        self.n_studies = n_studies
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+        self.cursor = 0  # studies of this epoch already given out
+        self._order = self._shuffled(0)
+
+    def next_batch(self) -> list[int]:
+        """The next `batch_size` positions."""
+        batch: list[int] = []
+        while len(batch) < self.batch_size:
+            if self.cursor == self.n_studies:
+                self.epoch += 1
+                self.cursor = 0
+                self._order = self._shuffled(self.epoch)
+            taken = self._order[self.cursor : self.cursor + self.batch_size - len(batch)]
+            self.cursor += len(taken)
+            batch += taken
+        return batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the walk stands; small enough for any checkpoint."""
+        return {"epoch": self.epoch, "cursor": self.cursor, "seed": self.seed, "n_studies": self.n_studies}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on where `state` was taken; refused with another seed or another number of studies."""
+        for key, ours, remedy in (
+            ("n_studies", self.n_studies, "Give the same data, with the same data.* settings, or start a new run."),
+            ("seed", self.seed, f"Set run.seed to {state['seed']}, or start a new run."),
+        ):
+            if state[key] != ours:
+                raise CheckpointError(f"sampler: the checkpoint has {key}={state[key]}, this run has {ours}. {remedy}")
+        self.epoch, self.cursor = state["epoch"], state["cursor"]
+        self._order = self._shuffled(self.epoch)
+
+    def _shuffled(self, epoch: int) -> list[int]:
+        # The standard library's generator: its shuffles are the same in every version and need no second dependency.
+        order = list(range(self.n_studies))
+        random.Random(f"{self.seed}/{epoch}").shuffle(order)
+        return order

@@ -1,0 +1,1 @@
+"""A small world of drawn chest X-rays with reports, and a tiny policy for it: everything runs on a laptop."""

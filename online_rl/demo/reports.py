@@ -1,0 +1,144 @@
+"""Writes the reference report and the indication of a study from its findings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from online_rl.demo import phrases
+from online_rl.demo.pathology import DEVICES, Finding, resolved
+
+WORDS = (30, 60)
+SENTENCES = (4, 7)
+_ORDER = ("cardiomegaly", "edema", "consolidation", "nodule", "atelectasis", "effusion", "pneumothorax", *DEVICES)
+_LUNGS = {"edema", "consolidation", "nodule", "atelectasis"}
+_NOUN = {
+    "effusion": "{side} effusion",
+    "pneumothorax": "{side} pneumothorax",
+    "consolidation": "{side} {zone} lung opacity",
+    "edema": "pulmonary edema",
+    "cardiomegaly": "cardiomegaly",
+    "atelectasis": "{side} atelectasis",
+    "nodule": "{side} nodule",
+}
+_PLACES = {
+    "upper": ("the {side} upper lobe", "the {side} upper lung zone", "the {side} upper lung"),
+    "mid": ("the {side} mid lung", "the {side} mid lung zone"),
+    "lower": ("the {side} lower lobe", "the {side} lower lung zone", "the {side} lower lung"),
+}
+_TEXTURE = {"mild": ("patchy", "focal"), "moderate": ("focal", "patchy"), "severe": ("dense", "confluent")}
+
+
+def write_report(findings: Sequence[Finding], prior: Sequence[Finding] | None, rng: np.random.Generator) -> str:
+    """A report that states every finding and some of the negatives; `prior` is None in a patient's first study."""
+    for _ in range(200):
+        sentences = _compose(findings, prior, rng)
+        words = sum(len(sentence.split()) for sentence in sentences)
+        if WORDS[0] <= words <= WORDS[1] and SENTENCES[0] <= len(sentences) <= SENTENCES[1]:
+            return " ".join(f"{sentence}." for sentence in sentences)
+    raise AssertionError(f"no report of {WORDS} words for {[finding.label() for finding in findings]}")
+
+
+def write_indication(findings: Sequence[Finding], prior: Sequence[Finding] | None, rng: np.random.Generator) -> str:
+    """Why the study was asked for. A follow-up names what it follows, and often which way the patient feels it went."""
+    if prior is None:
+        hints = [hint for finding in findings for hint in phrases.HINTS[finding.name]]
+        return str(_any(rng, hints if hints and rng.random() < 0.75 else phrases.COMPLAINTS))
+    followed = [finding for finding in findings if finding.name not in DEVICES and finding.change]
+    gone = resolved(tuple(prior), tuple(findings))
+    if followed:
+        finding = followed[0]
+        return _any(rng, phrases.FOLLOW_UP[finding.change or ""]).format(what=noun(finding))
+    if gone:
+        return _any(rng, phrases.FOLLOW_UP["resolved"]).format(what=noun(gone[0]))
+    return str(_any(rng, phrases.FOLLOW_UP[""]))
+
+
+def noun(finding: Finding) -> str:
+    """What a follow-up calls it, such as "left effusion"."""
+    return _NOUN[finding.name].format(side=finding.side, zone=finding.zone)
+
+
+def _compose(findings: Sequence[Finding], prior: Sequence[Finding] | None, rng: np.random.Generator) -> list[str]:
+    """Sentences without full stops, in the usual order: heart, lungs, pleura, bones, devices."""
+    names = {finding.name for finding in findings}
+    told = {finding.name: _positive(finding, rng) for finding in sorted(findings, key=lambda f: _ORDER.index(f.name))}
+    opening: list[str] = []
+    moved = [f for f in findings if f.change in phrases.OPENING and f.name not in DEVICES]
+    if moved and rng.random() < 0.25:  # the comparison comes first, and the finding below states its present size
+        opening.append(_any(rng, phrases.OPENING[moved[0].change or ""]).format(what=noun(moved[0])))
+    for finding in findings:
+        if finding.change and not (opening and finding is moved[0]):
+            told[finding.name] += _any(rng, phrases.CHANGE[finding.change])
+    gone = resolved(tuple(prior or ()), tuple(findings))
+    if gone:
+        opening.append(_any(rng, phrases.RESOLVED).format(what=noun(gone[0])))
+
+    positives = {
+        "heart": [told[name] for name in told if name == "cardiomegaly"],
+        "lungs": [told[name] for name in told if name in _LUNGS],
+        "pleura": [told[name] for name in told if name in ("effusion", "pneumothorax")],
+        "devices": [told[name] for name in told if name in DEVICES],
+    }
+    negatives = _negatives(names, rng)
+    room = int(rng.integers(SENTENCES[0], SENTENCES[1] + 1)) - len(told) - len(opening)
+    chosen = _choose(negatives, max(room, 1 if len(told) < SENTENCES[1] else 0), rng)
+    parts = {part: positives[part] + [text for where, text in chosen if where == part] for part in positives | {"bones": []} if part in positives}
+    bones = [text for where, text in chosen if where == "bones"]
+    if "devices" in positives and rng.random() < 0.3:  # some radiologists begin with the devices
+        return [*opening, *parts["devices"], *parts["heart"], *parts["lungs"], *parts["pleura"], *bones]
+    return [*opening, *parts["heart"], *parts["lungs"], *parts["pleura"], *bones, *parts["devices"]]
+
+
+def _negatives(names: set[str], rng: np.random.Generator) -> list[tuple[str, str, float]]:
+    """Normal statements that are true here: (part of the report, text, how often it is said)."""
+    stated: list[tuple[str, str, float]] = []
+    if "cardiomegaly" not in names:
+        stated.append(("heart", _any(rng, phrases.HEART_NORMAL), 0.9))
+    else:
+        stated.append(("heart", _any(rng, phrases.MEDIASTINUM_NORMAL), 0.4))
+    if not names & (_LUNGS | {"effusion", "pneumothorax"}):
+        stated.append(("lungs", _any(rng, phrases.LUNGS_CLEAR), 0.9))
+    if not names & {"consolidation", "atelectasis"}:
+        stated.append(("lungs", _any(rng, phrases.NO_CONSOLIDATION), 0.6))
+    if "edema" not in names:
+        stated.append(("lungs", _any(rng, phrases.NO_EDEMA), 0.45))
+    if "nodule" not in names:
+        stated.append(("lungs", _any(rng, phrases.NO_NODULE), 0.12))
+    if not names & {"effusion", "pneumothorax"}:
+        stated.append(("pleura", _any(rng, phrases.NO_PLEURA), 0.95))
+    elif "effusion" not in names:
+        stated.append(("pleura", _any(rng, phrases.NO_EFFUSION), 0.9))
+    elif "pneumothorax" not in names:
+        stated.append(("pleura", _any(rng, phrases.NO_PNEUMOTHORAX), 0.9))
+    stated.append(("bones", _any(rng, phrases.BONES), 0.7))
+    stated.append(("bones", _any(rng, phrases.ABDOMEN), 0.2))
+    return stated
+
+
+def _choose(negatives: list[tuple[str, str, float]], room: int, rng: np.random.Generator) -> list[tuple[str, str]]:
+    """As many negatives as there is room for, the usual ones first, in report order."""
+    keys = rng.random(len(negatives)) ** (1 / np.array([weight for *_, weight in negatives]))
+    kept = sorted(np.argsort(-keys)[:room])
+    return [negatives[index][:2] for index in kept]
+
+
+def _positive(finding: Finding, rng: np.random.Generator) -> str:
+    key = f"{finding.name}/bilateral" if finding.side == "bilateral" else finding.name
+    side, severity = finding.side or "", finding.severity or ""
+    return _any(rng, phrases.POSITIVE[key]).format(
+        sev=severity,
+        Sev=severity.capitalize(),
+        sevly={"mild": "mildly", "moderate": "moderately", "severe": "severely"}.get(severity, ""),
+        side=side,
+        Side=side.capitalize(),
+        zone=finding.zone,
+        place=_any(rng, _PLACES[finding.zone]).format(side=side) if finding.zone else "",
+        texture=_any(rng, _TEXTURE[severity]) if severity in _TEXTURE else "",
+        mm=finding.size_mm,
+    )
+
+
+def _any(rng: np.random.Generator, options: Sequence[str]) -> str:
+    return options[int(rng.integers(len(options)))]

@@ -1,0 +1,79 @@
+"""What ranks tell each other: sums, maxima, lists, and whether all of them are still well."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+T = TypeVar("T")
+
+
+class RankFailed(RuntimeError):
+    """Another rank met an error; this one stops with it."""
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def local_rank() -> int:
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def device() -> torch.device:
+    """Where this rank's tensors live."""
+    return torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def barrier() -> None:
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def gather(value: T) -> list[T]:
+    """The value of every rank, in rank order, on every rank. For small Python objects."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def reduce_numbers(values: list[float], op: str = "sum") -> list[float]:
+    """Element-wise sum or max over ranks, in float64."""
+    if world_size() == 1:
+        return values
+    tensor = torch.tensor(values, dtype=torch.float64, device=device())
+    dist.all_reduce(tensor, op=dist.ReduceOp.SUM if op == "sum" else dist.ReduceOp.MAX)
+    return tensor.tolist()
+
+
+def reduce_sums(sums: dict[str, tuple[float, float]]) -> dict[str, float]:
+    """Global means of (sum, count) pairs. A name may be missing on some ranks; a count of 0 gives no mean."""
+    total: dict[str, list[float]] = {}
+    for part in gather(sums):
+        for name, (value, count) in part.items():
+            entry = total.setdefault(name, [0.0, 0.0])
+            entry[0] += value
+            entry[1] += count
+    return {name: value / count for name, (value, count) in total.items() if count}
+
+
+def agree(error: BaseException | None) -> None:
+    """Return when no rank met an error; otherwise raise on every rank: its own error, or which other rank failed.
+
+    Every rank must call it at the same point, so that none is left waiting in a collective.
+    """
+    messages = gather(None if error is None else f"{type(error).__name__}: {error}")
+    if error is not None:
+        raise error
+    for index, message in enumerate(messages):
+        if message is not None:
+            raise RankFailed(f"rank {index} stopped: {message}")

@@ -1,0 +1,33 @@
+"""How a command ends: exit code 0, or one paragraph on stderr and a code that says who can put it right."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from online_rl.errors import JudgeFailed, NonFiniteUpdate, PolicyMismatch, UserError
+
+USER_ERROR = 2
+STOPPED = 3  # the run could not go on, through no fault of the configuration
+INTERRUPTED = 130  # what shells report for Ctrl-C
+
+
+def run_with_exit_codes(fn: Callable[[], int | None], debug: bool = False) -> int:
+    """Call `fn` and return its exit code.
+
+    2 for what the user can put right (`UserError`), 3 for a run that had to stop (a judge out of reach, a non-finite
+    update, engine and trainer apart), 130 for Ctrl-C. Other exceptions are faults of the program and keep their
+    traceback. With `debug` every exception does.
+    """
+    try:
+        return fn() or 0
+    except (UserError, JudgeFailed, NonFiniteUpdate, PolicyMismatch) as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR if isinstance(error, UserError) else STOPPED
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print("interrupted.", file=sys.stderr)
+        return INTERRUPTED

@@ -1,0 +1,165 @@
+"""`Monitor`: the one place that a run reports to. It never stops training: what fails is warned about once."""
+
+from __future__ import annotations
+
+import atexit
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from online_rl.monitor.console import open_display
+from online_rl.monitor.health import hints
+from online_rl.monitor.records import MetricsFile
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_WARNINGS = 1000  # distinct messages; bounds the memory of a run that warns with changing numbers
+
+
+class Monitor:
+    """Console, TensorBoard and `metrics.jsonl` of one run.
+
+    enabled     only rank 0 is; every call on a disabled monitor does nothing
+    start_step  the step of the checkpoint that the run goes on from; what was logged after it is dropped
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        max_steps: int,
+        enabled: bool,
+        tensorboard: bool,
+        start_step: int = 0,
+        title: str = "",
+    ) -> None:
+        self.run_dir = Path(run_dir)
+        self.enabled = enabled
+        self._shown: set[str] = set()
+        self._display = self._metrics = self._board = None
+        if not enabled:
+            return
+        self._display = open_display(max_steps, start_step, title)
+        with self._guard("metrics.jsonl"):
+            self._metrics = MetricsFile(self.run_dir / "metrics.jsonl", start_step)
+        if tensorboard:
+            with self._guard("TensorBoard"):
+                from online_rl.monitor.tensorboard import Board
+
+                self._board = Board(self.run_dir / "tensorboard", start_step)
+        atexit.register(self.close)
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        """One training step: TensorBoard `train/<name>`, one line of metrics.jsonl, console, health hints."""
+        if not self.enabled:
+            return
+        metrics = self._floats(metrics)
+        self._keep(step, "train", metrics)
+        with self._guard("console"):
+            self._display.step(step, metrics)
+        for kind, sentence in hints(metrics):
+            self._show_once(f"hint:{kind}", f"hint: {sentence}")
+
+    def log_eval(self, step: int, metrics: dict[str, float], split: str = "eval") -> None:
+        """One evaluation: TensorBoard `<split>/<name>`, one line of metrics.jsonl with `"eval": true`."""
+        if not self.enabled:
+            return
+        metrics = self._floats(metrics)
+        self._keep(step, split, metrics, eval=True, split=split)
+        with self._guard("console"):
+            self._display.evaluation(step, metrics, split)
+
+    def log_histograms(self, step: int, histograms: dict[str, Any]) -> None:
+        """Distributions, such as a step's rewards, as TensorBoard `train/<name>`; not-finite values are left out."""
+        for name, values in histograms.items():
+            if self._board:
+                with self._guard("TensorBoard"):
+                    finite = [value for value in map(float, values) if math.isfinite(value)]
+                    if finite:
+                        self._board.histogram(step, f"train/{name}", finite)
+
+    def log_text(self, step: int, tag: str, text: str) -> None:
+        if self._board:
+            with self._guard("TensorBoard"):
+                self._board.text(step, tag, text)
+
+    def log_sample(self, step: int, tag: str, image: Image, text: str) -> None:
+        """A study's image with `text` beside it. It holds report text: call it only when the user asked for samples."""
+        if self._board:
+            with self._guard("TensorBoard"):
+                from online_rl.monitor.cards import sample_card
+
+                self._board.image(step, tag, sample_card(image, text))
+                self._board.text(step, tag, text)
+
+    def log_config(self, yaml_text: str) -> None:
+        """The resolved configuration, as text in TensorBoard."""
+        self.log_text(0, "config", f"```yaml\n{yaml_text}\n```")
+
+    def warn(self, message: str) -> None:
+        """Show `message`; the same message is shown once."""
+        self._show_once(message, f"warning: {message}")
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Show in the live display that the run is, for example, "generating" while the block runs."""
+        if self._display is None:
+            yield
+            return
+        display = self._display  # the block may close the monitor
+        display.enter(name)
+        try:
+            yield
+        finally:
+            display.leave()
+
+    def close(self) -> None:
+        """Flush and close. Calling it again does nothing."""
+        board, self._board = self._board, None
+        display, self._display = self._display, None
+        self.enabled = False
+        for part in (board, display):
+            if part is not None:
+                with suppress(Exception):  # a full disk was warned about when a step was logged
+                    part.close()
+        atexit.unregister(self.close)
+
+    def _keep(self, step: int, prefix: str, metrics: dict[str, float], **fields: Any) -> None:
+        if self._metrics:
+            with self._guard("metrics.jsonl"):
+                self._metrics.write(step, metrics, **fields)
+        if self._board:
+            with self._guard("TensorBoard"):
+                self._board.scalars(step, prefix, metrics)
+
+    def _floats(self, metrics: dict[str, Any]) -> dict[str, float]:
+        values = {}
+        for name, value in metrics.items():
+            try:
+                values[name] = math.nan if value is None else float(value)
+            except (TypeError, ValueError):
+                self.warn(f"metric {name!r} is a {type(value).__name__}, not a number; it is not logged.")
+        return values
+
+    def _show_once(self, key: str, line: str) -> None:
+        if self._display is None or key in self._shown or len(self._shown) >= MAX_WARNINGS:
+            return
+        self._shown.add(key)
+        with suppress(Exception):  # the console itself is gone (closed pipe); there is nowhere to say so
+            self._display.message(line)
+
+    @contextmanager
+    def _guard(self, part: str) -> Iterator[None]:
+        """Turn a failure of one part of the monitor into one warning."""
+        try:
+            yield
+        except Exception as error:  # whatever it is, it must not stop training
+            self._show_once(
+                f"failed:{part}",
+                f"warning: {part} cannot be written in {self.run_dir} ({type(error).__name__}: {error}). Training goes "
+                "on without it; check that the folder is writable and the disk not full.",
+            )
+            if part == "TensorBoard" and isinstance(error, OSError):
+                self._board = None  # its writer thread is dead and would raise at every step

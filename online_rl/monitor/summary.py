@@ -1,0 +1,103 @@
+"""What one line or table on the console says about a step: which metrics, in which order, how written."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from statistics import fmean
+
+Fields = list[tuple[str, str, str]]  # (label, metric, format)
+
+STEP_FIELDS: Fields = [
+    ("reward", "reward", ".3f"),
+    ("raw", "raw", ".3f"),
+    ("verbosity", "verbosity/mean", ".2f"),
+    ("length", "completions/mean_length", ".1f"),
+    ("kl", "kl", ".4f"),
+    ("pairs", "dpo/pairs", ".0f"),
+    ("accuracy", "dpo/accuracy", ".2f"),
+    ("grad_norm", "grad_norm", ".2f"),
+    ("lr", "learning_rate", ".1e"),
+]
+TIME_PARTS = ("generate", "judge", "update", "sync")
+
+
+def raw_score(metrics: dict[str, float]) -> float | None:
+    """The judge's score before length control: `raw_reward`, or the mean over `raw_reward/<judge>`."""
+    if "raw_reward" in metrics:
+        return metrics["raw_reward"]
+    per_judge = [v for name, v in metrics.items() if name.startswith("raw_reward/") and not name.endswith("/std")]
+    return fmean(per_judge) if per_judge else None
+
+
+def fields(metrics: dict[str, float]) -> list[tuple[str, str]]:
+    """The (label, text) pairs of the metrics that are there."""
+    raw = raw_score(metrics)
+    values = metrics if raw is None else {**metrics, "raw": raw}
+    return [(label, format(values[name], spec)) for label, name, spec in STEP_FIELDS if name in values]
+
+
+def time_split(metrics: dict[str, float]) -> dict[str, float]:
+    """Shares of the step, which sum to 1: generate, judge, update, sync, and "other" where it is worth a word.
+
+    The judge's share is the time that training waited for it (`judge/exposed_seconds`); judging that ran beside
+    generation is no part of it.
+    """
+    seconds = {part: metrics.get(f"time/{part}", math.nan) for part in TIME_PARTS}
+    if "judge/exposed_seconds" in metrics:
+        seconds["judge"] = metrics["judge/exposed_seconds"]
+    seconds = {part: value for part, value in seconds.items() if math.isfinite(value)}
+    known = sum(seconds.values())
+    total = max(known, metrics.get("step_time", 0.0))
+    if not known or not math.isfinite(total):
+        return {}
+    if total - known > 0.05 * total:
+        return {**{part: value / total for part, value in seconds.items()}, "other": 1 - known / total}
+    return {part: value / known for part, value in seconds.items()}
+
+
+def split_text(split: dict[str, float]) -> str:
+    return " ".join(f"{part} {share:.0%}" for part, share in split.items())
+
+
+def step_line(step: int, max_steps: int, metrics: dict[str, float], eta_s: float | None) -> str:
+    """`step 12/80  reward 0.412  ...  eta 3m40s`: one line per step, for logs that are searched later."""
+    parts = [f"step {step}/{max_steps}", *(f"{label} {text}" for label, text in fields(metrics))]
+    if "step_time" in metrics:
+        parts.append(f"step_time {metrics['step_time']:.2f}s")
+    if split := time_split(metrics):
+        parts.append(f"({split_text(split)})")
+    if eta_s is not None:
+        parts.append(f"eta {duration(eta_s)}")
+    return "  ".join(parts)
+
+
+def eval_line(step: int, metrics: dict[str, float], split: str) -> str:
+    return "  ".join([f"{split} at step {step}", *(f"{label} {text}" for label, text in fields(metrics))])
+
+
+def duration(seconds: float) -> str:
+    """45s, 3m40s, 2h05m, 1d03h."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
+
+
+class Eta:
+    """Time left, from the mean of the last steps."""
+
+    def __init__(self, max_steps: int) -> None:
+        self._max_steps = max_steps
+        self._recent: deque[float] = deque(maxlen=20)
+
+    def update(self, step: int, step_time: float) -> float | None:
+        if math.isfinite(step_time):
+            self._recent.append(step_time)
+        if not self._recent:
+            return None
+        return max(0, self._max_steps - step) * fmean(self._recent)

@@ -1,0 +1,298 @@
+"""The trained policy under DeepSpeed ZeRO-3: the only file that knows DeepSpeed. Supports 0.19."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from online_rl import distributed
+from online_rl.algorithms import LearnBatch
+from online_rl.algorithms.grpo import k3_kl
+from online_rl.algorithms.learners import Algorithm, Sums
+from online_rl.config import Config, deepspeed_config
+from online_rl.errors import CheckpointError, ConfigError, NonFiniteUpdate, PolicyMismatch
+from online_rl.policy.collate import MicroBatch, collate
+from online_rl.policy.model import PolicyModel, freeze_vision
+from online_rl.policy.names import disk_names
+from online_rl.policy.schedule import learning_rate
+from online_rl.rollout.types import Completion
+
+SUPPORTED = ("0.19.",)
+SHARDS = "zero"  # name of the folder with DeepSpeed's shards inside a checkpoint
+
+
+def init_ranks(cfg: Config) -> None:
+    """Join the ranks that the launcher started. Must come before vLLM, which borrows the process group."""
+    version = importlib.metadata.version("deepspeed")
+    if not version.startswith(SUPPORTED):
+        raise ConfigError(f"deepspeed {version} is installed; this release works with {SUPPORTED[0]}x.")
+    import deepspeed
+
+    deepspeed.utils.logger.setLevel(logging.WARNING)
+    deepspeed.init_distributed(timeout=timedelta(seconds=cfg.train.collective_timeout_s), verbose=False)
+
+
+class Policy:
+    """The weights that learn, and the frozen ref_model where the algorithm needs one.
+
+    version counts the optimiser steps applied.
+    """
+
+    def __init__(
+        self, model_path: str, cfg: Config, algorithm: Algorithm, banned_ids: list[int], pad_id: int
+    ) -> None:
+        self.cfg, self.algorithm, self.pad_id = cfg, algorithm, pad_id
+        self.version = 0
+        self.device = distributed.device()
+        self._ds_config = deepspeed_config(cfg, distributed.world_size())
+        self._banned = banned_ids
+        model = self._load(model_path)
+        if cfg.model.freeze_vision:
+            freeze_vision(model)
+        if cfg.model.gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        self.disk_names = disk_names(model)
+        self.engine = self._initialize(model, self._ds_config)
+        self.engine.train()
+        self.ref_model = self._load_ref_model(model_path) if algorithm.needs_ref_model else None
+
+    def _load(self, model_path: str) -> torch.nn.Module:
+        from transformers import AutoModelForImageTextToText
+        from transformers.integrations import HfDeepSpeedConfig
+
+        keep_alive = HfDeepSpeedConfig(self._ds_config)  # from_pretrained partitions while it loads, as long as it lives
+        with quiet_transformers():
+            model = AutoModelForImageTextToText.from_pretrained(
+                model_path,
+                revision=self.cfg.model.revision,
+                dtype=getattr(torch, self.cfg.model.dtype),
+                attn_implementation=self.cfg.model.attn_implementation,
+                trust_remote_code=self.cfg.model.trust_remote_code,
+            )
+        del keep_alive
+        return model
+
+    def _initialize(self, model: torch.nn.Module, ds_config: dict[str, Any]) -> Any:
+        import deepspeed
+
+        wrapped = PolicyModel(model, self._banned, self.cfg.rollout.temperature, self.cfg.train.logits_chunk)
+        trained = [p for p in wrapped.parameters() if p.requires_grad]
+        optimised = {"model_parameters": trained} if "optimizer" in ds_config else {}
+        with quiet_deepspeed():
+            engine, *_ = deepspeed.initialize(model=wrapped, config=ds_config, **optimised)
+        return engine
+
+    def _load_ref_model(self, model_path: str) -> Any:
+        model = self._load(model_path)
+        model.requires_grad_(False)
+        engine = self._initialize(model, {k: v for k, v in self._ds_config.items() if k != "optimizer"})
+        engine.eval()
+        return engine
+
+    def update(self, batch: LearnBatch, filler: Completion, step: int) -> dict[str, float]:
+        """One step's learning: `train.updates_per_step` optimiser steps over the batch. Returns global metrics.
+
+        filler  any completion of this rank: fills passes that other ranks need and this one has nothing for
+        step    1-based; sets the learning rate
+
+        Raises NonFiniteUpdate or PolicyMismatch on every rank together, before anything is applied.
+        """
+        rate = learning_rate(self.cfg, step)
+        for group in self.engine.optimizer.param_groups:
+            group["lr"] = rate
+        updates = self.cfg.train.updates_per_step
+        sums: list[Sums] = [batch.counts]
+        norms: list[float] = []
+        parts = [self._micro_batches(batch, filler, slice(u, None, updates)) for u in range(updates)]
+        # With one update the policy that is trained still is the one that sampled, so its own pass gives old_logp.
+        old = [[self._no_grad_logp(self.engine, mb) for mb in part] for part in parts] if updates > 1 else None
+        for u, part in enumerate(parts):
+            norm = self._optimiser_step(part, old[u] if old else None, sums, step)
+            if norm is not None:
+                norms.append(norm)
+        merged: Sums = {}
+        for one in sums:
+            for name, (value, count) in one.items():
+                before = merged.get(name, (0.0, 0.0))
+                merged[name] = (before[0] + value, before[1] + count)
+        highest = distributed.reduce_numbers([merged.pop("sampling/max", (0.0, 1.0))[0]], "max")[0]
+        metrics = distributed.reduce_sums(merged)
+        metrics["sampling/sampling_logp_difference/max"] = highest
+        metrics["learning_rate"] = rate
+        if norms:
+            metrics["grad_norm"] = sum(norms) / len(norms)
+        return metrics
+
+    def _micro_batches(self, batch: LearnBatch, filler: Completion, which: slice) -> list[MicroBatch]:
+        """Units sorted by length, as many passes as the busiest rank has."""
+        size = max(1, self.cfg.train.micro_batch_size // batch.unit_size)
+        units = sorted(
+            zip(batch.units[which], batch.advantages[which], strict=True),
+            key=lambda unit: max(len(c.prompt.ids) + len(c.ids) for c in unit[0]),
+        )
+        passes = int(distributed.reduce_numbers([-(-len(units) // size)], "max")[0])
+        result = []
+        for i in range(passes):
+            chosen = units[i * size : (i + 1) * size]
+            weights = [1.0] * len(chosen)
+            if not chosen:
+                chosen, weights = [((filler,) * batch.unit_size, 0.0)], [0.0]
+            completions = [c for unit, _ in chosen for c in unit]
+            result.append(collate(completions, weights, [a for _, a in chosen], self.pad_id).to(self.device))
+        return result
+
+    def _optimiser_step(
+        self, micro_batches: list[MicroBatch], old: list[Tensor] | None, sums: list[Sums], step: int
+    ) -> float | None:
+        """Forward and backward over all passes, then one AdamW step. Returns the gradient norm, None if nothing taught."""
+        units = sum(float(mb.weights.sum()) for mb in micro_batches)
+        total = distributed.reduce_numbers([units])[0]  # over all ranks: every unit weighs the same wherever it lies
+        if not total:
+            return None
+        finite, gap, tokens = True, 0.0, 0.0
+        for i, mb in enumerate(micro_batches):
+            ref_logp = self._no_grad_logp(self.ref_model, mb) if self.ref_model is not None else None
+            self.engine.set_gradient_accumulation_boundary(i == len(micro_batches) - 1)
+            logp, entropy = self.engine(mb)
+            old_logp = old[i] if old is not None else logp.detach()
+            loss, stats = self.algorithm.loss(logp, old_logp, ref_logp, mb.advantages, mb.weights, mb.mask)
+            # DeepSpeed averages gradients over ranks; the sum of all units over their global number is wanted.
+            loss = loss * distributed.world_size() / total
+            finite = finite and bool(torch.isfinite(loss))
+            self.engine.backward(loss, scale_wrt_gas=False)
+            common = self._token_metrics(mb, logp.detach(), old_logp, ref_logp, entropy)
+            common["loss"] = (float(loss.detach()) / distributed.world_size() * total, units / len(micro_batches))
+            gap += common["sampling/sampling_logp_difference/mean"][0]
+            tokens += common["sampling/sampling_logp_difference/mean"][1]
+            sums += [stats, common]
+        bad, gap, tokens = distributed.reduce_numbers([float(not finite), gap, tokens])
+        self._refuse(bad, gap / max(tokens, 1.0), step)
+        self.engine.step()
+        if not self.engine.was_step_applied():
+            raise NonFiniteUpdate(
+                f"step {step}: the gradient is not finite, so no rank applied the update. Lower train.learning_rate, "
+                "or set model.dtype=float32 to see whether precision is the cause."
+            )
+        self.version += 1
+        return float(self.engine.get_global_grad_norm())
+
+    def _refuse(self, ranks_not_finite: float, gap: float, step: int) -> None:
+        """Raise, on every rank alike, where applying the gradient would be wrong."""
+        if ranks_not_finite:
+            raise NonFiniteUpdate(
+                f"step {step}: the loss is not finite on {int(ranks_not_finite)} rank(s), so no rank applied the update. "
+                "Lower train.learning_rate, or set model.dtype=float32."
+            )
+        if not gap <= self.cfg.rollout.max_logp_difference:
+            raise PolicyMismatch(
+                f"step {step}: log-probabilities of the trainer and of vLLM differ by {gap:.3f} nats per token, over "
+                f"rollout.max_logp_difference={self.cfg.rollout.max_logp_difference}. Check that vLLM serves this "
+                "architecture faithfully (dtype, attention), or raise the limit."
+            )
+
+    def _token_metrics(
+        self, mb: MicroBatch, logp: Tensor, old_logp: Tensor, ref_logp: Tensor | None, entropy: Tensor
+    ) -> Sums:
+        rows = mb.weights.repeat_interleave(len(mb.mask) // len(mb.weights))  # (B,)
+        live = mb.mask * rows[:, None]  # (B, T)
+        count = float(live.sum())
+        difference = (old_logp - mb.sampled).abs() * live
+        sums: Sums = {
+            "entropy": (float((entropy.detach() * live).sum()), count),
+            "sampling/sampling_logp_difference/mean": (float(difference.sum()), count),
+            "sampling/max": (float(difference.max()), 1.0),
+        }
+        if ref_logp is not None:
+            sums["kl"] = (float((k3_kl(logp, ref_logp) * live).sum()), count)
+        return sums
+
+    @torch.no_grad()
+    def _no_grad_logp(self, engine: Any, mb: MicroBatch) -> Tensor:
+        return engine(mb)[0]
+
+    def trained_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """(name on disk, whole tensor) of everything that is trained, gathered bucket by bucket on every rank."""
+        named = [(n, p) for n, p in self.engine.module.hf.named_parameters() if p.requires_grad]
+        return self._gathered(named)
+
+    def _gathered(self, named: list[tuple[str, torch.nn.Parameter]]) -> Iterator[tuple[str, Tensor]]:
+        import deepspeed
+
+        limit = self._ds_config["zero_optimization"]["stage3_prefetch_bucket_size"]
+        bucket: list[tuple[str, torch.nn.Parameter]] = []
+        size = 0
+        for i, (name, parameter) in enumerate(named):
+            bucket.append((name, parameter))
+            size += parameter.ds_numel  # numel() of a partitioned parameter is 0
+            if size < limit and i < len(named) - 1:
+                continue
+            with deepspeed.zero.GatheredParameters([p for _, p in bucket]):
+                # vLLM holds on to tensors until a whole layer has arrived, and ZeRO takes these back before that.
+                whole = [(self.disk_names[n], p.detach().clone()) for n, p in bucket]
+            yield from whole
+            bucket, size = [], 0
+
+    def save(self, folder: Path) -> None:
+        """Weights, optimiser states and version into `folder`; every rank writes its shard."""
+        with quiet_deepspeed():
+            self.engine.save_checkpoint(str(folder), tag=SHARDS, client_state={"version": self.version}, save_latest=False)
+
+    def load(self, folder: Path) -> None:
+        """Take back what `save` wrote. Raises CheckpointError where DeepSpeed finds nothing."""
+        with quiet_deepspeed():
+            loaded, state = self.engine.load_checkpoint(str(folder), tag=SHARDS)
+        if loaded is None:
+            raise CheckpointError(f"{folder}: DeepSpeed found no shards named {SHARDS!r} for this number of ranks.")
+        self.version = int(state["version"])
+
+    def export(self, folder: Path, processor: Any) -> None:
+        """The policy as a Hugging Face folder (safetensors, config, processor). Rank 0 writes; all ranks must call."""
+        model = self.engine.module.hf
+        state = dict(self._gathered(list(model.named_parameters())))
+        if distributed.rank() == 0:
+            from safetensors.torch import save_file
+
+            folder.mkdir(parents=True, exist_ok=True)
+            tied = {name: t.contiguous().cpu() for name, t in state.items()}
+            save_file(tied, folder / "model.safetensors", metadata={"format": "pt"})
+            model.config.save_pretrained(folder)
+            if getattr(model, "generation_config", None) is not None:
+                model.generation_config.save_pretrained(folder)
+            processor.save_pretrained(folder)
+            (folder / "online_rl.json").write_text(json.dumps({"policy_version": self.version}))
+        distributed.barrier()
+
+
+@contextlib.contextmanager
+def quiet_deepspeed() -> Iterator[None]:
+    """DeepSpeed prints to stdout and logs at INFO while it starts and saves; the console is the monitor's."""
+    import io
+
+    import deepspeed
+
+    deepspeed.utils.logger.setLevel(logging.WARNING)
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """No progress bar per rank while weights load."""
+    from transformers.utils import logging as hf_logging
+
+    was_on = hf_logging.is_progress_bar_enabled()
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            hf_logging.enable_progress_bar()

@@ -1,0 +1,100 @@
+"""The model as the update needs it: log-probabilities of completion tokens, logits only where they are.
+
+Legend: B completions, L tokens in all, T completion tokens of the longest, D hidden size, V vocabulary, N completion tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from online_rl.errors import ConfigError
+from online_rl.policy.collate import MicroBatch
+
+VISION = ("vision_model", "vision_tower", "visual", "image_tower")
+PROJECTOR = ("merger", "projector", "connector")
+
+
+class PolicyModel(nn.Module):
+    """Wraps a Hugging Face vision-language model so that its forward pass returns what a loss needs.
+
+    A module of its own, because ZeRO-3 gathers weights in the hooks of the module that DeepSpeed was given.
+    """
+
+    def __init__(self, model: nn.Module, banned_ids: Sequence[int], temperature: float, logits_chunk: int) -> None:
+        super().__init__()
+        if not hasattr(model, "lm_head") or not hasattr(model, "model"):
+            raise ConfigError(
+                f"model.path: {type(model).__name__} has no `model` and `lm_head` parts, so its hidden states and "
+                "logits cannot be reached separately. Use a *ForConditionalGeneration model of transformers 5."
+            )
+        self.hf = model
+        self.temperature = temperature
+        self.logits_chunk = logits_chunk
+        self.banned_ids = list(banned_ids)
+
+    def forward(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+        """Log-probability of every completion token, and the entropy where it was sampled; both (B, T), nats.
+
+        Taken at the sampling temperature, without the tokens that sampling bans: the distribution that vLLM used.
+        """
+        hidden = self.hf.model(**batch.inputs, use_cache=False).last_hidden_state  # (B, L, D)
+        rows = hidden[batch.predicts]  # (N, D), row by row in token order
+        live = batch.mask.bool()
+        logp, entropy = self._token_statistics(rows, batch.tokens[live])  # (N,), (N,)
+        empty = torch.zeros_like(batch.mask)
+        return empty.masked_scatter(live, logp), empty.masked_scatter(live, entropy)
+
+    def _token_statistics(self, rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        size = self.logits_chunk
+        if not size or len(rows) <= size:
+            return self._from_hidden(rows, targets)
+        parts = [
+            checkpoint(self._from_hidden, rows[i : i + size], targets[i : i + size], use_reentrant=False)
+            for i in range(0, len(rows), size)
+        ]
+        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+
+    def _from_hidden(self, rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.hf.lm_head(rows).float() / self.temperature  # (N, V)
+        if self.banned_ids:
+            logits = logits.index_fill(1, torch.tensor(self.banned_ids, device=logits.device), float("-inf"))
+        logp = torch.log_softmax(logits, dim=-1)
+        chosen = logp.gather(1, targets[:, None])[:, 0]  # (N,)
+        with torch.no_grad():
+            entropy = -(logp.exp() * logp.masked_fill(logp.isinf(), 0.0)).sum(-1)  # (N,)
+        return chosen, entropy
+
+
+def freeze_vision(model: nn.Module) -> int:
+    """Stop training the vision encoder; the projector to the language model goes on learning. Returns tensors frozen."""
+    frozen = 0
+    for name, parameter in model.named_parameters():
+        words = name.split(".")
+        if any(w in VISION for w in words) and not any(w in PROJECTOR for w in words):
+            parameter.requires_grad_(False)
+            frozen += 1
+    if not frozen:
+        raise ConfigError(
+            f"model.freeze_vision=true, but {type(model).__name__} has no part named {', '.join(VISION)}. "
+            "Set model.freeze_vision=false to train all of it."
+        )
+    return frozen
+
+
+def banned_token_ids(model_config: Any, tokenizer: Any) -> list[int]:
+    """Tokens that must never be sampled: they stand for images, and a sampled one has no image behind it."""
+    ids = set()
+    for name in ("image_token_id", "video_token_id", "image_token_index", "vision_start_token_id", "vision_end_token_id"):
+        value = getattr(model_config, name, None)
+        if isinstance(value, int):
+            ids.add(value)
+    for name in ("<image>", "<fake_token_around_image>", "<global-img>", "<|image_pad|>", "<|video_pad|>"):
+        value = tokenizer.get_vocab().get(name)
+        if value is not None:
+            ids.add(value)
+    return sorted(ids)

@@ -1,0 +1,26 @@
+"""What a weight is called on disk: transformers 5 may use other names in memory, and vLLM knows those on disk."""
+
+from __future__ import annotations
+
+import torch
+
+from online_rl.errors import ConfigError
+
+
+def disk_names(model: torch.nn.Module) -> dict[str, str]:
+    """Name in memory -> name that `save_pretrained` writes, for every parameter.
+
+    Found by sending one number per weight through transformers' own conversion. Raises ConfigError for a model whose
+    weights are split or merged on disk, because those cannot be sent one by one.
+    """
+    from transformers.core_model_loading import revert_weight_conversion
+
+    names = [name for name, _ in model.named_parameters()]
+    numbered = {name: torch.tensor([float(i)]) for i, name in enumerate(names)}
+    written = revert_weight_conversion(model, numbered)
+    if len(written) != len(names) or any(t.numel() != 1 for t in written.values()):
+        raise ConfigError(
+            f"model.path: {type(model).__name__} splits or merges weights between memory ({len(names)} tensors) and disk "
+            f"({len(written)}), so live weights cannot be sent to vLLM. Such models are not supported."
+        )
+    return {names[int(tensor.item())]: name for name, tensor in written.items()}

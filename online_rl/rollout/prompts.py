@@ -1,0 +1,49 @@
+"""Rendering a study into the prompt that vLLM and the trainer both read, token for token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from online_rl.config import Config
+from online_rl.data.images import load_image
+from online_rl.data.study import Study
+from online_rl.data.text import render_prompt
+from online_rl.errors import ConfigError, DataError
+from online_rl.rollout.types import Prompt
+
+
+class PromptBuilder:
+    """Renders studies with the processor's own chat template and image processing."""
+
+    def __init__(self, processor: Any, cfg: Config) -> None:
+        if getattr(processor, "chat_template", None) is None:
+            raise ConfigError(
+                f"model.path={cfg.model.path!r} has a processor without a chat template, so the prompt cannot be "
+                "rendered. Use an instruction-tuned checkpoint, or add chat_template.jinja to its folder."
+            )
+        self.processor = processor
+        self.template = cfg.data.prompt
+        self.max_images = cfg.data.max_images
+        self.max_side = cfg.data.image_max_side
+        self.room = cfg.rollout.max_model_len - cfg.rollout.max_completion_tokens
+
+    def build(self, study: Study) -> Prompt:
+        """Decode the images, render the text, expand the image tokens.
+
+        Raises DataError for an unreadable image, or a prompt that leaves no room for the completion: nothing is
+        ever cut inside the image tokens.
+        """
+        images = tuple(load_image(source, self.max_side) for source in study.images[: self.max_images])
+        content = [{"type": "image"} for _ in images]
+        content.append({"type": "text", "text": render_prompt(self.template, study.indication)})
+        text = self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        encoded = self.processor(text=[text], images=[list(images)], return_tensors="pt")
+        ids = tuple(encoded.pop("input_ids")[0].tolist())
+        encoded.pop("attention_mask", None)
+        if len(ids) > self.room:
+            raise DataError(
+                f"{study.source or study.study_id}: the prompt with its {len(images)} image(s) takes {len(ids)} tokens, "
+                f"but rollout.max_model_len - rollout.max_completion_tokens leaves {self.room}. Raise "
+                "rollout.max_model_len, or lower data.max_images or data.image_max_side."
+            )
+        return Prompt(study, text, images, ids, dict(encoded))

@@ -1,0 +1,70 @@
+"""What a rollout is made of: prompts, completions, and the stream of them that a step consumes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from online_rl.data.study import Study
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One study as the model reads it.
+
+    text    the rendered chat template, one placeholder per image
+    images  decoded RGB images, bounded in size
+    ids     prompt token ids with the image tokens expanded, as the processor makes them (P,)
+    inputs  the processor's tensors with a leading axis of 1, such as pixel_values; without input_ids
+    """
+
+    study: Study
+    text: str
+    images: tuple[Any, ...]
+    ids: tuple[int, ...]
+    inputs: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One sampled report.
+
+    group      position of its study among the studies of this rank's step
+    candidate  position in its group
+    ids        sampled token ids, the end token included where it was reached (T,)
+    logprobs   log-probability of each under the policy that sampled it, nats (T,)
+    truncated  it was cut at the token limit
+    """
+
+    group: int
+    candidate: int
+    prompt: Prompt
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    text: str
+    truncated: bool
+
+
+@dataclass
+class Rollouts:
+    """Completions in the order in which they finish; once read through, `groups` holds them study by study.
+
+    version  the number of policy updates behind the weights that sample
+    """
+
+    stream: Iterable[Completion]
+    studies: int
+    group_size: int
+    version: int
+    groups: list[list[Completion]] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Completion]:
+        finished: list[list[Completion | None]] = [[None] * self.group_size for _ in range(self.studies)]
+        for completion in self.stream:
+            finished[completion.group][completion.candidate] = completion
+            yield completion
+        missing = sum(c is None for group in finished for c in group)
+        if missing:
+            raise RuntimeError(f"the engine lost {missing} of {self.studies * self.group_size} completions")
+        self.groups = finished  # type: ignore[assignment]

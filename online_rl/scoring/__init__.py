@@ -1,0 +1,5 @@
+"""Scoring: calling judges while candidates still decode, and turning their scores into rewards."""
+
+from online_rl.scoring.scorer import Scored, Scorer
+
+__all__ = ["Scored", "Scorer"]

@@ -1,0 +1,57 @@
+"""DeepSpeed's numbers come from the config alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from online_rl.config import config_from_dict, deepspeed_config
+from online_rl.errors import ConfigError
+
+
+def test_accumulation_covers_one_ranks_part_of_one_update():
+    cfg = config_from_dict({"train": {"micro_batch_size": 4, "updates_per_step": 2}})
+    # 16 studies x 8 candidates / 2 ranks / 2 updates = 32 completions in passes of 4.
+    ds = deepspeed_config(cfg, 2, on_gpu=False)
+    assert (ds["train_micro_batch_size_per_gpu"], ds["gradient_accumulation_steps"]) == (4, 8)
+
+
+def test_optimiser_and_clipping_are_the_configs():
+    train = {"learning_rate": 3e-6, "adam_beta2": 0.95, "weight_decay": 0.01, "max_grad_norm": 0.5}
+    ds = deepspeed_config(config_from_dict({"train": train}), 1, on_gpu=False)
+    params = ds["optimizer"]["params"]
+    assert (params["lr"], params["betas"], params["weight_decay"]) == (3e-6, [0.9, 0.95], 0.01)
+    assert ds["gradient_clipping"] == 0.5
+    assert "scheduler" not in ds
+
+
+def test_bfloat16_sums_gradients_in_float32_and_float32_needs_no_mixed_precision():
+    mixed = deepspeed_config(config_from_dict({}), 1, on_gpu=True)
+    assert mixed["bf16"] == {"enabled": True}
+    assert mixed["data_types"] == {"grad_accum_dtype": "fp32"}
+    plain = deepspeed_config(config_from_dict({"model": {"dtype": "float32"}}), 1, on_gpu=True)
+    assert "bf16" not in plain
+
+
+def test_offloading_takes_deepspeeds_cpu_adam_and_means_nothing_without_a_gpu():
+    cfg = config_from_dict({"deepspeed": {"offload_optimizer": "cpu", "offload_params": "cpu"}})
+    gpu = deepspeed_config(cfg, 1, on_gpu=True)
+    assert gpu["zero_optimization"]["offload_optimizer"]["device"] == "cpu"
+    assert gpu["zero_optimization"]["offload_param"]["device"] == "cpu"
+    assert "torch_adam" not in gpu["optimizer"]["params"]
+    cpu = deepspeed_config(cfg, 1, on_gpu=False)
+    assert "offload_optimizer" not in cpu["zero_optimization"]
+    assert cpu["optimizer"]["params"]["torch_adam"] is True
+
+
+def test_buckets_are_small_on_cpu_and_can_be_set():
+    cfg = config_from_dict({})
+    small = deepspeed_config(cfg, 1, on_gpu=False)["zero_optimization"]["reduce_bucket_size"]
+    assert small < deepspeed_config(cfg, 1, on_gpu=True)["zero_optimization"]["reduce_bucket_size"]
+    cfg = config_from_dict({"deepspeed": {"bucket_elements": 1234}})
+    zero = deepspeed_config(cfg, 1, on_gpu=True)["zero_optimization"]
+    assert zero["reduce_bucket_size"] == zero["stage3_prefetch_bucket_size"] == 1234
+
+
+def test_a_world_that_does_not_fit_is_refused_here_too():
+    with pytest.raises(ConfigError, match="studies_per_step"):
+        deepspeed_config(config_from_dict({}), 3, on_gpu=False)

@@ -1,0 +1,92 @@
+"""Combinations that cannot work are refused before a model loads, with both values in the message."""
+
+from __future__ import annotations
+
+import pytest
+
+from online_rl.config import config_from_dict
+from online_rl.errors import ConfigError
+
+REMOTE = [{"use": "green", "args": {"url": "https://api.example.com/v1"}}]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"rollout": {"group_size": 1}}, ["rollout.group_size", "found 1", "at least 2"]),
+        ({"rollout": {"max_model_len": 144}}, ["rollout.max_model_len", "found 144", "= 144"]),
+        ({"rollout": {"engine_args": {"dtype": "half"}}}, ["rollout.engine_args", "dtype -> model.dtype"]),
+        ({"data": {"reader": "jsonl"}}, ["data.path", "file", "data.reader=jsonl"]),
+        ({"data": {"path": "x.jsonl"}}, ["data.path", "'x.jsonl'", "data.reader=demo"]),
+        ({"data": {"prompt": "Given {indcation}"}}, ["data.prompt", "{indcation}", "{indication}"]),
+        ({"judges": []}, ["judges", "an empty list"]),
+        ({"judges": [{"use": "findings", "weight": 0.0}]}, ["judges", "only judges of weight 0"]),
+        ({"judges": [{"use": "a.py:f"}, {"use": "b.py:f"}]}, ["judges", "'f'", "`name`"]),
+        (
+            {"scoring": {"deadline_s": 500.0}, "train": {"collective_timeout_s": 1900.0}},
+            ["train.collective_timeout_s", "found 1900", "= 2000"],
+        ),
+        ({"monitor": {"samples": 3, "protected": True}}, ["monitor.samples", "found 3", "protected=true"]),
+        ({"monitor": {"protected": True}, "judges": REMOTE}, ["judges[0].args.url", "api.example.com", "protected"]),
+        ({"algorithm": {"name": "online_dpo"}, "train": {"micro_batch_size": 3}}, ["micro_batch_size", "found 3"]),
+        ({"resume": "runs/none/step-5"}, ["resume", "'runs/none/step-5'", "never, auto"]),
+    ],
+)
+def test_a_broken_rule_names_key_value_and_remedy(data, words):
+    with pytest.raises(ConfigError) as caught:
+        config_from_dict(data)
+    message = str(caught.value)
+    assert message.startswith("1 problem in the configuration.")
+    assert [word for word in words if word not in message] == []
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:8000", "http://127.0.0.1/v1", "http://10.1.2.3:80", "http://gpu07:80", "http://[::1]:80"]
+)
+def test_a_judge_in_the_own_network_may_see_protected_data(url):
+    judges = [{"use": "green", "args": {"servers": [url]}}]
+    assert config_from_dict({"monitor": {"protected": True}, "judges": judges}).judges[0].args == {"servers": [url]}
+
+
+def test_a_checkpoint_folder_may_be_named_to_resume(tmp_path):
+    assert config_from_dict({"resume": str(tmp_path)}).resume == str(tmp_path)
+
+
+def test_a_prompt_may_hold_other_braces():
+    assert config_from_dict({"data": {"prompt": 'Answer as {"findings": ...}: {indication}'}})
+
+
+@pytest.mark.parametrize(
+    ("data", "ranks", "words"),
+    [
+        ({"rollout": {"studies_per_step": 16}}, 3, ["rollout.studies_per_step", "found 16", "3 ranks", "18"]),
+        ({"train": {"updates_per_step": 3}}, 1, ["train.updates_per_step", "found 3", "128 completions"]),
+        ({"train": {"micro_batch_size": 24}}, 2, ["train.micro_batch_size", "found 24", "64 completions", "Try 16"]),
+        ({"rollout": {"tensor_parallel_size": 2}}, 3, ["rollout.tensor_parallel_size", "found 2", "3 ranks"]),
+        # 16 studies on 2 ranks give 8 pairs = 16 completions per rank.
+        (
+            {"algorithm": {"name": "online_dpo"}, "train": {"micro_batch_size": 12}},
+            2,
+            ["train.micro_batch_size", "found 12", "16 completions", "Try 8"],
+        ),
+    ],
+)
+def test_numbers_that_do_not_fit_the_ranks_are_refused(data, ranks, words):
+    cfg = config_from_dict(data)
+    with pytest.raises(ConfigError) as caught:
+        cfg.check_world(ranks)
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4, 8, 16])
+def test_passes_over_all_ranks_cover_every_completion_once(ranks):
+    cfg = config_from_dict({"train": {"updates_per_step": 2, "micro_batch_size": 2}})
+    cfg.check_world(ranks)
+    per_rank = cfg.micro_batches_per_update(ranks) * cfg.train.micro_batch_size * cfg.train.updates_per_step
+    assert per_rank * ranks == 16 * 8
+
+
+def test_settings_with_a_cost_are_pointed_out_and_the_defaults_have_none():
+    assert config_from_dict({}).warnings() == []
+    notes = config_from_dict({"rollout": {"top_p": 0.9}, "model": {"trust_remote_code": True}}).warnings()
+    assert [note.split("=")[0] for note in notes] == ["rollout.top_p", "model.trust_remote_code"]

@@ -1,0 +1,196 @@
+"""The pictures of a run: what they draw, what they refuse, what they put up with."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from online_rl.errors import DataError
+from online_rl.monitor.before_after import Pair, choose
+from online_rl.monitor.cards import font, sample_card, wrap
+from online_rl.monitor.plots import (
+    comparison_figure,
+    curves_figure,
+    load_run,
+    plot_before_after,
+    plot_comparison,
+    plot_run,
+)
+
+
+def write_run(folder, steps=12, broken_tail=False, **more):
+    folder.mkdir(parents=True)
+    records = [{"step": 0, "eval": True, "split": "eval", "reward": 0.1, "verbosity/mean": 0.9}]
+    for step in range(1, steps + 1):
+        records.append(
+            {
+                "step": step,
+                "reward": 0.1 * step,
+                "reward_std": 0.05,
+                "verbosity/mean": 1.1,
+                "completions/mean_length": 50.0,
+                "kl": 0.01 * step,
+                "step_time": 2.0,
+                "time/generate": 1.0,
+                "time/update": 1.0,
+                **more,
+            }
+        )
+    records.append({"step": steps, "eval": True, "split": "eval", "reward": 0.9, "verbosity/mean": 1.0})
+    text = "".join(json.dumps(record) + "\n" for record in records)
+    (folder / "metrics.jsonl").write_text(text + ('{"step": 99, "rewa' if broken_tail else ""))
+    return folder
+
+
+def panels(figure):
+    return {axes.get_title(loc="left") or axes.get_title(): axes for axes in figure.axes}
+
+
+def texts(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+def test_curves_show_the_numbers_of_the_run(tmp_path):
+    train, evals = load_run(write_run(tmp_path / "run"))
+    figure = curves_figure(train, evals, "run")
+    axes = panels(figure)
+    title = next(name for name in axes if name.startswith("Time"))
+    assert title == "Time, 2.00 s per step"
+    assert set(axes) == {"Reward", "Verbosity", "Completion length", "KL to the ref_model", title}
+    assert all(panel.get_xlabel() == "training step" and panel.get_ylabel() for panel in axes.values())
+
+    every_step = axes["Reward"].lines[0]
+    assert list(every_step.get_xdata()) == list(range(1, 13))
+    assert list(every_step.get_ydata()) == pytest.approx([0.1 * step for step in range(1, 13)])
+    smoothed = axes["Reward"].lines[1]
+    assert list(smoothed.get_ydata()) == pytest.approx([0.1 * step for step in range(1, 13)])  # a line stays a line
+    assert texts(axes["Reward"]) == ["before 0.100", "after 0.900"]
+    assert texts(axes["Verbosity"]) == ["before 0.90", "after 1.00"]
+    low, high = axes["Reward"].collections[0].get_datalim(axes["Reward"].transData).intervaly
+    assert low == pytest.approx(0.1 - 0.05) and high == pytest.approx(1.2 + 0.05)
+    assert [text.get_text() for text in axes[title].get_legend().get_texts()] == ["generate 50%", "update 50%"]
+
+
+def test_plot_run_writes_a_picture_with_something_on_it(tmp_path):
+    run = write_run(tmp_path / "run", broken_tail=True)
+    (path,) = plot_run(run)
+    assert path == run / "plots" / "curves.png"
+    with Image.open(path) as image:
+        assert image.size == (1400, 900)
+        assert len(image.convert("RGB").getcolors(1 << 24)) > 50
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_very_short_runs_are_drawn(tmp_path, steps):
+    assert plot_run(write_run(tmp_path / "run", steps=steps))
+
+
+def test_null_values_leave_a_gap_and_a_missing_metric_is_said(tmp_path):
+    run = write_run(tmp_path / "run", steps=3, kl=None)
+    train, evals = load_run(run)
+    train[1]["reward"] = None
+    axes = panels(curves_figure(train, evals, "run"))
+    assert list(axes["Reward"].lines[0].get_xdata()) == [1, 3]
+    assert texts(axes["KL to the ref_model"]) == ["not recorded"]
+
+
+def test_a_run_without_kl_shows_what_it_has(tmp_path):
+    train, evals = load_run(write_run(tmp_path / "run", kl=0.0, **{"dpo/accuracy": 0.7}))
+    assert "DPO accuracy" in panels(curves_figure(train, evals, "run"))
+
+
+def test_an_evaluation_amid_the_run_is_not_called_after(tmp_path):
+    train, evals = load_run(write_run(tmp_path / "run"))
+    evals[-1]["step"] = 6
+    assert texts(panels(curves_figure(train, evals, "run"))["Reward"]) == ["before 0.100", "step 6: 0.900"]
+
+
+def test_of_two_lines_for_one_step_the_later_counts(tmp_path):
+    run = write_run(tmp_path / "run", steps=2)
+    with open(run / "metrics.jsonl", "a") as file:
+        file.write('{"step": 2, "reward": 7.0}\n')
+    train, _ = load_run(run)
+    assert [record["reward"] for record in train] == [0.1, 7.0]
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"no metrics\.jsonl"):
+        plot_run(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text('{"step": 0, "eval": true, "reward": 1}\n{"step": 1, "re')
+    with pytest.raises(DataError, match="1 evaluations and 0 training steps"):
+        plot_run(tmp_path)
+    with pytest.raises(DataError, match="no run folder"):
+        plot_comparison([], tmp_path / "out.png")
+
+
+def test_comparison_tells_runs_of_the_same_name_apart(tmp_path):
+    runs = [write_run(tmp_path / "a" / "run"), write_run(tmp_path / "b" / "run", reward=0.3)]
+    out = plot_comparison(runs, tmp_path / "new" / "comparison.png")
+    with Image.open(out) as image:
+        assert image.size == (1400, 900)
+    figure = comparison_figure({"a/run": load_run(runs[0]), "b/run": load_run(runs[1])})
+    reward = panels(figure)["Reward"]
+    assert [text.get_text() for text in reward.get_legend().get_texts()] == ["a/run", "b/run"]
+
+
+def write_samples(run, name, rewards, text="clear lungs."):
+    (run / "samples").mkdir(parents=True, exist_ok=True)
+    rows = [
+        {
+            "study_id": f"s{i}",
+            "image": "images/s.png",
+            "indication": "cough",
+            "reference": "heart normal.",
+            "candidate": text,
+            "reward": reward,
+            "verbosity": 1.0,
+        }
+        for i, reward in enumerate(rewards)
+    ]
+    (run / "samples" / name).write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"study')
+
+
+def test_before_after_picture(tmp_path):
+    assert plot_before_after(tmp_path) is None
+    write_samples(tmp_path, "before.jsonl", [0.1, 0.2, 0.3, 0.4])
+    assert plot_before_after(tmp_path) is None
+    write_samples(tmp_path, "after.jsonl", [0.5, 0.1, None, 0.6], text="no effusion. " * 20)
+    (tmp_path / "images").mkdir()
+    Image.new("L", (60, 90), 200).save(tmp_path / "images" / "s.png")
+    with Image.open(plot_before_after(tmp_path)) as image:
+        width, short = image.size
+        assert image.getpixel((60, 250)) == (200, 200, 200)  # the study's image, relative to the run folder
+    write_samples(tmp_path, "after.jsonl", [0.5, 0.1, None, 0.6], text="no effusion. " * 200)
+    with Image.open(plot_before_after(tmp_path)) as image:
+        assert image.width == width and image.height > short + 1000  # longer reports make room for themselves
+
+
+def test_a_missing_image_is_a_grey_field(tmp_path):
+    write_samples(tmp_path, "before.jsonl", [0.1])
+    write_samples(tmp_path, "after.jsonl", [0.2])
+    assert plot_before_after(tmp_path).is_file()
+
+
+def test_the_studies_are_chosen_by_rule_with_losses_last():
+    changes = [0.0, 0.5, -0.4, 0.1, 0.2]
+    pairs = [Pair({"study_id": i, "reward": 0.5}, {"reward": 0.5 + change}) for i, change in enumerate(changes)]
+    chosen = [(label, round(pair.change, 6)) for label, pair in choose(pairs)]
+    assert chosen == [
+        ("Largest change (1 of 5)", 0.5),
+        ("Median change (3 of 5)", 0.1),
+        ("Smallest change (5 of 5)", -0.4),
+    ]
+    assert [label for label, _ in choose(pairs[:2])] == ["Largest change (1 of 2)", "Smallest change (2 of 2)"]
+    assert len(choose(pairs[:1])) == 1
+
+
+def test_wrapped_lines_fit_and_lose_no_word():
+    text = "the cardiomediastinal silhouette is stable. " * 5 + "x" * 300 + "\nsecond paragraph"
+    lines = wrap(text, 15, 200)
+    assert all(font(15).getlength(line) <= 200 for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "").replace("\n", "")
+    assert wrap("word " * 5000, 15, 100)[-1].endswith("more lines)")
+
+
+def test_the_card_makes_room_for_a_long_report():
+    assert sample_card(Image.new("L", (10, 10)), "lungs clear. " * 150).height > 540
