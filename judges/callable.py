@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from judges.base import Case, Score
+from judges.base import Case, Score, Status
 from online_rl.errors import JudgeError, JudgeFailed
 
 CALL_FORM = ("prompts", "completions", "completion_ids")
@@ -32,20 +32,20 @@ class CallableJudge:
 
     def __init__(self, function: Callable[..., Any], name: str | None = None, args: dict[str, Any] | None = None):
         self.function = function
-        self.name = name or getattr(function, "__name__", type(function).__name__)
+        self.name = str(name or getattr(function, "__name__", type(function).__name__))
         self.args = dict(args or {})
         self._parameters = _parameters(function)
         self._takes_all = any(p.kind is p.VAR_KEYWORD for p in self._parameters.values())
         self._check_args()
         call = getattr(function, "__call__", None)  # noqa: B004 - objects with an async __call__ count as async too
-        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call):
-            self.score = self._score_async
+        is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+        self.score: Callable[[Sequence[Case]], Any] = self._score_async if is_async else self._score
 
-    def score(self, cases: Sequence[Case]) -> list[Score]:
+    def _score(self, cases: Sequence[Case]) -> Any:
         started = time.perf_counter()
         result = self._call(cases)
         if inspect.isawaitable(result):
-            return self._finish(cases, result, started)  # type: ignore[return-value]
+            return self._finish(cases, result, started)
         return self._scores(cases, result, time.perf_counter() - started)
 
     async def _score_async(self, cases: Sequence[Case]) -> list[Score]:
@@ -108,7 +108,7 @@ class CallableJudge:
             )
         each = seconds / max(len(cases), 1)
         return [
-            Score(None, Score.unscorable("").status, {}, f"{self.name} returned None", each)
+            Score(None, Status.UNSCORABLE, {}, f"{self.name} returned None", each)
             if value is None
             else Score(self._number(value, row, case), seconds=each)
             for row, (case, value) in enumerate(zip(cases, values, strict=True))
@@ -162,9 +162,7 @@ def _is_number(value: Any) -> bool:
     """Python's and numpy's integers and floats; no truth values, text, fractions or tensors."""
     if isinstance(value, bool):
         return False
-    return isinstance(value, (int, float)) or (
-        type(value).__module__ == "numpy" and isinstance(value, numbers.Real)
-    )
+    return isinstance(value, (int, float)) or (type(value).__module__ == "numpy" and isinstance(value, numbers.Real))
 
 
 def _type_name(value: Any) -> str:

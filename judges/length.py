@@ -31,10 +31,12 @@ def length(text: str | Sequence[int], unit: Unit = "words") -> int:
         if isinstance(text, str):
             raise JudgeError("length: unit 'tokens' counts a sequence of token ids, found text; use words|characters.")
         return len(text)
+    if not isinstance(text, str):
+        raise JudgeError(f"length: unit {unit!r} counts text, found token ids; use tokens.")
     if unit == "words":
         return len(text.split())
     if unit == "characters":
-        return sum(map(len, text.split()))
+        return len("".join(text.split()))
     raise JudgeError(f"length: unit is {unit!r}; expected words, characters or tokens.")
 
 
@@ -124,10 +126,10 @@ class LengthControlled:
         self.name = judge.name
         self.rule = RULES[rule] if isinstance(rule, str) else rule
         self.unit = unit
-        if inspect.iscoroutinefunction(judge.score):
-            self.score = self._score_async
+        is_async = inspect.iscoroutinefunction(judge.score)
+        self.score: Callable[[Sequence[Case]], Any] = self._score_async if is_async else self._score
 
-    def score(self, cases: Sequence[Case]) -> list[Score]:
+    def _score(self, cases: Sequence[Case]) -> Any:
         scores: Any = self.judge.score(cases)
         return self._finish(cases, scores) if inspect.isawaitable(scores) else self._control(cases, scores)
 

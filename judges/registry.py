@@ -40,10 +40,7 @@ def load_judge(
     """The judge that `use` names, made with `args`, called `name`, under the length rule `length_control`."""
     if length_control != "none" and length_control not in RULES:
         raise JudgeError(f"length_control is {length_control!r}; expected none, {', '.join(RULES)}.")
-    judge = _as_judge(_find(use), use, dict(args or {}))
-    if name is not None:
-        judge = copy.copy(judge)  # one instance may be named twice in a configuration
-        judge.name = name
+    judge = _as_judge(_find(use), use, dict(args or {}), name)
     return judge if length_control == "none" else LengthControlled(judge, length_control)
 
 
@@ -68,9 +65,8 @@ def _find(use: str) -> Any:
         holds = _own_names(module)
         nearest = difflib.get_close_matches(attribute, holds, 1)
         hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-        raise JudgeError(
-            f"judge {use!r}: {place} has no {attribute!r}; it holds: {', '.join(holds) or 'no function or class'}.{hint}"
-        ) from None
+        names = ", ".join(holds) or "no function or class"
+        raise JudgeError(f"judge {use!r}: {place} has no {attribute!r}; it holds: {names}.{hint}") from None
 
 
 def _entry_point(use: str) -> Any:
@@ -126,23 +122,26 @@ def _import_module(place: str, use: str) -> ModuleType:
         raise JudgeError(f"judge {use!r}: importing {place} raised {type(error).__name__}: {error}") from error
 
 
-def _as_judge(found: Any, use: str, args: dict[str, Any]) -> Judge:
+def _as_judge(found: Any, use: str, args: dict[str, Any], name: str | None) -> Judge:
     if inspect.isclass(found):
         try:
             inspect.signature(found).bind(**args)
         except TypeError as error:
             raise JudgeError(f"judge {use!r}: args {sorted(args)} do not fit: {error}.") from error
         found, args = found(**args), {}
-    if callable(getattr(found, "score", None)):
+    elif callable(getattr(found, "score", None)):
         if args:
             raise JudgeError(f"judge {use!r} is an instance already; args {sorted(args)} cannot be given to it.")
-        if not isinstance(getattr(found, "name", None), str):
-            found.name = judge_name(use)
+        found = copy.copy(found)  # a configuration may name one instance twice
+    if callable(getattr(found, "score", None)):
+        if name is not None or not isinstance(getattr(found, "name", None), str):
+            found.name = name or judge_name(use)
         return found
     if callable(found):
-        return CallableJudge(found, judge_name(use), args)
+        return CallableJudge(found, name or judge_name(use), args)
     raise JudgeError(
-        f"judge {use!r} is a {type(found).__name__}; expected a Judge class, a Judge instance, or a reward function."
+        f"judge {use!r} is of type {type(found).__name__}; expected a Judge class, a Judge instance, or a reward "
+        "function."
     )
 
 

@@ -9,7 +9,8 @@
 #   MASTER_PORT=29500          refused when taken (otherwise a free port)
 #
 # Ctrl-C or SIGTERM asks every rank to save and stop; a second one ends them at once. The exit code is the trainer's:
-# 0 done, 2 something that you can put right, 3 the run had to stop.
+# 0 done, 2 something that you can put right, 3 the run had to stop, 75 saved and stopped on request (go on with
+# resume=auto).
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
@@ -65,7 +66,9 @@ command=(deepspeed --hostfile /dev/null "${where[@]}" --master_port "$port" --lo
     --module online_rl.train --config "$config" "$@")
 echo "\$ ${command[*]}"
 
+# shellcheck disable=SC2329 # called by the trap
 children() { cat "/proc/$1/task/$1/children" 2>/dev/null || true; }
+# shellcheck disable=SC2329
 stop() { # the launcher kills what it started 30 s after its own SIGTERM; the ranks may need longer to save
     if [[ -n "${stopping:-}" ]]; then
         kill -KILL -- "-$launcher" 2>/dev/null
@@ -86,15 +89,23 @@ set -m # a process group of its own, so that nothing is left behind
 launcher=$!
 set +m
 trap stop INT TERM
-status=0
-wait "$launcher" || status=$?
-while kill -0 "$launcher" 2>/dev/null; do # a signal ends `wait`, not the run
+while true; do
     status=0
     wait "$launcher" || status=$?
+    kill -0 "$launcher" 2>/dev/null || break # a signal ends `wait`, not the run
 done
-if kill -0 -- "-$launcher" 2>/dev/null; then # the launcher reports 0 when its helper is killed (out of memory, say)
-    echo "error: the launcher is gone and some ranks are not; ending them." >&2
-    kill -KILL -- "-$launcher" 2>/dev/null || true
+gone_within() { # SECONDS: whether the last process of the group ends in time
+    local i
+    for ((i = 0; i < 5 * $1; i++)); do
+        kill -0 -- "-$launcher" 2>/dev/null || return 0
+        sleep 0.2
+    done
+    return 1
+}
+if ! gone_within 10; then # the launcher ends with 0 when its helper was killed (out of memory, say)
+    echo "error: the launcher is gone and its ranks are not; they save and end." >&2
+    kill -TERM -- "-$launcher" 2>/dev/null || true
+    gone_within 60 || kill -KILL -- "-$launcher" 2>/dev/null || true
     ((status != 0)) || status=1
 fi
 exit "$status"

@@ -67,7 +67,7 @@ def train(config: ConfigFile, overrides: Overrides = None) -> None:
     """Train on one rank. For several: deepspeed --num_gpus N -m online_rl.train --config FILE."""
     from online_rl.train import run
 
-    run(config, overrides or [])
+    raise typer.Exit(run(config, overrides or []) or 0)
 
 
 @demo_app.command("prepare")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from judges.findings.entities import IMPLIES, SAME_FINDING
-from judges.findings.parse import Comparison, Finding, Report
+from judges.findings.parse import Finding, Report
+from judges.findings.sentence import Comparison
 
 ERRORS = (
     "false_finding",  # (a) present in the candidate; absent or unmentioned in the reference
@@ -57,21 +58,23 @@ def compare(candidate: Report, reference: Report) -> Comparative:
 
 
 def _present_pairs(candidate: dict[str, Finding], reference: dict[str, Finding]) -> dict[str, str]:
-    """Reference entity to the candidate's entity for the same finding, both present, one to one."""
-    pairs = {}
-    for entity, finding in reference.items():
-        if not finding.present:
+    """Reference entity to the candidate's entity for the same finding, both present, one to one.
+
+    Same names first; what is left may pair by a wider or narrower word, or a sign with what explains it.
+    """
+    ours = {entity: finding for entity, finding in reference.items() if finding.present}
+    theirs = {entity: finding for entity, finding in candidate.items() if finding.present}
+    pairs = {entity: entity for entity in ours if entity in theirs}
+    unpaired = [entity for entity in theirs if entity not in pairs]
+    for entity, finding in ours.items():
+        if entity in pairs or (entity in candidate and not candidate[entity].present):
             continue
-        partner = _PARTNER.get(entity)
-        if entity in candidate and candidate[entity].present:
-            pairs[entity] = entity
-        elif (
-            partner in candidate
-            and candidate[partner].present
-            and not (partner in reference and reference[partner].present)
-            and entity not in candidate
-        ):
-            pairs[entity] = partner
+        akin = {*finding.signs, _PARTNER.get(entity)}
+        for other in unpaired:
+            if other in akin or entity in theirs[other].signs:
+                pairs[entity] = other
+                unpaired.remove(other)
+                break
     return pairs
 
 
@@ -109,7 +112,7 @@ def _compare_comparisons(candidate: Report, reference: Report, result: Comparati
     """Comparisons agree when direction and target do; those of a false or missing finding are counted with it."""
     left_over = sorted(candidate.comparisons, key=_order)
     for wanted in sorted(reference.comparisons, key=_order):
-        same = next((c for c in left_over if _agree(c, wanted)), None)
+        same = wanted if wanted in left_over else next((c for c in left_over if _agree(c, wanted)), None)
         if same is not None:
             left_over.remove(same)
         elif not _within(wanted, result.errors["missing_finding"]):

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from judges.base import Case, Score
 from judges.findings.compare import Comparative, compare
-from judges.findings.parse import Report, parse
+from judges.findings.parse import parse
 
 
 class FindingsJudge:
@@ -61,8 +61,3 @@ def _analysis(result: Comparative) -> str:
     lines = [f"matched_findings: {', '.join(result.matched) or 'none'}"]
     lines += [f"{name}: {', '.join(entities)}" for name, entities in result.errors.items() if entities]
     return "\n".join(lines)
-
-
-def explain(text: str) -> Report:
-    """The findings of one report, to look at."""
-    return parse(text)

@@ -141,11 +141,12 @@ def _build() -> dict:
     add(cues.VERBS, Kind.VERB)
     for value, phrases in cues.PREDICATES.items():
         add(phrases, Kind.PREDICATE, value)
-    add(cues.ABNORMALITY, Kind.ABNORMALITY)
     for value, phrases in STRUCTURES.items():
         add(phrases, Kind.STRUCTURE, value)
     for value, phrases in ENTITIES.items():
         add(phrases, Kind.ENTITY, value)
+    for value, phrases in cues.ABNORMALITY.items():
+        add(phrases, Kind.ABNORMALITY, value)
     for value, phrases in cues.ABSENT.items():
         add(phrases, Kind.ABSENT, value)
     for side, phrases in cues.SIDES.items():

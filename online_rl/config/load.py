@@ -86,11 +86,14 @@ def config_from_dict(data: dict[str, Any], origin: str = "") -> Config:
 def save_resolved(cfg: Config, folder: str | Path) -> Path:
     """Write `config.resolved.yaml` into the run folder, whole or not at all."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     target = folder / "config.resolved.yaml"
     draft = folder / f".config.resolved.yaml.{os.getpid()}"
-    draft.write_text(cfg.resolved_yaml(), encoding="utf-8")
-    draft.replace(target)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        draft.write_text(cfg.resolved_yaml(), encoding="utf-8")
+        draft.replace(target)
+    except OSError as error:
+        raise ConfigError(f"run.dir: {folder} cannot be written ({error.strerror}). Set run.dir elsewhere.") from None
     return target
 
 

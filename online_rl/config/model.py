@@ -25,66 +25,95 @@ class Section(BaseModel):
 
 
 class Run(Section):
-    dir: Path = Field("runs/run", description="run folder: checkpoints, metrics, samples; relative to where you start")
-    seed: Count = Field(0, description="seeds the order of studies, the sampling and every other random choice")
+    dir: Path = Field(
+        default="runs/run", description="run folder: checkpoints, metrics, samples; relative to where you start"
+    )
+    seed: Count = Field(default=0, description="seeds the order of studies, the sampling and every other random choice")
 
 
 class Model(Section):
-    path: Path = Field("demo", description='"demo", a folder, or a name on the Hugging Face hub')
-    revision: str | None = Field(None, description="branch, tag or commit on the hub; null = its default branch")
-    dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="weights and activations")
-    freeze_vision: bool = Field(True, description="train the language side only")
-    gradient_checkpointing: bool = Field(False, description="recompute activations in backward: less memory, slower")
-    trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
-    attn_implementation: str = Field("sdpa", description="transformers' name: sdpa, flash_attention_2, eager")
+    path: Path = Field(default="demo", description='"demo", a folder, or a name on the Hugging Face hub')
+    revision: str | None = Field(
+        default=None, description="branch, tag or commit on the hub; null = its default branch"
+    )
+    dtype: Literal["bfloat16", "float32"] = Field(default="bfloat16", description="weights and activations")
+    freeze_vision: bool = Field(default=True, description="train the language side only")
+    gradient_checkpointing: bool = Field(
+        default=False, description="recompute activations in backward: less memory, slower"
+    )
+    trust_remote_code: bool = Field(default=False, description="run Python code that comes with the model")
+    attn_implementation: str = Field(default="sdpa", description="transformers' name: sdpa, flash_attention_2, eager")
 
 
 class Data(Section):
-    reader: Literal["demo", "jsonl", "csv", "iu_xray"] = Field("demo", description="layout of the data on disk")
-    path: Path | None = Field(None, description="file (jsonl, csv) or folder (iu_xray); null for the demo")
-    image_root: Path | None = Field(None, description="relative image paths start here; null = beside the data file")
-    prompt: str = Field(CHEXALIGN_PROMPT, description="what the policy is asked; {indication} is filled in per study")
-    section: Literal["findings", "impression"] = Field("findings", description="which section is the reference report")
-    max_images: Positive = Field(2, description="images per study in the row's order; further ones are left out")
-    image_max_side: int = Field(1024, ge=8, description="longer side in pixels after loading; larger images are shrunk")
-    max_train_studies: Positive | None = Field(None, description="train on the first so many; null = all")
-    max_eval_studies: Positive | None = Field(128, description="keep the first so many for evaluation; null = all")
-    eval_fraction: float = Field(
-        0.1, ge=0, lt=1, description="part of the patients held out where rows carry no split (by hash of the patient)"
+    reader: Literal["demo", "jsonl", "csv", "iu_xray"] = Field(default="demo", description="layout of the data on disk")
+    path: Path | None = Field(default=None, description="file (jsonl, csv) or folder (iu_xray); null for the demo")
+    image_root: Path | None = Field(
+        default=None, description="relative image paths start here; null = beside the data file"
     )
-    bad_images_budget: Count = Field(0, description="studies that may be set aside for unreadable images; 0 = stop")
+    prompt: str = Field(
+        default=CHEXALIGN_PROMPT, description="what the policy is asked; {indication} is filled in per study"
+    )
+    section: Literal["findings", "impression"] = Field(
+        default="findings", description="which section is the reference report"
+    )
+    max_images: Positive = Field(
+        default=2, description="images per study in the row's order; further ones are left out"
+    )
+    image_max_side: int = Field(
+        default=1024, ge=8, description="longer side in pixels after loading; larger images are shrunk"
+    )
+    max_train_studies: Positive | None = Field(default=None, description="train on the first so many; null = all")
+    max_eval_studies: Positive | None = Field(
+        default=128, description="keep the first so many for evaluation; null = all"
+    )
+    eval_fraction: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="part of the patients held out where rows carry no split (by hash of the patient)",
+    )
+    bad_images_budget: Count = Field(
+        default=0, description="studies that may be set aside for unreadable images; 0 = stop"
+    )
 
 
 class Demo(Section):
-    studies: Annotated[int, Field(ge=8)] = Field(2400, description="studies that the demo world draws")
-    seed: Count = Field(0, description="seed of the demo world")
-    reports: Path | None = Field(None, description="folder with IU X-ray's csv files, for real sentences; null = own")
-    warm_start_seconds: float | None = Field(None, gt=0, description="bound on supervised training; null = its default")
-    cache: Path | None = Field(None, description="null = $ONLINE_RL_CACHE, else ~/.cache/online-rl")
+    studies: Annotated[int, Field(ge=8)] = Field(default=2400, description="studies that the demo world draws")
+    seed: Count = Field(default=0, description="seed of the demo world")
+    reports: Path | None = Field(
+        default=None, description="folder with IU X-ray's csv files, for real sentences; null = own"
+    )
+    warm_start_seconds: float | None = Field(
+        default=None, gt=0, description="bound on supervised training; null = its default"
+    )
+    cache: Path | None = Field(default=None, description="null = $ONLINE_RL_CACHE, else ~/.cache/online-rl")
 
 
 class Rollout(Section):
-    group_size: Positive = Field(8, description="candidates per study")
-    studies_per_step: Positive = Field(16, description="studies per step, over all ranks")
-    max_completion_tokens: Positive = Field(128, description="a candidate is cut here")
-    temperature: float = Field(1.0, gt=0, description="of sampling; other than 1 trains another distribution")
-    top_p: float = Field(1.0, gt=0, le=1, description="nucleus; below 1 it biases the importance ratio")
-    max_model_len: Positive = Field(1024, description="tokens of prompt, image and completion together")
-    max_num_seqs: Positive = Field(128, description="candidates that vLLM decodes at once, per rank")
-    kv_cache_gib: float = Field(1.0, gt=0, description="vLLM's key-value cache on CPU, GiB per rank")
-    gpu_memory_utilization: float = Field(0.35, gt=0, lt=1, description="vLLM's share of each GPU")
-    tensor_parallel_size: Positive = Field(1, description="ranks that share one vLLM engine")
+    group_size: Positive = Field(default=8, description="candidates per study")
+    studies_per_step: Positive = Field(default=16, description="studies per step, over all ranks")
+    max_completion_tokens: Positive = Field(default=128, description="a candidate is cut here")
+    temperature: float = Field(default=1.0, gt=0, description="of sampling; other than 1 trains another distribution")
+    top_p: float = Field(default=1.0, gt=0, le=1, description="nucleus; below 1 it biases the importance ratio")
+    max_model_len: Positive = Field(default=1024, description="tokens of prompt, image and completion together")
+    max_num_seqs: Positive = Field(default=128, description="candidates that vLLM decodes at once, per rank")
+    kv_cache_gib: float = Field(default=1.0, gt=0, description="vLLM's key-value cache on CPU, GiB per rank")
+    gpu_memory_utilization: float = Field(default=0.35, gt=0, lt=1, description="vLLM's share of each GPU")
+    tensor_parallel_size: Positive = Field(default=1, description="ranks that share one vLLM engine")
     max_logp_difference: float = Field(
-        1.0, gt=0, description="stop when trainer and vLLM differ by more nats per token (mean over a step)"
+        default=1.0, gt=0, description="stop when trainer and vLLM differ by more nats per token (mean over a step)"
     )
     engine_args: dict[str, Any] = Field(default_factory=dict, description="further arguments of vllm.LLM, unchanged")
 
 
 class JudgeEntry(Section):
     use: str = Field(min_length=1, description="built-in name, package.module:object, file.py:object, or entry point")
-    name: str | None = Field(None, description="in metrics, rewards/<name>/mean; null = taken from `use`")
-    weight: float = Field(1.0, description="factor in the reward; 0 = measured, not trained on")
-    length_control: Literal["none", "lc_green"] = Field("none", description="lc_green: value / max(verbosity, 1)")
+    name: str | None = Field(default=None, description="in metrics, rewards/<name>/mean; null = taken from `use`")
+    weight: float = Field(default=1.0, description="factor in the reward; 0 = measured, not trained on")
+    length_control: Literal["none", "lc_green"] = Field(
+        default="none", description="lc_green: value / max(verbosity, 1)"
+    )
     args: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the judge")
 
     @property
@@ -94,69 +123,96 @@ class JudgeEntry(Section):
 
 
 class Scoring(Section):
-    deadline_s: float = Field(120.0, gt=0, description="seconds that one call of a judge may take")
-    max_retries: Count = Field(3, description="further calls after a failed one, before the run saves and stops")
-    workers: Positive = Field(4, description="judge calls in flight at once, per rank")
-    max_unscorable_rate: Fraction = Field(0.5, description="stop when more candidates than this are unscorable")
-    unscorable_window: Positive = Field(20, description="steps over which that rate is taken")
-    truncated: Literal["score", "mask"] = Field("score", description="candidates cut at the limit: score them, or mask")
+    deadline_s: float = Field(default=120.0, gt=0, description="seconds that one call of a judge may take")
+    max_retries: Count = Field(
+        default=3, description="further calls after a failed one, before the run saves and stops"
+    )
+    workers: Positive = Field(default=4, description="judge calls in flight at once, per rank")
+    max_unscorable_rate: Fraction = Field(default=0.5, description="stop when more candidates than this are unscorable")
+    unscorable_window: Positive = Field(default=20, description="steps over which that rate is taken")
+    truncated: Literal["score", "mask"] = Field(
+        default="score", description="candidates cut at the limit: score them, or mask"
+    )
 
 
 class Grpo(Section):
-    clip_low: float = Field(0.2, gt=0, lt=1, description="importance ratio clipped below at 1 - clip_low")
-    clip_high: float = Field(0.2, gt=0, description="importance ratio clipped above at 1 + clip_high")
-    kl_coef: float = Field(0.0, ge=0, description="weight of the KL term to the ref_model; 0 = no ref_model is kept")
-    advantage: Literal["group", "group_no_std"] = Field("group", description="divide by the group's deviation or not")
-    min_reward_std: float = Field(1e-6, ge=0, description="groups with less spread carry no gradient")
+    clip_low: float = Field(default=0.2, gt=0, lt=1, description="importance ratio clipped below at 1 - clip_low")
+    clip_high: float = Field(default=0.2, gt=0, description="importance ratio clipped above at 1 + clip_high")
+    kl_coef: float = Field(
+        default=0.0, ge=0, description="weight of the KL term to the ref_model; 0 = no ref_model is kept"
+    )
+    advantage: Literal["group", "group_no_std"] = Field(
+        default="group", description="divide by the group's deviation or not"
+    )
+    min_reward_std: float = Field(default=1e-6, ge=0, description="groups with less spread carry no gradient")
 
 
 class OnlineDpo(Section):
-    beta: float = Field(0.1, gt=0, description="strength of the tie to the ref_model")
-    tie_threshold: float = Field(1e-8, ge=0, description="a group whose best and worst differ by no more gives no pair")
+    beta: float = Field(default=0.1, gt=0, description="strength of the tie to the ref_model")
+    tie_threshold: float = Field(
+        default=1e-8, ge=0, description="a group whose best and worst differ by no more gives no pair"
+    )
 
 
 class Algorithm(Section):
-    name: Literal["grpo", "online_dpo"] = Field("grpo", description="which algorithm learns from the scores")
+    name: Literal["grpo", "online_dpo"] = Field(default="grpo", description="which algorithm learns from the scores")
     grpo: Grpo = Field(default_factory=Grpo, description="read when name is grpo")
     online_dpo: OnlineDpo = Field(default_factory=OnlineDpo, description="read when name is online_dpo")
 
 
 class Train(Section):
-    max_steps: Positive = Field(100, description="steps of the run (sample, score, update)")
-    learning_rate: float = Field(1e-6, gt=0, description="peak learning rate of AdamW")
-    warmup_ratio: Fraction = Field(0.1, description="part of max_steps over which the learning rate rises")
-    lr_schedule: Literal["cosine", "constant"] = Field("cosine", description="after the warm-up")
-    min_lr_ratio: Fraction = Field(0.0, description="cosine ends at this part of the peak")
-    weight_decay: float = Field(0.0, ge=0, description="of AdamW")
-    adam_beta1: float = Field(0.9, ge=0, lt=1, description="of AdamW")
-    adam_beta2: float = Field(0.999, ge=0, lt=1, description="of AdamW")
-    max_grad_norm: float = Field(1.0, ge=0, description="gradients are clipped to this global norm; 0 = never")
-    micro_batch_size: Positive = Field(4, description="completions per forward and backward pass, per rank")
-    updates_per_step: Positive = Field(1, description="optimiser steps that one step's candidates are split into")
-    save_every: Positive = Field(50, description="steps between checkpoints")
-    keep_checkpoints: Positive = Field(2, description="newest complete checkpoints kept; older ones are removed")
-    logits_chunk: Count = Field(0, description="tokens per slice of the logits, to save memory; 0 = all at once")
-    collective_timeout_s: float = Field(1800.0, gt=0, description="a rank that waits longer for others stops the run")
+    max_steps: Positive = Field(default=100, description="steps of the run (sample, score, update)")
+    learning_rate: float = Field(default=1e-6, gt=0, description="peak learning rate of AdamW")
+    warmup_ratio: Fraction = Field(default=0.1, description="part of max_steps over which the learning rate rises")
+    lr_schedule: Literal["cosine", "constant"] = Field(default="cosine", description="after the warm-up")
+    min_lr_ratio: Fraction = Field(default=0.0, description="cosine ends at this part of the peak")
+    weight_decay: float = Field(default=0.0, ge=0, description="of AdamW")
+    adam_beta1: float = Field(default=0.9, ge=0, lt=1, description="of AdamW")
+    adam_beta2: float = Field(default=0.999, ge=0, lt=1, description="of AdamW")
+    max_grad_norm: float = Field(default=1.0, ge=0, description="gradients are clipped to this global norm; 0 = never")
+    micro_batch_size: Positive = Field(default=4, description="completions per forward and backward pass, per rank")
+    stop_after: Positive | None = Field(
+        default=None, description="end this launch, saved, after so many steps (exit code 75); resume=auto goes on"
+    )
+    updates_per_step: Positive = Field(
+        default=1, description="optimiser steps that one step's candidates are split into"
+    )
+    save_every: Positive = Field(default=50, description="steps between checkpoints")
+    keep_checkpoints: Positive = Field(
+        default=2, description="newest complete checkpoints kept; older ones are removed"
+    )
+    logits_chunk: Count = Field(
+        default=0, description="tokens per slice of the logits, to save memory; 0 = all at once"
+    )
+    collective_timeout_s: float = Field(
+        default=1800.0, gt=0, description="a rank that waits longer for others stops the run"
+    )
 
 
 class Eval(Section):
-    every: Count = Field(0, description="steps between evaluations; 0 = only before and after training")
-    studies: Positive = Field(128, description="held-out studies per evaluation, over all ranks")
+    every: Count = Field(default=0, description="steps between evaluations; 0 = only before and after training")
+    studies: Positive = Field(default=128, description="held-out studies per evaluation, over all ranks")
 
 
 class Monitor(Section):
-    tensorboard: bool = Field(True, description="write TensorBoard events to <run.dir>/tensorboard")
-    samples: Count = Field(0, description="studies per evaluation written with image and texts; 0 = none leave memory")
-    protected: bool = Field(False, description="credentialed data: no samples, no judge outside the own network")
+    tensorboard: bool = Field(default=True, description="write TensorBoard events to <run.dir>/tensorboard")
+    samples: Count = Field(
+        default=0, description="studies per evaluation written with image and texts; 0 = none leave memory"
+    )
+    protected: bool = Field(
+        default=False, description="credentialed data: no samples, no judge outside the own network"
+    )
 
 
 class DeepSpeed(Section):
-    offload_optimizer: Literal["none", "cpu"] = Field("none", description="keep optimiser states in CPU memory")
-    offload_params: Literal["none", "cpu"] = Field("none", description="keep parameter partitions in CPU memory")
-    bucket_elements: Positive | None = Field(
-        None, description="elements per gather, reduce and prefetch bucket; null = 50e6 on GPUs, 5e6 on CPU"
+    offload_optimizer: Literal["none", "cpu"] = Field(default="none", description="keep optimiser states in CPU memory")
+    offload_params: Literal["none", "cpu"] = Field(
+        default="none", description="keep parameter partitions in CPU memory"
     )
-    persistence_threshold: Count = Field(100_000, description="smaller parameters are kept whole on every rank")
+    bucket_elements: Positive | None = Field(
+        default=None, description="elements per gather, reduce and prefetch bucket; null = 50e6 on GPUs, 5e6 on CPU"
+    )
+    persistence_threshold: Count = Field(default=100_000, description="smaller parameters are kept whole on every rank")
 
 
 def _default_judges() -> list[JudgeEntry]:
@@ -167,7 +223,9 @@ class Config(Section):
     """The whole configuration. Build it with `load_config` or `config_from_dict`, which also apply the rules."""
 
     run: Run = Field(default_factory=Run, description="where the run lives")
-    resume: str = Field("never", description="never, auto (newest checkpoint of run.dir), or a checkpoint's path")
+    resume: str = Field(
+        default="never", description="never, auto (newest checkpoint of run.dir), or a checkpoint's path"
+    )
     model: Model = Field(default_factory=Model, description="the policy")
     data: Data = Field(default_factory=Data, description="the studies")
     demo: Demo = Field(default_factory=Demo, description="the made-up world that runs on a laptop")

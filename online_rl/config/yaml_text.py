@@ -10,7 +10,7 @@ import yaml
 from online_rl.errors import ConfigError
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+class _Loader(yaml.SafeLoader):
     """YAML 1.1 reads 1e-6 as text and lets the last of two equal keys win; this loader does neither."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

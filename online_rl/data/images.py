@@ -37,12 +37,12 @@ def load_image(source: str | bytes, max_side: int, where: str = "") -> Image.Ima
         raise DataError(dicom_refusal(prefix))
     try:
         # Pillow warns on bombs by default and only raises later; its own bound is above ours.
-        image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
+        file = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise DataError(f"{prefix}: too many pixels, expected at most {MAX_PIXELS:,}. Shrink it.") from None
     except _BROKEN:
         raise DataError(f"{prefix}: neither PNG nor JPEG. Convert it, or remove the study.") from None
-    width, height = image.size
+    width, height = file.size
     if width * height > MAX_PIXELS:
         raise DataError(f"{prefix}: found {width} x {height} pixels, expected at most {MAX_PIXELS:,}. Shrink it.")
     scale = min(1.0, max_side / max(width, height))
@@ -52,12 +52,12 @@ def load_image(source: str | bytes, max_side: int, where: str = "") -> Image.Ima
             f"{f' after shrinking the longer one to {max_side}' if scale < 1 else ''}. Replace it or remove the study."
         )
     try:
-        image.load()
+        file.load()
     except _BROKEN:
         raise DataError(f"{prefix}: truncated or damaged. Copy it again, or remove the study.") from None
-    image = _rgb(_upright(image))
+    image = _rgb(_upright(file))
     if scale < 1:
-        size = tuple(max(1, round(side * scale)) for side in image.size)
+        size = (round(image.width * scale), round(image.height * scale))
         image = image.resize(size, Image.Resampling.LANCZOS)
     return image
 

@@ -155,7 +155,7 @@ def _usable(study: Study, max_images: int, quarantine: Quarantine, counts: Count
     for image in images:
         problem = _missing(image)
         if problem:
-            quarantine.add(study.source, f"{study.source}: image {image}: {problem}")
+            quarantine.add(study.source, f"{study.source}: image {image!s}: {problem}")
             counts["left out: bad image"] += 1
             return None
     return replace(study, images=images, views=study.views[:max_images])

@@ -41,24 +41,24 @@ def pacemaker(scene: Scene, finding: Finding) -> np.ndarray:
     ventricle = anatomy.smooth([*start, (-19, 106), (-20, 146), (-4, low - 16), (38, low - 9)], closed=False)
     lines = [line + [MIDLINE + scene.body.turn, 0] for line in (atrium, ventricle)]
     side = finding.side or "left"
-    metal = 0.52 * fill(scene.body, [anatomy.mirror(case, side)]) - 0.22 * fill(scene.body, [anatomy.mirror(header, side)])
+    metal = 0.52 * fill(scene.body, [anatomy.mirror(case, side)])
+    metal -= 0.22 * fill(scene.body, [anatomy.mirror(header, side)])
     return np.maximum(metal, 0.5 * stroke(scene.body, lines, [1.8, 1.8]))
 
 
 def sternotomy_wires(scene: Scene, finding: Finding) -> np.ndarray:
     """Six twisted loops down the midline."""
     angle = np.linspace(0, 2 * np.pi, 16)
-    loops = [
-        np.stack([MIDLINE + scene.body.turn + 7.5 * np.cos(angle), y + 3.6 * np.sin(angle) + 1.2 * np.cos(angle)], axis=1)
-        for y in np.linspace(62, 164, 6)
-    ]
+    loop = np.stack([7.5 * np.cos(angle), 3.6 * np.sin(angle) + 1.2 * np.cos(angle)], axis=1)
+    loops = [loop + [MIDLINE + scene.body.turn, y] for y in np.linspace(62, 164, 6)]
     return 0.60 * stroke(scene.body, loops, [1.8] * 6)
 
 
 def nasogastric_tube(scene: Scene, finding: Finding) -> np.ndarray:
     """Down the oesophagus, through the diaphragm, into the stomach."""
     stomach = anatomy.diaphragm(scene.body, "left") + 20
-    path = [(4, -12), (5, 60), (6, 110), (9, 150), (20, stomach - 16), (38, stomach - 2), (56, stomach + 12), (50, stomach + 30)]
+    path = [(4, -12), (5, 60), (6, 110), (9, 150), (20, stomach - 16), (38, stomach - 2)]
+    path += [(56, stomach + 12), (50, stomach + 30)]
     line = anatomy.smooth(path, closed=False) + [MIDLINE + 0.7 * scene.body.turn, 0]
     return 0.50 * stroke(scene.body, [line], [2.4])
 

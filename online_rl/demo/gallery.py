@@ -25,7 +25,11 @@ STUDIES: tuple[tuple[str, str, tuple[Finding, ...]], ...] = (
         "AP",
         (Finding("edema", severity="severe"), Finding("endotracheal_tube"), Finding("nasogastric_tube")),
     ),
-    ("Severe cardiomegaly, pacemaker", "PA", (Finding("cardiomegaly", severity="severe"), Finding("pacemaker", "left"))),
+    (
+        "Severe cardiomegaly, pacemaker",
+        "PA",
+        (Finding("cardiomegaly", severity="severe"), Finding("pacemaker", "left")),
+    ),
     ("Left basal atelectasis", "PA", (Finding("atelectasis", "left", "lower"),)),
     ("20 mm nodule, right upper lobe", "PA", (Finding("nodule", "right", "upper", size_mm=20),)),
     ("Large left pneumothorax", "PA", (Finding("pneumothorax", "left", severity="large"),)),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from online_rl.demo.pathology import GRADES, SIZES, Finding, compatible, draw_finding
+from online_rl.demo.pathology import SIDES, Finding, draw_finding, scale_of
 from online_rl.errors import DataError
 
 # First term of a label -> what is drawn. A label such as "Pleural Effusion/left/small" is a term and its qualifiers.
@@ -70,17 +70,13 @@ class Report:
 def read_reports(folder: str | Path) -> tuple[list[Report], dict[str, int]]:
     """The usable rows in the order of the file, and how many were left out, by reason."""
     path = Path(folder) / "indiana_reports.csv"
-    projections = Path(folder) / "indiana_projections.csv"
-    for needed in (path, projections):
-        if not needed.is_file():
-            raise DataError(
-                f"demo.reports: {needed} not found; expected the folder of the IU X-ray collection with "
-                "indiana_reports.csv and indiana_projections.csv."
-            )
-    with open(projections, newline="", encoding="utf-8") as lines:
-        frontal = {row.get("uid") for row in csv.DictReader(lines) if row.get("projection") == "Frontal"}
+    if not path.is_file():
+        raise DataError(
+            f"demo.reports is {str(folder)!r}, but {path} does not exist; expected the folder of the IU X-ray "
+            "collection that holds indiana_reports.csv."
+        )
     reports: list[Report] = []
-    left_out = {"empty findings": 0, "no frontal image": 0}
+    left_out = {"empty findings": 0}
     with open(path, newline="", encoding="utf-8") as lines:
         table = csv.DictReader(lines)
         missing = [column for column in COLUMNS if column not in (table.fieldnames or ())]
@@ -89,8 +85,6 @@ def read_reports(folder: str | Path) -> tuple[list[Report], dict[str, int]]:
         for number, row in enumerate(table, 2):
             if not (row["findings"] or "").strip():
                 left_out["empty findings"] += 1
-            elif row["uid"] not in frontal:
-                left_out["no frontal image"] += 1
             elif not row["uid"].isdigit():
                 raise DataError(f"demo.reports: {path}, line {number}: uid is {row['uid']!r}; expected a number.")
             else:
@@ -104,37 +98,30 @@ def findings_of(labels: tuple[str, ...], rng: np.random.Generator) -> tuple[Find
     """What can be drawn of the labels. What a label leaves open (a side, a size) is drawn by chance."""
     found: list[Finding] = []
     for label in labels:
-        term, *qualifiers = (part.strip() for part in label.split("/"))
-        name = TERMS.get(term)
-        if name is None or (term in NEEDS and not NEEDS[term] & set(qualifiers)):
+        term, *rest = (part.strip() for part in label.split("/"))
+        qualifiers, name = set(rest), TERMS.get(term)
+        if name is None or (term in NEEDS and not NEEDS[term] & qualifiers):
             continue
-        for finding in _specify(name, set(qualifiers), rng):
-            if finding.name != "consolidation" or all(compatible(finding, other) for other in found):
-                if all(finding.name != other.name for other in found):
-                    found.append(finding)
-    return tuple(found[:5])
+        finding = _specify(name, qualifiers, rng)
+        if all(finding.name != other.name for other in found):
+            found.append(finding)
+    return tuple(found)
 
 
-def _specify(name: str, qualifiers: set[str], rng: np.random.Generator) -> list[Finding]:
+def _specify(name: str, qualifiers: set[str], rng: np.random.Generator) -> Finding:
     guess = draw_finding(name, rng)
-    both = "bilateral" in qualifiers or {"left", "right"} <= qualifiers
-    side = guess.side
-    if side is not None:
-        can_be_both = name in ("effusion", "atelectasis")
-        if both and can_be_both:
-            side = "bilateral"
-        elif not both and qualifiers & {"left", "lingula"}:
-            side = "left"
-        elif not both and qualifiers & {"right", "middle lobe"}:
-            side = "right"
-        elif side == "bilateral" and not both:
-            side = "left"
-    zone = next((ZONES[q] for q in ZONES if q in qualifiers), guess.zone) if guess.zone else None
-    severity = guess.severity
-    if severity is not None:
-        scale = SIZES if severity in SIZES and name in ("effusion", "pneumothorax") else GRADES
-        stated = [SEVERITY[q] for q in SEVERITY if q in qualifiers]
-        severity = scale[stated[0] if stated else (0 if "blunted" in qualifiers else 1 if name != "effusion" else 0)]
-    if name == "atelectasis":
-        zone = "lower"
-    return [Finding(name, side, zone, severity, guess.size_mm)]
+    side, zone, severity = guess.side, guess.zone, guess.severity
+    if side:
+        left, right = bool(qualifiers & {"left", "lingula"}), bool(qualifiers & {"right", "middle lobe"})
+        if "bilateral" in qualifiers or (left and right):
+            side = "bilateral" if name in ("effusion", "atelectasis") else side
+        elif left or right:
+            side = "left" if left else "right"
+        elif side == "bilateral":
+            side = SIDES[rng.integers(2)]
+    if zone and name != "atelectasis":
+        zone = next((ZONES[word] for word in ZONES if word in qualifiers), zone)
+    if severity:
+        usual = 0 if name == "effusion" else 1  # a label names the size where it is not the usual one
+        severity = scale_of(name)[next((SEVERITY[word] for word in SEVERITY if word in qualifiers), usual)]
+    return Finding(name, side, zone, severity, guess.size_mm)

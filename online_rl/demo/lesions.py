@@ -8,7 +8,7 @@ import numpy as np
 
 from online_rl.demo import anatomy
 from online_rl.demo.anatomy import HILUM, MIDLINE, MM_PER_UNIT
-from online_rl.demo.pathology import GRADES, SIDES, SIZES, Finding
+from online_rl.demo.pathology import SIDES, Finding, scale_of
 from online_rl.demo.scene import Scene, clouds, fill, sigmoid, stroke
 
 ZONE_Y = {"upper": 66.0, "mid": 112.0, "lower": 158.0}
@@ -71,7 +71,7 @@ def edema(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
     """Bat-wing haze around both hila; the periphery and the apices stay clear longest."""
     grade = _grade(finding)
     density, reach = (0.46, 0.64, 0.84)[grade], (25.0, 32.0, 41.0)[grade]
-    texture = 1 + 0.24 * clouds(rng, 22) + 0.18 * clouds(rng, 48)
+    texture = 1 + 0.17 * clouds(rng, 20) + 0.12 * clouds(rng, 44)
     base = np.clip((scene.y - 120) / 90, 0, 1) * (0.06, 0.12, 0.20)[grade]
     for side in SIDES:
         cx, cy = HILUM[side]
@@ -86,15 +86,16 @@ def atelectasis(scene: Scene, finding: Finding, rng: np.random.Generator) -> Non
     for side in finding.sides:
         dome = anatomy.diaphragm(scene.body, side, 7.0)
         bands = []
-        for above, inner, outer in ((12, 36, 86), (23, 48, 88)):
-            tip = rng.uniform(-4, 4)
-            points = [(inner, dome - above + 3), ((inner + outer) / 2, dome - above + tip), (outer, dome - above + 8)]
+        for above, inner, outer in ((12, 36, 86), (24, 48, 88)):
+            y, lift, slope = dome - above, rng.uniform(-4, 4), rng.uniform(-3, 8)
+            points = [(inner, y + 3), ((inner + outer) / 2, y + lift), (outer, y + slope)]
             line = anatomy.smooth(points, closed=False)
             thickness = np.sin(np.linspace(0.35, 2.8, len(line))) * 2.6
             bands.append(anatomy.mirror(anatomy.ribbon(line, thickness), side))
         haze = np.square((scene.y - dome + 6) / 16) + np.square((scene.side(side) - 58) / 34)
         haze = np.exp(-np.minimum(haze, 20))
-        scene.air *= 1 - np.clip(0.66 * fill(scene.body, bands, soft=True) + 0.34 * haze, 0, 0.9) * scene.cavity_of(side)
+        density = np.clip(0.66 * fill(scene.body, bands, soft=True) + 0.34 * haze, 0, 0.9)
+        scene.air *= 1 - density * scene.cavity_of(side)
 
 
 def nodule(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
@@ -110,7 +111,7 @@ def nodule(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
 
 def _grade(finding: Finding) -> int:
     """0, 1 or 2 for small or mild, moderate, large or severe."""
-    scale = SIZES if finding.name in ("effusion", "pneumothorax") else GRADES
+    scale = scale_of(finding.name)
     return scale.index(finding.severity or scale[0])
 
 
@@ -120,7 +121,8 @@ def _bronchi(scene: Scene, side: str, cx: float, cy: float) -> np.ndarray:
     away = centre - HILUM[side]
     away /= np.linalg.norm(away) + 1e-6
     across = np.array([-away[1], away[0]])
-    fan = [np.stack([centre - 20 * away, centre - 4 * away, centre + 12 * away + turn * 9 * across]) for turn in (-1, 0.1, 1.1)]
+    tips = [centre + 12 * away + turn * 9 * across for turn in (-1, 0.1, 1.1)]
+    fan = [np.stack([centre - 20 * away, centre - 4 * away, tip]) for tip in tips]
     return stroke(scene.body, [anatomy.mirror(line, side) for line in fan], [2.2, 1.8, 1.6])
 
 

@@ -65,12 +65,18 @@ class Finding:
         return SIDES if self.side == "bilateral" else (self.side,) if self.side else ()
 
 
+def scale_of(name: str) -> tuple[str, ...]:
+    """The words for how bad it is, from best to worst."""
+    return SIZES if name in ("effusion", "pneumothorax") else GRADES
+
+
 def draw_finding(name: str, rng: np.random.Generator) -> Finding:
     """A finding of that name with side, zone and severity drawn from the world's frequencies."""
     side = SIDES[rng.integers(2)]
     if name == "effusion":
-        side = "bilateral" if rng.random() < 0.2 else side
-        return Finding(name, side, severity=_pick(rng, SIZES, (0.4, 0.35, 0.25) if side != "bilateral" else (0.6, 0.4, 0)))
+        if rng.random() < 0.2:
+            return Finding(name, "bilateral", severity=_pick(rng, SIZES, (0.6, 0.4, 0.0)))
+        return Finding(name, side, severity=_pick(rng, SIZES, (0.4, 0.35, 0.25)))
     if name == "pneumothorax":
         return Finding(name, side, severity=_pick(rng, SIZES, (0.3, 0.4, 0.3)))
     if name == "consolidation":
@@ -123,7 +129,7 @@ def evolve(prior: tuple[Finding, ...], rng: np.random.Generator) -> tuple[Findin
     """The findings of the next study of the same patient, each with its `change` against the prior one."""
     found: list[Finding] = []
     for finding in prior:
-        scale = SIZES if finding.severity in SIZES and finding.name in ("effusion", "pneumothorax") else GRADES
+        scale = scale_of(finding.name)
         if finding.name in ("sternotomy_wires", "pacemaker"):
             found.append(replace(finding, change="unchanged"))
         elif finding.name in DEVICES:

@@ -59,25 +59,25 @@ def _vessels(body: Body, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     rng = np.random.default_rng(body.texture)
     lines: list[np.ndarray] = []
     widths: list[float] = []
-    for side in SIDES:
-        root = np.array(anatomy.HILUM[side])
-        angle = np.linspace(-1.5, 1.5, 10) + rng.normal(0, 0.12, 10)  # 0 is lateral, positive downwards
-        start = root + np.stack([4 * np.cos(angle), 13 * np.sin(angle)], axis=1)
-        length, width = 15 + 5 * np.abs(np.sin(angle)), 2.7
-        for _ in range(5):
-            direction = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-            bend = direction[:, ::-1] * [-1, 1] * rng.normal(0, 1.5, (len(angle), 1))
-            end = start + direction * length[:, None]
-            lines.append(np.stack([start, (start + end) / 2 + bend, end], axis=1))  # (branches, 3, 2)
-            widths += [width] * len(angle)
-            spread = rng.uniform(0.12, 0.6, len(angle))
-            angle = np.concatenate([angle - spread, angle + spread * rng.uniform(0.4, 1, len(angle))])
-            start, length, width = np.tile(end, (2, 1)), np.tile(length, 2) * 0.84, width * 0.60
-            keep = rng.random(len(angle)) < 0.72
-            angle, start, length = angle[keep], start[keep], length[keep]
-        for index in range(-5, 0):
-            lines[index] = anatomy.mirror(lines[index].reshape(-1, 2), side).reshape(-1, 3, 2)
-    vessels = stroke(body, list(np.concatenate(lines)), widths)
+    side = np.repeat([-1.0, 1.0], 10)  # of each branch: the image's left, the image's right
+    angle = np.tile(np.linspace(-1.5, 1.5, 10), 2) + rng.normal(0, 0.12, 20)  # 0 is lateral, positive downwards
+    root = np.repeat([anatomy.HILUM["right"], anatomy.HILUM["left"]], 10, axis=0)
+    start = root + np.stack([4 * np.cos(angle), 13 * np.sin(angle)], axis=1)  # (branches, 2): from the midline, y
+    length, width = 15 + 5 * np.abs(np.sin(angle)), 2.7
+    for _ in range(5):
+        direction = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        bend = direction[:, ::-1] * [-1, 1] * rng.normal(0, 1.5, (len(angle), 1))
+        end = start + direction * length[:, None]
+        branch = np.stack([start, (start + end) / 2 + bend, end], axis=1)  # (branches, 3, 2)
+        branch[..., 0] = MIDLINE + side[:, None] * branch[..., 0]
+        lines.extend(branch)
+        widths += [width] * len(angle)
+        keep = np.flatnonzero(rng.random(2 * len(angle)) < 0.72)
+        parent = keep % len(angle)
+        turn = rng.uniform(0.12, 0.6, len(keep)) * np.where(keep < len(angle), -1, 0.8)
+        side, angle, start, length = side[parent], angle[parent] + turn, end[parent], length[parent] * 0.84
+        width *= 0.60
+    vessels = stroke(body, lines, widths)
     near = slice(56, 176), slice(60, 196)
     x, y = np.abs(x[near] - MIDLINE), y[near]
     vessels[near] += 0.75 * np.exp(-np.square((x - 27) / 8.5) - np.square((y - 106) / 16))

@@ -13,6 +13,13 @@ WORDS = (30, 60)
 SENTENCES = (4, 7)
 _ORDER = ("cardiomegaly", "edema", "consolidation", "nodule", "atelectasis", "effusion", "pneumothorax", *DEVICES)
 _LUNGS = {"edema", "consolidation", "nodule", "atelectasis"}
+_PARTS: dict[str, tuple[str, ...]] = {
+    "heart": ("cardiomegaly",),
+    "lungs": tuple(_LUNGS),
+    "pleura": ("effusion", "pneumothorax"),
+    "bones": (),
+    "devices": DEVICES,
+}
 _NOUN = {
     "effusion": "{side} effusion",
     "pneumothorax": "{side} pneumothorax",
@@ -75,20 +82,16 @@ def _compose(findings: Sequence[Finding], prior: Sequence[Finding] | None, rng: 
     if gone:
         opening.append(_any(rng, phrases.RESOLVED).format(what=noun(gone[0])))
 
-    positives = {
-        "heart": [told[name] for name in told if name == "cardiomegaly"],
-        "lungs": [told[name] for name in told if name in _LUNGS],
-        "pleura": [told[name] for name in told if name in ("effusion", "pneumothorax")],
-        "devices": [told[name] for name in told if name in DEVICES],
+    room = int(rng.choice((4, 5, 6, 7), p=(0.1, 0.25, 0.35, 0.3))) - len(told) - len(opening)
+    negatives = _choose(_negatives(names, rng), max(room, 1), rng)
+    part = {
+        name: [told[finding] for finding in told if finding in members]
+        + [text for where, text in negatives if where == name]
+        for name, members in _PARTS.items()
     }
-    negatives = _negatives(names, rng)
-    room = int(rng.integers(SENTENCES[0], SENTENCES[1] + 1)) - len(told) - len(opening)
-    chosen = _choose(negatives, max(room, 1 if len(told) < SENTENCES[1] else 0), rng)
-    parts = {part: positives[part] + [text for where, text in chosen if where == part] for part in positives | {"bones": []} if part in positives}
-    bones = [text for where, text in chosen if where == "bones"]
-    if "devices" in positives and rng.random() < 0.3:  # some radiologists begin with the devices
-        return [*opening, *parts["devices"], *parts["heart"], *parts["lungs"], *parts["pleura"], *bones]
-    return [*opening, *parts["heart"], *parts["lungs"], *parts["pleura"], *bones, *parts["devices"]]
+    if part["devices"] and rng.random() < 0.3:  # some radiologists begin with the devices
+        return [*opening, *part["devices"], *part["heart"], *part["lungs"], *part["pleura"], *part["bones"]]
+    return [*opening, *part["heart"], *part["lungs"], *part["pleura"], *part["bones"], *part["devices"]]
 
 
 def _negatives(names: set[str], rng: np.random.Generator) -> list[tuple[str, str, float]]:

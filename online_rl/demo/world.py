@@ -46,6 +46,8 @@ def write_world(
 ) -> Path:
     """Write `studies` studies under `folder` and return the path of its studies.jsonl.
 
+    Beside it lies world.json: what was asked for, and how many rows of `reports` were left out and why.
+
     reports   folder of the IU X-ray csv files: real reports and indications, images drawn from their labels
     progress  called with (images drawn, images in all)
     workers   processes; the result does not depend on their number. Default: one for each core
@@ -53,7 +55,12 @@ def write_world(
     """
     if studies < 1:
         raise ConfigError(f"demo.studies is {studies}; it must be at least 1.")
-    plans = plan_indiana(reports, studies, seed) if reports else plan_patients(studies, seed)
+    left_out: dict[str, int] = {}
+    if reports:
+        rows, left_out = indiana.read_reports(reports)
+        plans = plan_indiana(rows[:studies], seed)
+    else:
+        plans = plan_patients(studies, seed)
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -63,6 +70,8 @@ def write_world(
         _draw_all(plans, unfinished, workers or os.cpu_count() or 1, progress)
         with open(unfinished / "studies.jsonl", "w", encoding="utf-8") as out:
             out.writelines(json.dumps(plan.row, ensure_ascii=False) + "\n" for plan in plans)
+        about = {"studies": len(plans), "seed": seed, "reports": "iu_xray" if reports else "demo", "left_out": left_out}
+        (unfinished / "world.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
         _swap(unfinished, folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -102,11 +111,10 @@ def _plan_patient(number: int, seed: int) -> list[Plan]:
     return plans
 
 
-def plan_indiana(folder: str, studies: int, seed: int) -> list[Plan]:
+def plan_indiana(reports: Iterable[indiana.Report], seed: int) -> list[Plan]:
     """IU X-ray reports as they are; the images are drawn from their labels. Every report is its own patient."""
-    rows, _ = indiana.read_reports(folder)
     plans: list[Plan] = []
-    for report in rows[:studies]:
+    for report in reports:
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(report.uid,)))
         findings = indiana.findings_of(report.labels, rng)
         name = f"iu{report.uid}"
@@ -166,7 +174,8 @@ def _count(drawn: Iterable[None], total: int, progress: Callable[[int, int], Non
 
 def _draw(job: tuple[Path, Body, tuple[Finding, ...]]) -> None:
     path, body, findings = job
-    Image.fromarray(render(body, findings)).save(path, compress_level=1, compress_type=2)  # entropy coding alone: grain does not repeat
+    # Entropy coding alone (zlib's Z_HUFFMAN_ONLY): grain does not repeat, so searching for repeats only costs time.
+    Image.fromarray(render(body, findings)).save(path, compress_level=1, compress_type=2)
 
 
 def _swap(new: Path, folder: Path) -> None:

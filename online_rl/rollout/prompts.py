@@ -33,7 +33,7 @@ class PromptBuilder:
         Raises DataError for an unreadable image, or a prompt that leaves no room for the completion: nothing is
         ever cut inside the image tokens.
         """
-        images = tuple(load_image(source, self.max_side) for source in study.images[: self.max_images])
+        images = tuple(load_image(source, self.max_side, study.source) for source in study.images[: self.max_images])
         content = [{"type": "image"} for _ in images]
         content.append({"type": "text", "text": render_prompt(self.template, study.indication)})
         text = self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)

@@ -83,6 +83,11 @@ def test_train_hands_config_and_overrides_on(module):
     assert calls == [("a.yaml", ["resume=auto", "train.max_steps=3"])]
 
 
+def test_the_exit_code_of_training_is_the_commands(module):
+    module("online_rl.train", run=lambda config, overrides: 75)
+    assert main(["train", "--config", "a.yaml"]) == 75
+
+
 def test_demo_prepare_works_with_and_without_a_file(module, root):
     studies = []
     module("online_rl.demo.prepare", prepare=lambda cfg: studies.append((cfg.demo.studies, cfg.rollout.max_model_len)))

@@ -69,6 +69,12 @@ def test_the_resolved_copy_holds_every_key_and_loads_to_the_same_config(tmp_path
     assert all(f"{leaf}:" in text for leaf in leaves)
 
 
+def test_a_run_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"run.dir: .* cannot be written"):
+        save_resolved(config_from_dict({}), tmp_path / "file" / "run")
+
+
 @pytest.mark.parametrize(
     ("data", "nearest"),
     [

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# From a fresh clone to a trained policy and its curves: installs what is missing, prepares the demo, trains.
+#
+#   bash launch/quickstart.sh [CONFIG] [key=value ...]     (configs/demo_grpo.yaml)
+#   bash launch/quickstart.sh train.max_steps=20
+#
+# The run goes into runs/quickstart, or runs/quickstart-2 and so on where that exists. Minutes on a laptop, no GPU needed.
+set -euo pipefail
+# shellcheck source=launch/env.sh
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+case "${1:-}" in
+    -h | --help) print_help "${BASH_SOURCE[0]}" && exit 0 ;;
+esac
+config="$REPO/configs/demo_grpo.yaml"
+if [[ $# -gt 0 && "$1" != *=* ]]; then
+    config="$1"
+    [[ -f "$config" || ! -f "$REPO/$config" ]] || config="$REPO/$config"
+    [[ -f "$config" ]] || die "no config file at '$config' (looked in $PWD and in $REPO)."
+    config="$(realpath "$config")"
+    shift
+fi
+cd "$REPO"
+
+run=""
+for override in "$@"; do
+    [[ "$override" == *=* ]] || die "'$override' is not key=value; a config comes first."
+    [[ "$override" != run.dir=* ]] || run="${override#run.dir=}"
+done
+if [[ -z "$run" ]]; then
+    run=runs/quickstart
+    for ((n = 2; ; n++)); do
+        [[ -e "$run" ]] || break
+        run="runs/quickstart-$n"
+    done
+    set -- "$@" "run.dir=$run"
+fi
+
+SECONDS=0
+minutes() { printf '%d min %02d s' $((SECONDS / 60)) $((SECONDS % 60)); }
+step() { # NAME COMMAND...
+    local name="$1" status
+    shift
+    printf '\n== %s\n' "$name"
+    set -m # a process group of its own, so that a signal reaches all of it
+    "$@" &
+    child=$!
+    set +m
+    while true; do
+        status=0
+        wait "$child" || status=$?
+        kill -0 "$child" 2>/dev/null || break # a signal ends `wait`, not the step
+    done
+    if ((status != 0)); then
+        printf '\nquickstart: %s failed (exit code %d) after %s\n' "$name" "$status" "$(minutes)" >&2
+        exit "$status"
+    fi
+}
+child=""
+trap '[[ -z "$child" ]] || kill -TERM -- "-$child" 2>/dev/null' INT TERM
+
+step "install" bash launch/setup.sh
+# shellcheck source=launch/env.sh
+source launch/env.sh # again, for the environment that was just made
+step "prepare the demo" online-rl demo prepare --config "$config" "$@"
+step "train" bash launch/single_node.sh "$config" "$@"
+
+printf '\n== done in %s\n' "$(minutes)"
+for plot in curves before_after; do
+    [[ ! -f "$run/plots/$plot.png" ]] || printf '%-16s%s\n' "${plot//_/ }" "$run/plots/$plot.png"
+done
+cat <<END
+TensorBoard     bash launch/tensorboard.sh $run
+your own data   the data: section of a config in configs/, then online-rl config check CONFIG
+your own reward judges: [{use: path/to/file.py:function}] in the config; any TRL reward function will do
+END

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Installs what is missing, then lints, checks types and runs the tests.
+#
+#   bash launch/test.sh [unit|integration] [pytest arguments]
+#
+#   unit          the quick ones only: no engine, no launcher, seconds
+#   integration   the ones that start real vLLM and real DeepSpeed: minutes
+#
+# Every check runs even when one before it failed; the exit code is non-zero if any did.
+set -euo pipefail
+# shellcheck source=launch/env.sh
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+case "${1:-}" in
+    -h | --help) print_help "${BASH_SOURCE[0]}" && exit 0 ;;
+    unit | integration) folders=("tests/$1") && shift ;;
+    *) folders=(tests/unit tests/integration) ;;
+esac
+cd "$REPO"
+bash launch/setup.sh --test
+# shellcheck source=launch/env.sh
+source launch/env.sh # again, for the environment that was just made
+
+failed=()
+check() { # NAME COMMAND...
+    local name="$1"
+    shift
+    echo "== $name"
+    "$@" || failed+=("$name")
+}
+check "ruff check" ruff check .
+check "ruff format" ruff format --check .
+check "shellcheck" shellcheck -x launch/*.sh .ci/run
+check "mypy" mypy
+((${#failed[@]} == 0)) || printf 'error: failed: %s\n' "$(printf '%s; ' "${failed[@]}")" >&2
+
+echo "== pytest ${folders[*]} $*"
+status=0
+python -m pytest "${folders[@]}" "$@" || status=$?
+((status != 0 || ${#failed[@]} == 0)) || status=1
+exit "$status"

@@ -1,0 +1,201 @@
+"""Checkpoints that are whole or are not there: written aside, renamed, and marked complete after a barrier.
+
+    checkpoints/step-12.partial/   being written
+    checkpoints/step-12/           renamed; still not trusted
+    checkpoints/step-12/complete   the marker: sizes and SHA-256 of every file
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from online_rl import distributed
+from online_rl.config import Config
+from online_rl.errors import CheckpointError, ConfigError
+
+MARKER, STATE = "complete", "state.json"
+
+# What may differ when a run goes on; everything else would make it another run.
+FREE_KEYS = (
+    "run.dir",
+    "resume",
+    "train.max_steps",
+    "train.stop_after",
+    "train.save_every",
+    "train.keep_checkpoints",
+    "train.collective_timeout_s",
+    "eval",
+    "monitor",
+    "scoring.deadline_s",
+    "scoring.max_retries",
+    "scoring.workers",
+    "rollout.kv_cache_gib",
+    "rollout.gpu_memory_utilization",
+    "demo.cache",
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint. `state` is what the loop saved beside the policy."""
+
+    folder: Path
+    step: int
+    state: dict[str, Any]
+
+
+def save(run_dir: Path, step: int, policy: Any, state: dict[str, Any], cfg: Config) -> Path:
+    """Write `checkpoints/step-<step>`. All ranks call it. Raises CheckpointError on all of them when one cannot write;
+    older checkpoints stay as they are."""
+    root = run_dir / "checkpoints"
+    final, partial = root / f"step-{step}", root / f"step-{step}.partial"
+    if (final / MARKER).exists():
+        return final
+    error: CheckpointError | None = None
+    try:
+        if distributed.rank() == 0:
+            for leftover in (partial, final):
+                shutil.rmtree(leftover, ignore_errors=True)
+            partial.mkdir(parents=True)
+            content = {"step": step, "world_size": distributed.world_size(), **state, "config": cfg.model_dump(mode="json")}
+            (partial / STATE).write_text(json.dumps(content, indent=1))
+        distributed.barrier()
+        policy.save(partial)
+    except OSError as problem:
+        error = _disk_error(partial, problem)
+    try:
+        distributed.agree(error)
+    except Exception:
+        if distributed.rank() == 0:
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
+    files = sorted(p for p in partial.rglob("*") if p.is_file())
+    mine = files[distributed.rank() :: distributed.world_size()]
+    digests = {str(p.relative_to(partial)): _fingerprint(p) for p in mine}
+    manifest = {name: entry for part in distributed.gather(digests) for name, entry in part.items()}
+    if distributed.rank() == 0:
+        os.replace(partial, final)
+    distributed.barrier()
+    if distributed.rank() == 0:
+        marker = final / f"{MARKER}.partial"
+        marker.write_text(json.dumps(manifest, indent=1))
+        os.replace(marker, final / MARKER)
+        _prune(root, cfg.train.keep_checkpoints)
+    distributed.barrier()
+    return final
+
+
+def find(cfg: Config, warn: Any) -> Checkpoint | None:
+    """The checkpoint that `resume` asks for, verified; None where there is none to go on from.
+
+    resume=auto passes over damaged ones with a warning. A named one that is damaged, incomplete or of another
+    configuration or world size raises CheckpointError.
+    """
+    if cfg.resume == "never":
+        return None
+    if cfg.resume != "auto":
+        checkpoint = _open(Path(cfg.resume))
+        _same_run(checkpoint, cfg)
+        return checkpoint
+    root = Path(cfg.run.dir) / "checkpoints"
+    for folder in reversed(_steps(root)):
+        try:
+            checkpoint = _open(folder)
+        except CheckpointError as problem:
+            warn(f"{problem} Going back to the one before it.")
+            continue
+        _same_run(checkpoint, cfg)
+        return checkpoint
+    warn(f"resume=auto: no complete checkpoint in {root}; starting at step 1.")
+    return None
+
+
+def claim_run_folder(cfg: Config) -> None:
+    """Refuse a folder that holds another run, and remove what an interrupted save left behind. Rank 0 only."""
+    folder = Path(cfg.run.dir)
+    used = [name for name in ("metrics.jsonl", "checkpoints", "tensorboard") if (folder / name).exists()]
+    if used and cfg.resume == "never":
+        raise ConfigError(
+            f"run.dir={cfg.run.dir!r} holds a run already ({', '.join(used)}). Go on with it by resume=auto, choose "
+            "another run.dir, or remove the folder."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in (folder / "checkpoints").glob("step-*"):
+        if leftover.suffix == ".partial" or not (leftover / MARKER).exists():
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _open(folder: Path) -> Checkpoint:
+    if not (folder / MARKER).exists():
+        raise CheckpointError(f"{folder}: no marker {MARKER!r}, so it was never finished. Name another, or use resume=auto.")
+    manifest = _read_json(folder / MARKER)
+    for name, expected in manifest.items():
+        path = folder / name
+        if not path.exists():
+            raise CheckpointError(f"{folder}: {name} is missing.")
+        if _fingerprint(path) != expected:
+            raise CheckpointError(f"{folder}: {name} is not what was written (size or SHA-256 differs).")
+    state = _read_json(folder / STATE)
+    return Checkpoint(folder, int(state["step"]), state)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as problem:
+        raise CheckpointError(f"{path}: cannot be read ({type(problem).__name__}).") from None
+
+
+def _same_run(checkpoint: Checkpoint, cfg: Config) -> None:
+    """Refuse to go on with a run that is another one."""
+    world = checkpoint.state["world_size"]
+    if world != distributed.world_size():
+        raise CheckpointError(
+            f"{checkpoint.folder} was written by {world} rank(s); this launch has {distributed.world_size()}. Launch with "
+            f"{world}, or start a new run.dir."
+        )
+    before, now = _flat(checkpoint.state["config"]), _flat(cfg.model_dump(mode="json"))
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key) and not any(key == free or key.startswith(free + ".") for free in FREE_KEYS):
+            raise CheckpointError(
+                f"{key}: the checkpoint {checkpoint.folder} was trained with {before.get(key)!r}, this configuration says "
+                f"{now.get(key)!r}. Set it back to go on, or choose another run.dir."
+            )
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict):
+        return {prefix[:-1]: tree}
+    return {key: value for name, inner in tree.items() for key, value in _flat(inner, f"{prefix}{name}.").items()}
+
+
+def _steps(root: Path) -> list[Path]:
+    """Folders step-N in order of N."""
+    found = [p for p in root.glob("step-*") if p.name[5:].isdigit()]
+    return sorted(found, key=lambda p: int(p.name[5:]))
+
+
+def _prune(root: Path, keep: int) -> None:
+    complete = [p for p in _steps(root) if (p / MARKER).exists()]
+    for old in complete[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _fingerprint(path: Path) -> list[Any]:
+    with path.open("rb") as file:
+        return [path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()]
+
+
+def _disk_error(folder: Path, problem: OSError) -> CheckpointError:
+    place = folder if folder.exists() else folder.parent if folder.parent.exists() else Path(".")
+    free = shutil.disk_usage(place).free / 2**30
+    return CheckpointError(
+        f"{folder}: cannot be written ({problem.strerror or type(problem).__name__}; {free:.2f} GiB free). Older "
+        "checkpoints are untouched. Free some space or move run.dir, and start again with resume=auto."
+    )

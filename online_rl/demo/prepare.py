@@ -1,0 +1,128 @@
+"""Makes what the demo needs, once: the drawn world and the warm-started policy, cached under a hash of their settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from online_rl.config import Config
+
+RECIPE = 1  # raise when the world or the warm start changes, so that caches of older versions are not taken
+DEMO = "demo"
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Where the demo's parts lie; None where the configuration does not ask for the demo."""
+
+    world: Path | None
+    policy: Path | None
+
+
+def cache_folder(cfg: Config) -> Path:
+    return Path(cfg.demo.cache or os.environ.get("ONLINE_RL_CACHE") or Path.home() / ".cache" / "online-rl")
+
+
+def prepare(cfg: Config) -> Demo:
+    """Draw the world and warm the policy up where the configuration needs them and the cache lacks them.
+
+    Safe to call from several processes: one works, the others wait for it.
+    """
+    wants_policy = cfg.model.path == DEMO
+    if not wants_policy and cfg.data.reader != DEMO:
+        return Demo(None, None)
+    from filelock import FileLock
+
+    cache = cache_folder(cfg)
+    cache.mkdir(parents=True, exist_ok=True)
+    world_key = _key(RECIPE, cfg.demo.studies, cfg.demo.seed, _folder_stamp(cfg.demo.reports))
+    policy_key = _key(world_key, cfg.demo.warm_start_seconds, cfg.data.prompt)
+    world, policy = cache / f"world-{world_key}", cache / f"policy-{policy_key}"
+    with FileLock(cache / "lock"):
+        if not (world / "studies.jsonl").exists():
+            _draw(cfg, world)
+        if wants_policy and not (policy / "config.json").exists():
+            _warm_up(cfg, world, policy)
+    return Demo(world, policy if wants_policy else None)
+
+
+def _draw(cfg: Config, world: Path) -> None:
+    from online_rl.demo.world import write_world
+
+    with _progress(f"drawing {cfg.demo.studies} demo studies") as update:
+        write_world(
+            world,
+            studies=cfg.demo.studies,
+            seed=cfg.demo.seed,
+            reports=cfg.demo.reports,
+            progress=lambda done, of: update(done, of, ""),
+        )
+
+
+def _warm_up(cfg: Config, world: Path, policy: Path) -> None:
+    from online_rl.config import config_from_dict
+    from online_rl.data.readers import read_studies
+    from online_rl.demo.policy import make_model, make_processor, save_policy
+    from online_rl.demo.warm_start import make_examples, warm_start
+    from online_rl.rollout.prompts import PromptBuilder, render_prompt
+
+    # The demo world's own layout, whatever data the run itself will read.
+    own = config_from_dict({"data": {"prompt": cfg.data.prompt, "max_images": 1}})
+    studies = read_studies(own, demo_folder=world).train
+    prompts_text = [render_prompt(cfg.data.prompt, s.indication) for s in studies]
+    processor = make_processor([*(" " + s.reference for s in studies), *prompts_text])
+    builder = PromptBuilder(processor, own)
+    model = make_model(processor, cfg.demo.seed)
+    with _progress("reading demo images") as update:
+        prompts = []
+        for i, study in enumerate(studies, start=1):
+            prompts.append(builder.build(study))
+            update(i, len(studies), "")
+    examples = make_examples(prompts, processor.tokenizer)
+    with _progress("warm start (supervised fine-tuning)") as update:
+        warm_start(
+            model,
+            examples,
+            cfg.demo.seed,
+            cfg.demo.warm_start_seconds,
+            lambda stage, step, steps, loss: update(step, steps, f"{stage} loss {loss:.3f}"),
+        )
+    partial = policy.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    save_policy(partial, model, processor)
+    partial.rename(policy)
+
+
+def _key(*parts: object) -> str:
+    return hashlib.sha256(json.dumps([str(p) for p in parts]).encode()).hexdigest()[:12]
+
+
+def _folder_stamp(reports: str | None) -> str:
+    if reports is None:
+        return ""
+    files = sorted(Path(reports).glob("*.csv"))
+    return json.dumps([(f.name, f.stat().st_size) for f in files])
+
+
+@contextmanager
+def _progress(what: str):
+    """A progress bar on a terminal, one line at the start and one at the end elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        console.print(f"{what} ...", highlight=False)
+        last = [""]
+        yield lambda done, of, note: last.__setitem__(0, note)
+        console.print(f"{what}: done {last[0]}".rstrip(), highlight=False)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(what, total=None, note="")
+        yield lambda done, of, note: bar.update(task, completed=done, total=of, note=note)

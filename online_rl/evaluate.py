@@ -1,0 +1,70 @@
+"""Evaluation: greedy reports for held-out studies, scored by the same judges."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from online_rl import distributed
+from online_rl.data.study import Study
+from online_rl.metrics import gather_groups, summarise
+from online_rl.rollout.prompts import PromptBuilder
+from online_rl.scoring.scorer import Candidate, Scorer
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """metrics over all ranks; samples, for `samples/*.jsonl`, on rank 0 only."""
+
+    metrics: dict[str, float]
+    samples: list[dict[str, Any]]
+
+
+def evaluate(engine: Any, builder: PromptBuilder, scorer: Scorer, studies: Sequence[Study], samples: int) -> Evaluation:
+    """Write the most likely report of every study and score it.
+
+    samples  studies whose texts are kept; 0 keeps none, so that no report leaves the memory of this process
+    """
+    mine = list(studies)[distributed.rank() :: distributed.world_size()]
+    error: BaseException | None = None
+    groups: list[list[Candidate]] = []
+    try:
+        if mine:
+            groups = scorer.score(engine.greedy([builder.build(study) for study in mine])).groups
+    except Exception as problem:
+        error = problem
+    distributed.agree(error)
+    metrics = summarise(gather_groups(groups))
+    chosen = {study.study_id for study in list(studies)[:samples]}
+    rows = [_sample(g[0]) for g in groups if g[0].completion.prompt.study.study_id in chosen]
+    everyone = [row for part in distributed.gather(rows) for row in part]
+    return Evaluation(metrics, sorted(everyone, key=lambda row: row["study_id"]))
+
+
+def write_samples(evaluation: Evaluation, path: Path) -> None:
+    """One line per kept study; nothing is written when none was kept."""
+    if not evaluation.samples or distributed.rank():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    lines = [json.dumps(row, ensure_ascii=True) for row in evaluation.samples]
+    partial.write_text("\n".join(lines) + "\n")
+    partial.rename(path)
+
+
+def _sample(candidate: Candidate) -> dict[str, Any]:
+    study = candidate.completion.prompt.study
+    first = study.images[0] if study.images else ""
+    return {
+        "study_id": study.study_id,
+        "image": first if isinstance(first, str) else "",
+        "indication": study.indication,
+        "reference": study.reference,
+        "candidate": candidate.completion.text.strip(),
+        "reward": candidate.reward,
+        "verbosity": candidate.verbosity,
+        "scores": {name: {"value": s.value, **s.parts} for name, s in candidate.scores.items()},
+    }

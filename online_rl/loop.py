@@ -1,0 +1,169 @@
+"""The algorithm, as it is meant to be read: sample, score, learn, update, sync, log."""
+
+from __future__ import annotations
+
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from online_rl import checkpoint, distributed
+from online_rl.algorithms import Algorithm
+from online_rl.config import Config
+from online_rl.data.sampler import StudySampler
+from online_rl.data.study import Study
+from online_rl.errors import JudgeFailed
+from online_rl.evaluate import Evaluation, evaluate, write_samples
+from online_rl.metrics import gather_groups, summarise
+from online_rl.monitor import Monitor
+from online_rl.policy.engine import Policy
+from online_rl.rollout.engine import RolloutEngine
+from online_rl.rollout.prompts import PromptBuilder
+from online_rl.rollout.types import Rollouts
+from online_rl.scoring import Scored, Scorer
+
+
+@dataclass
+class Loop:
+    """The parts of a run, and the steps that they take together. Build it with `online_rl.train.build`."""
+
+    cfg: Config
+    train_studies: list[Study]
+    eval_studies: list[Study]
+    builder: PromptBuilder
+    sampler: StudySampler
+    engine: RolloutEngine
+    scorer: Scorer
+    algorithm: Algorithm
+    policy: Policy
+    monitor: Monitor
+    step: int = 0
+    num_tokens: int = 0
+    stop_requested: bool = False
+
+    def run(self) -> tuple[Evaluation, Evaluation] | None:
+        """Train to the last step. Returns the evaluations before and after, or None when stopped on the way."""
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+        before = self._evaluate("before") if self.step == 0 else None
+        first = self.step
+        while self.step < self.cfg.train.max_steps:
+            self._step()
+            if self._save_is_due():
+                self._save()
+            if self.cfg.eval.every and self.step % self.cfg.eval.every == 0 and self.step < self.cfg.train.max_steps:
+                self._evaluate(f"step-{self.step}")
+            if self._must_stop(self.step - first):
+                self._save()
+                return None
+        after = self._evaluate("after")
+        return (before or after), after
+
+    def _step(self) -> None:
+        start = time.perf_counter()
+        step, cursor = self.step + 1, self.sampler.state_dict()
+        studies = self._next_studies()
+        rollouts, scores = self._sample_and_score(studies, step, cursor)
+        batch = self.algorithm.learn_from(rollouts, scores.rewards)
+        self.engine.sleep()
+        scored = time.perf_counter()
+        with self.monitor.phase("updating"):
+            metrics = self.policy.update(batch, filler=rollouts.groups[0][0], step=step)
+        updated = time.perf_counter()
+        self._sync()
+        synced = time.perf_counter()
+        self.step = step
+        groups = gather_groups(scores.groups)
+        metrics |= summarise(groups)
+        metrics |= {
+            "time/generate": scores.generate_seconds,
+            "judge/exposed_seconds": scores.exposed_seconds,
+            "judge/retries": float(scores.retries),
+            "time/wait": scored - start - scores.generate_seconds - scores.exposed_seconds,
+            "time/update": updated - scored,
+            "time/sync": synced - updated,
+            "step_time": synced - start,
+        }
+        tokens = sum(r["tokens"] + r["prompt_tokens"] for group in groups for r in group)
+        self.num_tokens += tokens
+        metrics["num_tokens"] = float(self.num_tokens)
+        metrics["perf/tokens_per_second"] = tokens / metrics["step_time"]
+        metrics["perf/completions_per_second"] = sum(map(len, groups)) / metrics["step_time"]
+        self.monitor.log(step, metrics)
+        self.monitor.log_histograms(
+            step,
+            {
+                "reward": [r["reward"] for g in groups for r in g if r["reward"] is not None],
+                "verbosity": [r["verbosity"] for g in groups for r in g],
+            },
+        )
+        unscorable = sum(r["unscorable"] for g in groups for r in g)
+        self.scorer.watch_unscorable(unscorable, sum(map(len, groups)))
+
+    def _next_studies(self) -> list[Study]:
+        """This rank's share of the step's studies."""
+        indices = self.sampler.next_batch()
+        share = len(indices) // distributed.world_size()
+        first = distributed.rank() * share
+        return [self.train_studies[i] for i in indices[first : first + share]]
+
+    def _sample_and_score(self, studies: list[Study], step: int, cursor: dict[str, int]) -> tuple[Rollouts, Scored]:
+        """Nothing in here waits for another rank, so an error on one is told to all before any collective."""
+        error: BaseException | None = None
+        rollouts = scores = None
+        try:
+            with self.monitor.phase("sampling and scoring"):
+                prompts = [self.builder.build(study) for study in studies]
+                rollouts = self.engine.generate(prompts, step, self.policy.version)
+                scores = self.scorer.score(rollouts)
+        except Exception as problem:
+            error = problem
+        judge_failed = any(distributed.gather(isinstance(error, JudgeFailed)))
+        if judge_failed and self.step > 0:
+            self._save(cursor)
+        distributed.agree(error)
+        assert rollouts is not None and scores is not None
+        return rollouts, scores
+
+    def _sync(self) -> None:
+        """Live weights into vLLM, whose caches are dropped."""
+        if self.engine.version == self.policy.version:
+            return
+        with self.monitor.phase("syncing weights"):
+            self.engine.wake("weights")
+            self.engine.load_weights(self.policy.trained_weights(), self.policy.version)
+            self.engine.wake("kv_cache")
+
+    def _evaluate(self, name: str) -> Evaluation:
+        with self.monitor.phase(f"evaluating ({name})"):
+            studies = self.eval_studies[: self.cfg.eval.studies]
+            evaluation = evaluate(self.engine, self.builder, self.scorer, studies, self.cfg.monitor.samples)
+        self.monitor.log_eval(self.step, evaluation.metrics)
+        write_samples(evaluation, Path(self.cfg.run.dir) / "samples" / f"{name}.jsonl")
+        return evaluation
+
+    def restore(self, found: checkpoint.Checkpoint) -> None:
+        """Go on behind `found`: policy, optimiser, position in the data, and the engine's weights."""
+        self.policy.load(found.folder)
+        self.sampler.load_state_dict(found.state["sampler"])
+        self.step, self.num_tokens = found.step, found.state["num_tokens"]
+        self._sync()
+
+    def _save(self, cursor: dict[str, int] | None = None) -> None:
+        with self.monitor.phase("saving"):
+            state: dict[str, Any] = {"sampler": cursor or self.sampler.state_dict(), "num_tokens": self.num_tokens}
+            checkpoint.save(Path(self.cfg.run.dir), self.step, self.policy, state, self.cfg)
+
+    def _save_is_due(self) -> bool:
+        return self.step % self.cfg.train.save_every == 0 or self.step == self.cfg.train.max_steps
+
+    def _must_stop(self, steps_taken: int) -> bool:
+        """Whether a rank was told to stop, or this launch has taken the steps it may; the same answer on every rank."""
+        limit = self.cfg.train.stop_after
+        wanted = self.stop_requested or (limit is not None and steps_taken >= limit)
+        return bool(distributed.reduce_numbers([float(wanted)], "max")[0]) and self.step < self.cfg.train.max_steps
+
+    def _on_sigterm(self, *_: Any) -> None:
+        """Go on to the end of the step, save, stop; a second signal ends the process at once."""
+        self.stop_requested = True
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

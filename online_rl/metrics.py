@@ -1,0 +1,83 @@
+"""The numbers of a step, over all ranks: TRL's names where TRL has one."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from judges.base import Status
+from online_rl import distributed
+from online_rl.scoring.scorer import Candidate
+
+Record = dict[str, Any]
+
+
+def record(candidate: Candidate) -> Record:
+    """The numbers of one candidate; nothing of its text."""
+    return {
+        "reward": candidate.reward,
+        "verbosity": candidate.verbosity,
+        "words": candidate.words,
+        "tokens": len(candidate.completion.ids),
+        "prompt_tokens": len(candidate.completion.prompt.ids),
+        "truncated": candidate.completion.truncated,
+        "scores": {name: (s.value, s.parts) for name, s in candidate.scores.items()},
+        "unscorable": any(s.status is not Status.SCORED for s in candidate.scores.values()),
+        "seconds": sum(s.seconds for s in candidate.scores.values()),
+    }
+
+
+def gather_groups(groups: Sequence[Sequence[Candidate]]) -> list[list[Record]]:
+    """The records of every group of every rank, in rank order, on every rank."""
+    mine = [[record(c) for c in group] for group in groups]
+    return [group for part in distributed.gather(mine) for group in part]
+
+
+def summarise(groups: Sequence[Sequence[Record]]) -> dict[str, float]:
+    """Means over scored candidates (reward and its parts) and over all of them (lengths, verbosity)."""
+    records = [r for group in groups for r in group]
+    rewards = [r["reward"] for r in records if r["reward"] is not None]
+    lengths = [r["tokens"] for r in records]
+    verbosity = sorted(r["verbosity"] for r in records)
+    metrics = {
+        "completions/mean_length": _mean(lengths),
+        "completions/min_length": float(min(lengths)),
+        "completions/max_length": float(max(lengths)),
+        "completions/clipped_ratio": _mean(r["truncated"] for r in records),
+        "completions/mean_words": _mean(r["words"] for r in records),
+        "verbosity/mean": _mean(verbosity),
+        "verbosity/p10": verbosity[len(verbosity) // 10],
+        "verbosity/p90": verbosity[len(verbosity) * 9 // 10],
+        "judge/unscorable_rate": _mean(r["unscorable"] for r in records),
+        "judge/seconds_per_candidate": _mean(r["seconds"] for r in records),
+    }
+    if rewards:
+        metrics["reward"] = _mean(rewards)
+        spreads = [_spread([r["reward"] for r in group]) for group in groups]
+        metrics["reward_std"] = _mean(s for s in spreads if s is not None)
+    for name in records[0]["scores"]:
+        metrics |= _judge_metrics(name, [r["scores"][name] for r in records if r["scores"][name][0] is not None])
+    return metrics
+
+
+def _judge_metrics(name: str, scores: list[tuple[float, dict[str, float]]]) -> dict[str, float]:
+    if not scores:
+        return {}
+    values = [value for value, _ in scores]
+    metrics = {f"rewards/{name}/mean": _mean(values), f"rewards/{name}/std": _spread(values) or 0.0}
+    for part in sorted({p for _, parts in scores for p in parts} - {"verbosity"}):
+        found = [parts[part] for _, parts in scores if part in parts]
+        key = f"raw_reward/{name}" if part == "raw" else f"judge/{name}/{part}"
+        metrics[key] = _mean(found)
+    return metrics
+
+
+def _mean(values: Iterable[float]) -> float:
+    numbers = [float(v) for v in values]
+    return sum(numbers) / len(numbers) if numbers else 0.0
+
+
+def _spread(values: Sequence[float | None]) -> float | None:
+    numbers = [v for v in values if v is not None]
+    return statistics.stdev(numbers) if len(numbers) > 1 else None

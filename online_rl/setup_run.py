@@ -1,0 +1,112 @@
+"""Building a run from its configuration, cheap checks first, and closing it with pictures and a table."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from online_rl import checkpoint, distributed
+from online_rl.config import load_config, save_resolved
+from online_rl.evaluate import Evaluation
+from online_rl.loop import Loop
+
+
+def build(config: str | Path, overrides: list[str]) -> Loop:
+    """Every part of the run. What can be wrong is found out before a model is loaded."""
+    _environment()
+    cfg = load_config(config, overrides)
+    from judges.registry import load_judge
+    from online_rl.algorithms import make_algorithm
+    from online_rl.data.readers import read_studies
+    from online_rl.data.sampler import StudySampler
+    from online_rl.demo.prepare import prepare
+    from online_rl.monitor import Monitor
+    from online_rl.policy.engine import Policy, init_ranks
+    from online_rl.policy.model import banned_token_ids
+    from online_rl.rollout.engine import RolloutEngine
+    from online_rl.rollout.prompts import PromptBuilder
+    from online_rl.scoring import Scorer
+
+    cfg.check_world(int(os.environ.get("WORLD_SIZE", "1")))
+    judges = [(load_judge(j.use, j.args, j.length_control, j.label), j.weight) for j in cfg.judges]
+    demo = prepare(cfg)
+    init_ranks(cfg)
+    main_rank = distributed.rank() == 0
+    run_dir = Path(cfg.run.dir)
+    error: BaseException | None = None
+    try:
+        if main_rank:
+            checkpoint.claim_run_folder(cfg)
+    except Exception as problem:
+        error = problem
+    distributed.agree(error)
+    messages: list[str] = list(cfg.warnings())
+    studies = read_studies(cfg, demo.world, run_dir if main_rank else None)
+    sampler = StudySampler(len(studies.train), cfg.rollout.studies_per_step, cfg.run.seed)
+    found = checkpoint.find(cfg, messages.append)
+    if main_rank:
+        save_resolved(cfg, run_dir)
+
+    from transformers import AutoConfig, AutoProcessor
+
+    path = str(demo.policy or cfg.model.path)
+    hub = {"revision": cfg.model.revision, "trust_remote_code": cfg.model.trust_remote_code}
+    processor = AutoProcessor.from_pretrained(path, **hub)
+    tokenizer = processor.tokenizer
+    banned = banned_token_ids(AutoConfig.from_pretrained(path, **hub), tokenizer)
+    algorithm = make_algorithm(cfg)
+    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    policy = Policy(path, cfg, algorithm, banned, pad_id)
+    engine = RolloutEngine(path, cfg, processor, banned)
+    monitor = Monitor(
+        run_dir, cfg.train.max_steps, main_rank, cfg.monitor.tensorboard, found.step if found else 0, run_dir.name
+    )
+    monitor.log_config(cfg.resolved_yaml())
+    for message in messages:
+        monitor.warn(message)
+    loop = Loop(
+        cfg=cfg,
+        train_studies=studies.train,
+        eval_studies=studies.eval,
+        builder=PromptBuilder(processor, cfg),
+        sampler=sampler,
+        engine=engine,
+        scorer=Scorer(judges, cfg),
+        algorithm=algorithm,
+        policy=policy,
+        monitor=monitor,
+    )
+    if found:
+        loop.restore(found)
+    return loop
+
+
+def finish(loop: Loop, before: Evaluation, after: Evaluation) -> None:
+    """The trained policy as a Hugging Face folder, the pictures, and the table."""
+    run_dir = Path(loop.cfg.run.dir)
+    loop.policy.export(run_dir / "model", loop.builder.processor)
+    loop.monitor.close()
+    if distributed.rank():
+        return
+    from online_rl.monitor.final_table import final_table
+    from online_rl.monitor.plots import plot_run
+
+    pictures = plot_run(run_dir)
+    studies = min(loop.cfg.eval.studies, len(loop.eval_studies))
+    print(f"\n{final_table(before.metrics, after.metrics, studies)}\n")
+    print(f"trained policy  {run_dir / 'model'}")
+    for picture in pictures:
+        print(f"picture         {picture}")
+    print(f"TensorBoard     tensorboard --logdir {run_dir / 'tensorboard'}")
+
+
+def _environment() -> None:
+    """What vLLM and tokenizers read when they are imported; what the user has set stays."""
+    for name, value in {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }.items():
+        os.environ.setdefault(name, value)

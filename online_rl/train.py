@@ -1,0 +1,49 @@
+"""Entry point: `deepspeed --num_gpus N --module online_rl.train --config FILE [section.key=value ...]`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from online_rl.exits import run_with_exit_codes
+
+STOPPED_EARLY = 75  # saved on request (SIGTERM, train.stop_after); start again with resume=auto
+
+
+def run(config: str | Path, overrides: Sequence[str] = ()) -> int:
+    """Train as the configuration says; returns the exit code."""
+    from online_rl.setup_run import build, finish
+
+    loop = build(config, list(overrides))
+    try:
+        evaluations = loop.run()
+        if evaluations is None:
+            loop.monitor.warn(f"stopped at step {loop.step}, saved; go on with resume=auto.")
+            return STOPPED_EARLY
+        finish(loop, *evaluations)
+        return 0
+    finally:
+        loop.scorer.close()
+        loop.monitor.close()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="online_rl.train", description="Train a policy online, judge in the loop.")
+    parser.add_argument("--config", required=True, metavar="FILE", help="YAML configuration, such as configs/demo_grpo.yaml")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("--local_rank", type=int, default=None, help="set by the deepspeed launcher")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings over the file's")
+    arguments = parser.parse_intermixed_args()
+    if arguments.local_rank is not None:
+        os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
+    return run_with_exit_codes(lambda: run(arguments.config, arguments.overrides), arguments.debug)
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # vLLM's and gloo's threads may outlive the interpreter's own shutdown

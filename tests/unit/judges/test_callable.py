@@ -1,0 +1,161 @@
+"""Reward functions in TRL's call form as judges: what they get, and that nothing they return is bent into a reward."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import traceback
+
+import numpy as np
+import pytest
+import torch
+
+from judges.base import Case, Status
+from judges.callable import CallableJudge
+from online_rl.errors import JudgeError, JudgeFailed
+
+CASES = [
+    Case("s1", "cand one", "ref one", "cough", ("a.png",), "prompt one", (1, 2), {"age": 70}),
+    Case("s2", "cand two", "ref two", "fever", (), "prompt two", (3,), {"sex": "F"}),
+]
+
+
+def test_function_with_kwargs_gets_every_column():
+    seen = {}
+
+    def reward(prompts, completions, completion_ids, **columns):
+        seen.update(columns, prompts=prompts, completions=completions, completion_ids=completion_ids)
+        return [0.5, 1]
+
+    scores = CallableJudge(reward).score(CASES)
+    assert [s.value for s in scores] == [0.5, 1.0] and all(type(s.value) is float for s in scores)
+    assert seen == {
+        "prompts": ["prompt one", "prompt two"],
+        "completions": ["cand one", "cand two"],
+        "completion_ids": [[1, 2], [3]],
+        "ground_truth": ["ref one", "ref two"],
+        "reference": ["ref one", "ref two"],
+        "indication": ["cough", "fever"],
+        "study_id": ["s1", "s2"],
+        "images": [["a.png"], []],
+        "age": [70, None],
+        "sex": [None, "F"],
+    }
+
+
+def test_function_gets_only_what_it_takes_and_its_args():
+    def reward(completions, ground_truth, scale=1.0, *, offset=0.0):
+        return [scale * len(c) + offset for c in completions]
+
+    assert [s.value for s in CallableJudge(reward, args={"scale": 2, "offset": 0.5}).score(CASES)] == [16.5, 16.5]
+
+
+def test_async_functions_objects_and_partials():
+    async def reward(completions, **kwargs):
+        await asyncio.sleep(0)
+        return [1.0 for _ in completions]
+
+    class Rewarder:
+        def __call__(self, completions, bonus, **kwargs):
+            return [bonus for _ in completions]
+
+    judge = CallableJudge(reward)
+    assert asyncio.iscoroutinefunction(judge.score)
+    assert [s.value for s in asyncio.run(judge.score(CASES))] == [1.0, 1.0]
+    assert [s.value for s in CallableJudge(functools.partial(Rewarder(), bonus=0.25)).score(CASES)] == [0.25, 0.25]
+
+
+def test_none_is_unscorable():
+    scores = CallableJudge(lambda completions: [None, 0.0], "mine").score(CASES)
+    assert [s.status for s in scores] == [Status.UNSCORABLE, Status.SCORED]
+    assert scores[0].value is None and scores[1].value == 0.0
+
+
+def test_numpy_numbers_are_numbers():
+    values = [np.float32(0.5), np.int64(2)]
+    assert [s.value for s in CallableJudge(lambda completions: values).score(CASES)] == [0.5, 2.0]
+
+
+BAD_ROWS = {
+    "nan": float("nan"),
+    "inf": float("inf"),
+    "-inf": float("-inf"),
+    "numpy nan": np.float32("nan"),
+    "huge int": 10**400,
+    "text": "0.5",
+    "true": True,
+    "numpy bool": np.bool_(True),
+    "tensor": torch.tensor(0.5),
+    "array": np.array(0.5),
+    "list": [0.5],
+    "complex": 1j,
+    "dict": {"value": 1.0},
+}
+
+
+@pytest.mark.parametrize("bad", BAD_ROWS.values(), ids=BAD_ROWS)
+def test_bad_row_is_named(bad):
+    with pytest.raises(JudgeError, match=r"'my_reward'.*row 1 .*'s2'"):
+        CallableJudge(lambda completions: [0.5, bad], "my_reward").score(CASES)
+
+
+BAD_WHOLES = {
+    "too short": [0.5],
+    "too long": [0.5, 0.5, 0.5],
+    "empty": [],
+    "tensor": torch.zeros(2),
+    "array": np.zeros(2),
+    "text": "ab",
+    "number": 0.5,
+    "none": None,
+    "dict": {0: 0.5, 1: 0.5},
+    "generator": (x for x in (0.5, 0.5)),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_WHOLES.values(), ids=BAD_WHOLES)
+def test_bad_return_is_named(bad):
+    with pytest.raises(JudgeError, match=r"'my_reward' returned.*rows 0 to 1.*'s1' to 's2'"):
+        CallableJudge(lambda completions: bad, "my_reward").score(CASES)
+
+
+def raises(completions, **kwargs):
+    raise KeyError(completions[0])
+
+
+async def raises_later(completions, **kwargs):
+    raise KeyError(completions[0])
+
+
+@pytest.mark.parametrize("function", [raises, raises_later])
+def test_exception_is_chained_and_its_message_kept_out(function):
+    judge = CallableJudge(function, "my_reward")
+    with pytest.raises(JudgeError, match=r"'my_reward' raised KeyError.*'s1' to 's2'") as caught:
+        result = judge.score(CASES)
+        asyncio.run(result)
+    assert isinstance(caught.value.__cause__, KeyError)
+    assert "cand one" not in str(caught.value)
+    assert "my_reward" in "".join(traceback.format_exception_only(caught.value))
+
+
+def test_a_judge_out_of_reach_stays_one():
+    def gone(completions):
+        raise JudgeFailed("no answer within the budget")
+
+    with pytest.raises(JudgeFailed):
+        CallableJudge(gone).score(CASES)
+
+
+def test_column_that_the_data_lack_is_named():
+    with pytest.raises(JudgeError, match=r"'labels'.*ground_truth"):
+        CallableJudge(lambda completions, labels: [0.0, 0.0]).score(CASES)
+
+
+@pytest.mark.parametrize("args", [{"nope": 1}, {"completions": []}, {"ground_truth": "x"}])
+def test_args_that_do_not_fit_are_refused_before_scoring(args):
+    with pytest.raises(JudgeError, match=next(iter(args))):
+        CallableJudge(lambda completions, ground_truth: [], args=args)
+
+
+def test_no_cases():
+    assert CallableJudge(lambda completions: []).score([]) == []

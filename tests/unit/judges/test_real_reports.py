@@ -1,0 +1,57 @@
+"""The findings judge on real reports (IU X-ray): identity, and single edits with known truth."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import time
+
+import pytest
+
+from judges.base import Case
+from judges.findings import FindingsJudge
+
+
+@pytest.fixture(scope="module")
+def reports(shared) -> list[str]:
+    with (shared / "data" / "iu-xray" / "indiana_reports.csv").open(newline="", encoding="utf-8") as file:
+        return [row["findings"] for row in csv.DictReader(file) if len(row["findings"].split()) >= 5]
+
+
+@pytest.fixture(scope="module")
+def edits(root):
+    spec = importlib.util.spec_from_file_location("findings_edits", root / "benchmarks" / "findings_edits.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_identical_reports_score_one_and_nearly_all_are_understood(reports):
+    scores = FindingsJudge().score([Case(str(i), text, text) for i, text in enumerate(reports)])
+    understood = [s for s in scores if s.value is not None]
+    assert len(understood) >= 0.995 * len(reports)
+    assert all(s.value == 1.0 for s in understood)
+
+
+def test_single_edits_fall_into_their_category(edits, reports):
+    caught = total = 0
+    for seed, (edit, category) in enumerate(edits.HARMFUL.values()):
+        row = edits.run_harmful(FindingsJudge(), reports, edit, category, seed, most=80)
+        caught, total = caught + row["right_category_only"], total + row["edits"]
+    assert total >= 500 and caught >= 0.95 * total
+
+
+def test_harmless_edits_leave_the_score_alone(edits, reports):
+    changed = total = 0
+    for seed, edit in enumerate(edits.HARMLESS.values()):
+        row = edits.run_harmless(FindingsJudge(), reports, edit, seed, most=80)
+        changed, total = changed + row["score_changed"], total + row["edits"]
+    assert total >= 300 and changed <= 0.02 * total
+
+
+def test_at_least_300_pairs_a_second(reports):
+    cases = [Case(str(i), reports[i + 1], reports[i]) for i in range(300)]
+    judge = FindingsJudge()
+    started = time.process_time()
+    judge.score(cases)
+    assert time.process_time() - started < 1.0
