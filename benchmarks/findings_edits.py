@@ -405,9 +405,9 @@ def table(result: dict) -> str:
     )
     second = result["impressions"]
     rows += ["", f"The lexicon was written with these findings sections at hand. On the impression sections of the "
-             f"same collection ({second['reports']} of them): {second['caught']:.1%} of {second['edits']} single edits in "
-             f"their category alone, {second['changed']:.1%} of {second['harmless_edits']} harmless ones change the "
-             "score."]  # fmt: skip
+             f"same collection ({second['reports']} of them): {second['caught']:.1%} of {second['edits']} single "
+             f"edits in their category alone, {second['changed']:.1%} of {second['harmless_edits']} harmless ones "
+             "change the score."]  # fmt: skip
     speed = result["speed"]
     rows += ["", f"{speed['pairs_per_second']} pairs per second on one core (median of {speed['repeats']} passes over "
              f"{speed['pairs']} pairs in groups of {speed['group']}, {speed['lowest']} to {speed['highest']}; goal "

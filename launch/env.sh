@@ -38,6 +38,10 @@ export TOKENIZERS_PARALLELISM="${TOKENIZERS_PARALLELISM:-false}"
 export TORCH_CPP_LOG_LEVEL="${TORCH_CPP_LOG_LEVEL:-ERROR}"
 # torch announces new names of the calls that DeepSpeed and vLLM make; their users can't act on that.
 export PYTHONWARNINGS="${PYTHONWARNINGS:-ignore:\`torch.distributed:FutureWarning}"
+# DeepSpeed's own builds, kept with the environment: two environments that share a folder undo each other's.
+if [[ -x "$VENV/bin/python" ]]; then
+    export TORCH_EXTENSIONS_DIR="${TORCH_EXTENSIONS_DIR:-$VENV/torch_extensions}"
+fi
 if [[ "$(platform)" == cpu ]]; then
     export DS_ACCELERATOR=cpu
 fi

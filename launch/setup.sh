@@ -135,8 +135,9 @@ import judges, online_rl'
 
 build_communication_op() {
     # A build that was killed leaves a lock on which every later one would wait for ever.
-    rm -f "${TORCH_EXTENSIONS_DIR:-$HOME/.cache/torch_extensions}"/*/deepspeed_shm_comm/lock
-    env -u PYTHONDONTWRITEBYTECODE "$python" -c '
+    rm -f "$VENV"/torch_extensions/deepspeed_shm_comm/lock
+    PATH="$VENV/bin:$PATH" TORCH_EXTENSIONS_DIR="${TORCH_EXTENSIONS_DIR:-$VENV/torch_extensions}" DS_ACCELERATOR=cpu \
+        env -u PYTHONDONTWRITEBYTECODE "$python" -c '
 from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder
 
 ShareMemCommBuilder().load(verbose=False)'

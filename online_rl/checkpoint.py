@@ -1,8 +1,8 @@
 """Checkpoints that are whole or are not there: written aside, renamed, and marked complete after a barrier.
 
-    checkpoints/step-12.partial/   being written
-    checkpoints/step-12/           renamed; still not trusted
-    checkpoints/step-12/complete   the marker: sizes and SHA-256 of every file
+checkpoints/step-12.partial/   being written
+checkpoints/step-12/           renamed; still not trusted
+checkpoints/step-12/complete   the marker: sizes and SHA-256 of every file
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,40 +57,54 @@ def save(run_dir: Path, step: int, policy: Any, state: dict[str, Any], cfg: Conf
     older checkpoints stay as they are."""
     root = run_dir / "checkpoints"
     final, partial = root / f"step-{step}", root / f"step-{step}.partial"
-    if (final / MARKER).exists():
+    # Saved by this run already; one that a resume passed over as damaged is written anew.
+    if distributed.gather(distributed.rank() == 0 and _is_whole(final))[0]:
         return final
-    error: CheckpointError | None = None
-    try:
+    with _together(partial):
         if distributed.rank() == 0:
             for leftover in (partial, final):
                 shutil.rmtree(leftover, ignore_errors=True)
             partial.mkdir(parents=True)
-            content = {"step": step, "world_size": distributed.world_size(), **state, "config": cfg.model_dump(mode="json")}
+            content = {"step": step, "world_size": distributed.world_size(), **state}
+            content["config"] = cfg.model_dump(mode="json")
             (partial / STATE).write_text(json.dumps(content, indent=1))
-        distributed.barrier()
+    with _together(partial):
         policy.save(partial)
-    except OSError as problem:
-        error = _disk_error(partial, problem)
+    digests: dict[str, list[Any]] = {}
+    with _together(partial):
+        files = sorted(p for p in partial.rglob("*") if p.is_file())
+        mine = files[distributed.rank() :: distributed.world_size()]
+        digests = {str(p.relative_to(partial)): _fingerprint(p) for p in mine}
+    manifest = {name: entry for part in distributed.gather(digests) for name, entry in part.items()}
+    with _together(partial, final):
+        if distributed.rank() == 0:
+            os.replace(partial, final)
+            marker = final / f"{MARKER}.partial"
+            marker.write_text(json.dumps(manifest, indent=1))
+            os.replace(marker, final / MARKER)
+            _prune(root, cfg.train.keep_checkpoints)
+    return final
+
+
+@contextmanager
+def _together(*folders: Path) -> Iterator[None]:
+    """A part of saving that every rank does: where one cannot write, all raise, and `folders` are removed.
+
+    RuntimeError counts as well: it is what torch.save raises on a full disk.
+    """
+    error: CheckpointError | None = None
+    try:
+        yield
+    except (OSError, RuntimeError) as problem:
+        error = _disk_error(folders[0], problem)
+        error.__cause__ = problem
     try:
         distributed.agree(error)
     except Exception:
         if distributed.rank() == 0:
-            shutil.rmtree(partial, ignore_errors=True)
+            for folder in folders:
+                shutil.rmtree(folder, ignore_errors=True)
         raise
-    files = sorted(p for p in partial.rglob("*") if p.is_file())
-    mine = files[distributed.rank() :: distributed.world_size()]
-    digests = {str(p.relative_to(partial)): _fingerprint(p) for p in mine}
-    manifest = {name: entry for part in distributed.gather(digests) for name, entry in part.items()}
-    if distributed.rank() == 0:
-        os.replace(partial, final)
-    distributed.barrier()
-    if distributed.rank() == 0:
-        marker = final / f"{MARKER}.partial"
-        marker.write_text(json.dumps(manifest, indent=1))
-        os.replace(marker, final / MARKER)
-        _prune(root, cfg.train.keep_checkpoints)
-    distributed.barrier()
-    return final
 
 
 def find(cfg: Config, warn: Any) -> Checkpoint | None:
@@ -133,16 +149,28 @@ def claim_run_folder(cfg: Config) -> None:
 
 def _open(folder: Path) -> Checkpoint:
     if not (folder / MARKER).exists():
-        raise CheckpointError(f"{folder}: no marker {MARKER!r}, so it was never finished. Name another, or use resume=auto.")
+        raise CheckpointError(f"{folder}: no marker {MARKER!r}, so it is unfinished. Name another, or use resume=auto.")
     manifest = _read_json(folder / MARKER)
     for name, expected in manifest.items():
         path = folder / name
         if not path.exists():
             raise CheckpointError(f"{folder}: {name} is missing.")
-        if _fingerprint(path) != expected:
+        try:
+            found = _fingerprint(path)
+        except OSError as problem:
+            raise CheckpointError(f"{folder}: {name} cannot be read ({problem.strerror}).") from None
+        if found != expected:
             raise CheckpointError(f"{folder}: {name} is not what was written (size or SHA-256 differs).")
     state = _read_json(folder / STATE)
     return Checkpoint(folder, int(state["step"]), state)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        _open(folder)
+    except CheckpointError:
+        return False
+    return True
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -157,15 +185,15 @@ def _same_run(checkpoint: Checkpoint, cfg: Config) -> None:
     world = checkpoint.state["world_size"]
     if world != distributed.world_size():
         raise CheckpointError(
-            f"{checkpoint.folder} was written by {world} rank(s); this launch has {distributed.world_size()}. Launch with "
-            f"{world}, or start a new run.dir."
+            f"{checkpoint.folder} was written by {world} rank(s); this launch has {distributed.world_size()}. "
+            f"Launch with {world}, or start a new run.dir."
         )
     before, now = _flat(checkpoint.state["config"]), _flat(cfg.model_dump(mode="json"))
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key) and not any(key == free or key.startswith(free + ".") for free in FREE_KEYS):
             raise CheckpointError(
-                f"{key}: the checkpoint {checkpoint.folder} was trained with {before.get(key)!r}, this configuration says "
-                f"{now.get(key)!r}. Set it back to go on, or choose another run.dir."
+                f"{key}: the checkpoint {checkpoint.folder} was trained with {before.get(key)!r}, this configuration "
+                f"says {now.get(key)!r}. Set it back to go on, or choose another run.dir."
             )
 
 
@@ -189,13 +217,14 @@ def _prune(root: Path, keep: int) -> None:
 
 def _fingerprint(path: Path) -> list[Any]:
     with path.open("rb") as file:
-        return [path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()]
+        return [os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()]
 
 
-def _disk_error(folder: Path, problem: OSError) -> CheckpointError:
-    place = folder if folder.exists() else folder.parent if folder.parent.exists() else Path(".")
+def _disk_error(folder: Path, problem: OSError | RuntimeError) -> CheckpointError:
+    place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     free = shutil.disk_usage(place).free / 2**30
+    reason = getattr(problem, "strerror", None) or str(problem).partition("\n")[0] or type(problem).__name__
     return CheckpointError(
-        f"{folder}: cannot be written ({problem.strerror or type(problem).__name__}; {free:.2f} GiB free). Older "
-        "checkpoints are untouched. Free some space or move run.dir, and start again with resume=auto."
+        f"{folder}: cannot be written ({reason}; {free:.2f} GiB free). Older checkpoints are untouched. Free some "
+        "space or move run.dir, and start again with resume=auto."
     )

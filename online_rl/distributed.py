@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
+from online_rl.errors import RankFailed
+from online_rl.exits import exit_code
+
 T = TypeVar("T")
-
-
-class RankFailed(RuntimeError):
-    """Another rank met an error; this one stops with it."""
 
 
 def rank() -> int:
@@ -30,6 +30,13 @@ def local_rank() -> int:
 def device() -> torch.device:
     """Where this rank's tensors live."""
     return torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nothing listens on."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
 
 
 def barrier() -> None:
@@ -71,9 +78,9 @@ def agree(error: BaseException | None) -> None:
 
     Every rank must call it at the same point, so that none is left waiting in a collective.
     """
-    messages = gather(None if error is None else f"{type(error).__name__}: {error}")
+    met = gather(None if error is None else (f"{type(error).__name__}: {error}", exit_code(error)))
     if error is not None:
         raise error
-    for index, message in enumerate(messages):
-        if message is not None:
-            raise RankFailed(f"rank {index} stopped: {message}")
+    for index, other in enumerate(met):
+        if other is not None:
+            raise RankFailed(f"rank {index} stopped: {other[0]}", other[1])

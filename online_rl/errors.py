@@ -34,3 +34,11 @@ class NonFiniteUpdate(RuntimeError):
 
 class PolicyMismatch(RuntimeError):
     """The engine and the trainer no longer hold the same policy (version or log-probabilities differ)."""
+
+
+class RankFailed(RuntimeError):
+    """Another rank met an error, which it reports itself; this one stops with it, by the same exit code."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code

@@ -5,29 +5,40 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from online_rl.errors import JudgeFailed, NonFiniteUpdate, PolicyMismatch, UserError
+from online_rl.errors import JudgeFailed, NonFiniteUpdate, PolicyMismatch, RankFailed, UserError
 
+FAULT = 1  # of the program
 USER_ERROR = 2
 STOPPED = 3  # the run could not go on, through no fault of the configuration
 INTERRUPTED = 130  # what shells report for Ctrl-C
+
+
+def exit_code(error: BaseException) -> int:
+    """The code that a command ends with when `error` ends it."""
+    if isinstance(error, RankFailed):
+        return error.code
+    if isinstance(error, UserError):
+        return USER_ERROR
+    if isinstance(error, JudgeFailed | NonFiniteUpdate | PolicyMismatch):
+        return STOPPED
+    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAULT
 
 
 def run_with_exit_codes(fn: Callable[[], int | None], debug: bool = False) -> int:
     """Call `fn` and return its exit code.
 
     2 for what the user can put right (`UserError`), 3 for a run that had to stop (a judge out of reach, a non-finite
-    update, engine and trainer apart), 130 for Ctrl-C. Other exceptions are faults of the program and keep their
-    traceback. With `debug` every exception does.
+    update, engine and trainer apart), 130 for Ctrl-C. A rank that stops because another one did says nothing and ends
+    with the other's code. Other exceptions are faults of the program and keep their traceback. With `debug` every
+    exception does.
     """
     try:
         return fn() or 0
-    except (UserError, JudgeFailed, NonFiniteUpdate, PolicyMismatch) as error:
+    except (UserError, JudgeFailed, NonFiniteUpdate, PolicyMismatch, RankFailed, KeyboardInterrupt) as error:
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
-        return USER_ERROR if isinstance(error, UserError) else STOPPED
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        print("interrupted.", file=sys.stderr)
-        return INTERRUPTED
+        if isinstance(error, KeyboardInterrupt):
+            print("interrupted.", file=sys.stderr)
+        elif not isinstance(error, RankFailed):
+            print(f"error: {error}", file=sys.stderr)
+        return exit_code(error)

@@ -37,6 +37,8 @@ def gather_groups(groups: Sequence[Sequence[Candidate]]) -> list[list[Record]]:
 def summarise(groups: Sequence[Sequence[Record]]) -> dict[str, float]:
     """Means over scored candidates (reward and its parts) and over all of them (lengths, verbosity)."""
     records = [r for group in groups for r in group]
+    if not records:
+        return {}
     rewards = [r["reward"] for r in records if r["reward"] is not None]
     lengths = [r["tokens"] for r in records]
     verbosity = sorted(r["verbosity"] for r in records)

@@ -38,7 +38,7 @@ class FindingsJudge:
     def _score(self, case: Case) -> Score:
         started = time.perf_counter()
         reference = self._parse_reference(case.reference)
-        if not reference.findings and not reference.comparisons:
+        if not reference.findings:  # then no candidate could score above 0
             return Score.unscorable("the reference states nothing that the findings judge understands")
         result = compare(parse(case.candidate), reference)
         return Score(

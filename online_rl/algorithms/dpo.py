@@ -20,12 +20,12 @@ def best_and_worst(rewards: Sequence[float | None], tie_threshold: float = 1e-8)
 
     Among equals the first candidate wins, so the same rewards always give the same pair.
     """
-    scored = [i for i, r in enumerate(rewards) if r is not None]
+    scored = [(r, i) for i, r in enumerate(rewards) if r is not None]
     if len(scored) < 2:
         return None
-    chosen = max(scored, key=lambda i: (rewards[i], -i))
-    rejected = min(scored, key=lambda i: (rewards[i], i))
-    return None if rewards[chosen] - rewards[rejected] <= tie_threshold else (chosen, rejected)
+    best, chosen = max(scored, key=lambda entry: entry[0])  # max and min keep the first of equals
+    worst, rejected = min(scored, key=lambda entry: entry[0])
+    return None if best - worst <= tie_threshold else (chosen, rejected)
 
 
 def dpo_margin(logp: Tensor, ref_logp: Tensor, beta: float) -> Tensor:

@@ -41,6 +41,18 @@ def mean_per_completion(values: Tensor, mask: Tensor) -> Tensor:
     return (values * mask).sum(-1) / mask.sum(-1).clamp(min=1.0)
 
 
+def sum_over_limit(values: Tensor, mask: Tensor, limit: int) -> Tensor:
+    """sum_t(values * mask) / limit for every completion: each token weighs the same in short and long ones.
+
+    Dividing by the own length pays a short good completion more per token than a long good one, which pulls reports
+    shorter (Dr. GRPO, Liu et al., arXiv 2503.20783, 3.1).
+
+    values, mask  (B, T); limit: tokens that a completion may have
+    returns       (B,)
+    """
+    return (values * mask).sum(-1) / limit
+
+
 def grpo_loss(
     logp: Tensor,
     old_logp: Tensor,
@@ -51,8 +63,11 @@ def grpo_loss(
     clip_high: float = 0.2,
     ref_logp: Tensor | None = None,
     kl_coef: float = 0.0,
+    limit: int | None = None,
 ) -> Tensor:
     """Loss of each completion: mean over its tokens of -min(rho A, clip(rho) A) + kl_coef * k3 (DeepSeekMath eq. 3).
+
+    With `limit` the sum over its tokens is divided by that number instead of by its own length (Dr. GRPO).
 
     logp, old_logp, ref_logp  (B, T) log-probabilities of the sampled tokens under the policy that is trained, the
                               policy that sampled, and the ref_model; nats
@@ -66,13 +81,17 @@ def grpo_loss(
         if ref_logp is None:
             raise ValueError("kl_coef is above 0, but there are no ref_model log-probabilities")
         per_token = per_token + kl_coef * k3_kl(logp, ref_logp)
-    return mean_per_completion(per_token, mask)
+    return mean_per_completion(per_token, mask) if limit is None else sum_over_limit(per_token, mask, limit)
 
 
-def clip_fractions(ratio: Tensor, advantages: Tensor, mask: Tensor, clip_low: float, clip_high: float) -> tuple:
-    """How many tokens the clip holds back, as (low, high) counts: ratio under 1 - low with A < 0, over 1 + high with A > 0.
+def clip_fractions(
+    ratio: Tensor, advantages: Tensor, mask: Tensor, clip_low: float, clip_high: float
+) -> tuple[Tensor, Tensor]:
+    """How many tokens the clip holds back, as counts: ratio < 1 - low with A < 0, and ratio > 1 + high with A > 0.
 
-    ratio, mask (B, T); advantages (B,); returns two scalars
+    ratio, mask  (B, T)
+    advantages   (B,)
+    returns      (low, high), two scalars
     """
     low = (ratio < 1.0 - clip_low) & (advantages[:, None] < 0)
     high = (ratio > 1.0 + clip_high) & (advantages[:, None] > 0)

@@ -58,6 +58,7 @@ class GRPO:
 
     def __init__(self, cfg: Config) -> None:
         self.options = cfg.algorithm.grpo
+        self.limit = cfg.rollout.max_completion_tokens if self.options.loss_type == "dr_grpo" else None
         self.needs_ref_model = self.options.kl_coef > 0
 
     def learn_from(self, rollouts: Rollouts, rewards: Sequence[Sequence[float | None]]) -> LearnBatch:
@@ -88,6 +89,7 @@ class GRPO:
             clip_high=o.clip_high,
             ref_logp=ref_logp,
             kl_coef=o.kl_coef,
+            limit=self.limit,
         )
         with torch.no_grad():
             live = mask * weights[:, None]  # (B, T)
@@ -136,4 +138,4 @@ class OnlineDPO:
 
 def make_algorithm(cfg: Config) -> Algorithm:
     """The algorithm that the configuration names."""
-    return {"grpo": GRPO, "online_dpo": OnlineDPO}[cfg.algorithm.name](cfg)
+    return OnlineDPO(cfg) if cfg.algorithm.name == "online_dpo" else GRPO(cfg)

@@ -141,6 +141,9 @@ class Grpo(Section):
     kl_coef: float = Field(
         default=0.0, ge=0, description="weight of the KL term to the ref_model; 0 = no ref_model is kept"
     )
+    loss_type: Literal["grpo", "dr_grpo"] = Field(
+        "dr_grpo", description="a completion's token losses divided by its own length (grpo) or by the token limit (dr_grpo)"
+    )
     advantage: Literal["group", "group_no_std"] = Field(
         default="group", description="divide by the group's deviation or not"
     )

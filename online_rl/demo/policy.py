@@ -12,7 +12,8 @@ import torch
 
 IMAGE_SIDE, PATCH, SHRINK = 112, 14, 2
 IMAGE_TOKENS = (IMAGE_SIDE // PATCH // SHRINK) ** 2  # 16 after the connector's pixel shuffle
-SPECIAL = ["<|endoftext|>", "<|im_start|>", "<end_of_utterance>", "<image>", "<fake_token_around_image>", "<global-img>"]
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<end_of_utterance>"]  # padding, start and end of a turn
+SPECIAL += ["<image>", "<fake_token_around_image>", "<global-img>"]
 VOCABULARY = 1024
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] | capitalize }}: "

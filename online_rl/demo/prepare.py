@@ -1,4 +1,4 @@
-"""Makes what the demo needs, once: the drawn world and the warm-started policy, cached under a hash of their settings."""
+"""Makes what the demo needs, once: the drawn world and the warm-started policy, cached by a hash of their settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from online_rl.config import Config
 
-RECIPE = 1  # raise when the world or the warm start changes, so that caches of older versions are not taken
+RECIPE = 2  # raise when the world or the warm start changes, so that caches of older versions are not taken
 DEMO = "demo"
 
 

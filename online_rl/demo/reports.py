@@ -10,6 +10,7 @@ from online_rl.demo import phrases
 from online_rl.demo.pathology import DEVICES, Finding, resolved
 
 WORDS = (30, 60)
+USUAL_WORDS = (36, 48)  # one department's habit: verbosity then measures the policy, not the spread of the references
 SENTENCES = (4, 7)
 _ORDER = ("cardiomegaly", "edema", "consolidation", "nodule", "atelectasis", "effusion", "pneumothorax", *DEVICES)
 _LUNGS = {"edema", "consolidation", "nodule", "atelectasis"}
@@ -39,10 +40,11 @@ _TEXTURE = {"mild": ("patchy", "focal"), "moderate": ("focal", "patchy"), "sever
 
 def write_report(findings: Sequence[Finding], prior: Sequence[Finding] | None, rng: np.random.Generator) -> str:
     """A report that states every finding and some of the negatives; `prior` is None in a patient's first study."""
-    for _ in range(200):
+    for attempt in range(200):
         sentences = _compose(findings, prior, rng)
         words = sum(len(sentence.split()) for sentence in sentences)
-        if WORDS[0] <= words <= WORDS[1] and SENTENCES[0] <= len(sentences) <= SENTENCES[1]:
+        shortest, longest = USUAL_WORDS if attempt < 40 else WORDS
+        if shortest <= words <= longest and SENTENCES[0] <= len(sentences) <= SENTENCES[1]:
             return " ".join(f"{sentence}." for sentence in sentences)
     raise AssertionError(f"no report of {WORDS} words for {[finding.label() for finding in findings]}")
 

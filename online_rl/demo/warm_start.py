@@ -120,7 +120,7 @@ def next_token_loss(model: nn.Module, hidden: Tensor, rows: list[tuple[tuple[int
         predicts[b, len(prompt) - 1 : end - 1] = True
     inner = model.model
     embedded = inner.text_model.embed_tokens(ids)  # (B, L, D)
-    images = inner.connector(hidden)  # (B, image tokens, D)
+    images = inner.connector(hidden).to(embedded.dtype)  # (B, image tokens, D)
     embedded = embedded.masked_scatter((ids == model.config.image_token_id)[..., None], images)
     states = inner.text_model(inputs_embeds=embedded, attention_mask=attention, use_cache=False).last_hidden_state
     targets = ids.roll(-1, dims=1)[predicts]

@@ -21,7 +21,8 @@ def final_table(before: dict[str, float], after: dict[str, float], studies: int)
     rows += ROWS[1:]
     rows += [(k, k.rpartition("/")[2].replace("_", " ")) for e in ERRORS for k in sorted(after) if k.endswith("/" + e)]
     width = max(len(label) for _, label in rows)
-    lines = [f"greedy reports of {studies} held-out studies", f"{'':{width}}  {'before':>8}  {'after':>8}  {'change':>8}"]
+    head = f"{'':{width}}  {'before':>8}  {'after':>8}  {'change':>8}"
+    lines = [f"greedy reports of {studies} held-out studies", head]
     for key, label in rows:
         old, new = before.get(key), after.get(key)
         if old is not None and new is not None:

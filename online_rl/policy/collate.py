@@ -74,7 +74,10 @@ def _prompt_inputs(rows: list[dict[str, Any]], prompt_lengths: list[int], length
     joined = {}
     for name in rows[0]:
         parts = [row[name] for row in rows]
-        if all(p.dim() == 2 and p.shape[1] == n and not p.is_floating_point() for p, n in zip(parts, prompt_lengths)):
+        if all(
+            p.dim() == 2 and p.shape[1] == n and not p.is_floating_point()
+            for p, n in zip(parts, prompt_lengths, strict=True)
+        ):
             joined[name] = torch.cat([torch.nn.functional.pad(p, (0, length - p.shape[1])) for p in parts])
         elif parts[0].dim() >= 4 and name in ("pixel_values", "pixel_attention_mask"):
             images = max(p.shape[1] for p in parts)  # (1, images, ...): rows with fewer get empty ones, as HF pads
@@ -85,5 +88,5 @@ def _prompt_inputs(rows: list[dict[str, Any]], prompt_lengths: list[int], length
 
 
 def _pad_images(tensor: Tensor, images: int) -> Tensor:
-    missing = images - tensor.shape[1]
-    return tensor if not missing else torch.cat([tensor, tensor.new_zeros(1, missing, *tensor.shape[2:])], dim=1)
+    empty = tensor.new_zeros(len(tensor), images - tensor.shape[1], *tensor.shape[2:])
+    return torch.cat([tensor, empty], dim=1)

@@ -6,6 +6,7 @@ import contextlib
 import importlib.metadata
 import json
 import logging
+import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -38,6 +39,9 @@ def init_ranks(cfg: Config) -> None:
     import deepspeed
 
     deepspeed.utils.logger.setLevel(logging.WARNING)
+    if "RANK" not in os.environ:  # no launcher: one rank alone, which DeepSpeed would go and ask MPI about
+        alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+        os.environ.update(alone, MASTER_PORT=str(distributed.free_port()))
     deepspeed.init_distributed(timeout=timedelta(seconds=cfg.train.collective_timeout_s), verbose=False)
 
 

@@ -1,6 +1,7 @@
 """The model as the update needs it: log-probabilities of completion tokens, logits only where they are.
 
-Legend: B completions, L tokens in all, T completion tokens of the longest, D hidden size, V vocabulary, N completion tokens.
+Legend: B completions, L tokens in all, T completion tokens of the longest,
+D hidden size, V vocabulary, N completion tokens.
 """
 
 from __future__ import annotations
@@ -71,7 +72,10 @@ class PolicyModel(nn.Module):
 
 
 def freeze_vision(model: nn.Module) -> int:
-    """Stop training the vision encoder; the projector to the language model goes on learning. Returns tensors frozen."""
+    """Stop training the vision encoder; the projector to the language model goes on learning.
+
+    Returns the number of tensors frozen.
+    """
     frozen = 0
     for name, parameter in model.named_parameters():
         words = name.split(".")
@@ -86,14 +90,24 @@ def freeze_vision(model: nn.Module) -> int:
     return frozen
 
 
+IMAGE_ID_KEYS = (
+    "image_token_id",
+    "video_token_id",
+    "image_token_index",
+    "vision_start_token_id",
+    "vision_end_token_id",
+)
+IMAGE_WORDS = ("<image>", "<fake_token_around_image>", "<global-img>", "<|image_pad|>", "<|video_pad|>")
+
+
 def banned_token_ids(model_config: Any, tokenizer: Any) -> list[int]:
     """Tokens that must never be sampled: they stand for images, and a sampled one has no image behind it."""
     ids = set()
-    for name in ("image_token_id", "video_token_id", "image_token_index", "vision_start_token_id", "vision_end_token_id"):
+    for name in IMAGE_ID_KEYS:
         value = getattr(model_config, name, None)
         if isinstance(value, int):
             ids.add(value)
-    for name in ("<image>", "<fake_token_around_image>", "<global-img>", "<|image_pad|>", "<|video_pad|>"):
+    for name in IMAGE_WORDS:
         value = tokenizer.get_vocab().get(name)
         if value is not None:
             ids.add(value)

@@ -20,7 +20,7 @@ def disk_names(model: torch.nn.Module) -> dict[str, str]:
     written = revert_weight_conversion(model, numbered)
     if len(written) != len(names) or any(t.numel() != 1 for t in written.values()):
         raise ConfigError(
-            f"model.path: {type(model).__name__} splits or merges weights between memory ({len(names)} tensors) and disk "
-            f"({len(written)}), so live weights cannot be sent to vLLM. Such models are not supported."
+            f"model.path: {type(model).__name__} splits or merges weights between memory ({len(names)} tensors) and "
+            f"disk ({len(written)}), so live weights cannot be sent to vLLM. Such models are not supported."
         )
     return {names[int(tensor.item())]: name for name, tensor in written.items()}

@@ -42,8 +42,8 @@ class PromptBuilder:
         encoded.pop("attention_mask", None)
         if len(ids) > self.room:
             raise DataError(
-                f"{study.source or study.study_id}: the prompt with its {len(images)} image(s) takes {len(ids)} tokens, "
-                f"but rollout.max_model_len - rollout.max_completion_tokens leaves {self.room}. Raise "
+                f"{study.source or study.study_id}: the prompt with its {len(images)} image(s) takes {len(ids)} "
+                f"tokens, but rollout.max_model_len - rollout.max_completion_tokens leaves {self.room}. Raise "
                 "rollout.max_model_len, or lower data.max_images or data.image_max_side."
             )
         return Prompt(study, text, images, ids, dict(encoded))

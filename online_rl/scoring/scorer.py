@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -111,8 +112,9 @@ class Scorer:
         except FutureTimeout:
             self.pool.shutdown(wait=False, cancel_futures=True)
             raise JudgeFailed(
-                f"judge {name!r} gave no answer within scoring.deadline_s={self.options.deadline_s:g} s after the last "
-                "completion. The run is saved; check the judge, or raise the deadline, and start again with resume=auto."
+                f"judge {name!r} gave no answer within scoring.deadline_s={self.options.deadline_s:g} s after the "
+                "last completion. The run is saved; check the judge, or raise the deadline, and start again with "
+                "resume=auto."
             ) from None
 
     def _candidate(self, completion: Completion, scores: dict[str, Score]) -> Candidate:
@@ -120,7 +122,7 @@ class Scorer:
         verbosity = words / max(1, count_words(clean_report(completion.prompt.study.reference)))
         masked = completion.truncated and self.options.truncated == "mask"
         unread = any(s.status is not Status.SCORED for s in scores.values())
-        reward = None if masked or unread else sum(w * scores[j.name].value for j, w in self.judges)  # type: ignore[operator]
+        reward = None if masked or unread else math.fsum(w * _value(scores[j.name]) for j, w in self.judges)
         return Candidate(completion, reward, scores, words, verbosity)
 
     def watch_unscorable(self, unscorable: int, total: int) -> None:
@@ -135,6 +137,11 @@ class Scorer:
 
     def close(self) -> None:
         self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _value(score: Score) -> float:
+    assert score.value is not None  # Score guarantees it for a scored case
+    return score.value
 
 
 def make_case(completion: Completion) -> Case:

@@ -112,7 +112,7 @@ def test_nothing_said_scores_lowest(candidate):
     assert got.status is Status.SCORED and got.value == 0.0 and got.parts["missing_finding"] == 1
 
 
-@pytest.mark.parametrize("reference", ["", "   ", "___", "XXXX XXXX and lateral.", "PA and lateral views."])
+@pytest.mark.parametrize("reference", ["", "   ", "___", "XXXX XXXX and lateral.", "PA and lateral views.", "Stable."])
 @pytest.mark.parametrize("candidate", ["Left effusion.", ""])
 def test_a_reference_that_states_nothing_is_unscorable(candidate, reference):
     got = score(candidate, reference)

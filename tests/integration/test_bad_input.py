@@ -1,0 +1,113 @@
+"""What a user can get wrong, through the real command line: exit code 2, one message that helps, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.integration.launch import Finished, records, train
+
+
+def refused_at_once(finished: Finished, *words: str) -> str:
+    """Refused before a model was loaded, with nothing in the run's folder."""
+    message = finished.refused(*words)
+    assert "checkpoint shards" not in finished.err, "vLLM loads them with this progress bar"
+    assert not finished.run_dir.exists() or not list(finished.run_dir.iterdir())
+    return message
+
+
+@pytest.fixture
+def log(work, request) -> Path:
+    return work / "bad" / request.node.name.replace("/", "_")
+
+
+@pytest.fixture
+def run(work, request) -> str:
+    return f"run.dir={work / 'bad' / request.node.name.replace('/', '_')}.run"
+
+
+@pytest.fixture
+def own_data(tmp_path, world):
+    """Write rows as a user's JSONL and return the settings that read it."""
+
+    def own_data(rows: list[dict]) -> list[str]:
+        path = tmp_path / "studies.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return ["data.reader=jsonl", f"data.path={path}", f"data.image_root={world}"]
+
+    return own_data
+
+
+def test_an_unknown_key(log, run):
+    message = refused_at_once(train(log, "rollout.group_siz=4", run, ranks=1), "Did you mean rollout.group_size?")
+    assert "rollout.group_siz:" in message
+
+
+def test_numbers_that_do_not_fit_the_ranks(log, run, small):
+    finished = train(log, *small, "rollout.studies_per_step=3", run, ranks=2)
+    refused_at_once(finished, "rollout.studies_per_step", "found 3", "2 ranks", "is 4")
+
+
+def test_a_missing_image(log, run, small, own_data, world_rows):
+    rows = [dict(row) for row in world_rows]
+    rows[6]["image_paths"] = ["images/nowhere.png"]
+    finished = train(log, *small, *own_data(rows), run, ranks=1)
+    refused_at_once(finished, "studies.jsonl:7", "nowhere.png", "no such file", "data.bad_images_budget")
+
+
+def test_a_study_that_stands_twice(log, run, small, own_data, world_rows):
+    finished = train(log, *small, *own_data([*world_rows, world_rows[2]]), run, ranks=1)
+    refused_at_once(finished, "studies.jsonl:3", f"studies.jsonl:{len(world_rows) + 1}", "twice", "Remove one")
+
+
+def test_no_reference_report_at_all(log, run, small, own_data, world_rows):
+    rows = [{**row, "findings": "___"} for row in world_rows]
+    finished = train(log, *small, *own_data(rows), run, ranks=1)
+    refused_at_once(finished, "findings", f"none of {len(rows)}", "data.section")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("raise ValueError(completions[0])", ("raised ValueError",)),
+        ("return [0.5] * (len(completions) - 1)", ("returned 0 values", "expected 1")),
+        ("return [float('nan')] * len(completions)", ("returned nan", "None where there is nothing to score")),
+    ],
+    ids=["raises", "too few", "nan"],
+)
+def test_a_reward_that_breaks_its_contract(log, run, small, tmp_path, world_rows, body, words):
+    """Found at the evaluation before the first step, with models loaded, since only calling it shows it."""
+    path = tmp_path / "mine.py"
+    path.write_text(f"def mine(completions, **columns):\n    {body}\n")
+    finished = train(log, *small, run, f"judges=[{{use: '{path}:mine'}}]", ranks=1)
+    message = finished.refused("judge 'mine'", "row 0", *words)
+    assert any(row["study_id"] in message for row in world_rows)
+    assert not records(finished.run_dir), "no step was taken, no reward invented"
+
+
+def test_a_prompt_that_leaves_no_room(log, run, small, own_data, world_rows):
+    """Its length is known once the tokenizer is there; it is never cut."""
+    finished = train(log, *small, *own_data(world_rows), run, "rollout.max_model_len=70", ranks=1)
+    finished.refused("studies.jsonl:", "tokens", "rollout.max_model_len", "leaves 22")
+    assert not records(finished.run_dir)
+
+
+def test_a_damaged_image_met_by_one_rank_while_training(log, run, small, own_data, world, world_rows, tmp_path):
+    """Both ranks stop together, with the one message; images of later steps are not decoded beforehand."""
+    from online_rl.data.sampler import StudySampler
+
+    places = [i for i, row in enumerate(world_rows) if row["split"] == "train"]
+    of_second_rank = StudySampler(len(places), 4, seed=0).next_batch()[2]
+    place = places[of_second_rank]
+    whole = (world / world_rows[place]["image_paths"][0]).read_bytes()
+    damaged = tmp_path / "damaged.png"
+    damaged.write_bytes(whole[: len(whole) // 2])
+    rows = [dict(row) for row in world_rows]
+    rows[place]["image_paths"] = [str(damaged)]
+    finished = train(log, *small, *own_data(rows), run)
+    finished.refused(f"studies.jsonl:{place + 1}", "damaged.png", "truncated or damaged", "remove the study")
+    assert finished.err.count("truncated or damaged") == 1, "said once, not once per rank"
+    assert len(records(finished.run_dir, evaluations=True)) == 1
+    assert not records(finished.run_dir)

@@ -1,0 +1,144 @@
+"""Log-probabilities of the wrapped model against transformers' own forward pass; what is frozen, what is banned."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from online_rl.errors import ConfigError
+from online_rl.policy.collate import collate
+from online_rl.policy.model import PolicyModel, banned_token_ids, freeze_vision
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def batch_of(completions):
+    return collate(completions, [1.0] * len(completions), [1.0] * len(completions), pad_id=0)
+
+
+def plain(model, completion, temperature=1.0):
+    """(T, V) log-probabilities of one completion alone, the way transformers' users write it."""
+    prompt = completion.prompt
+    ids = torch.tensor([prompt.ids + completion.ids])
+    logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), **prompt.inputs).logits[0]
+    return torch.log_softmax(logits[len(prompt.ids) - 1 : -1].float() / temperature, dim=-1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_a_padded_batch_equals_each_completion_alone(demo_model, completions, temperature):
+    batch = batch_of(completions)
+    logp, entropy = PolicyModel(demo_model, [], temperature, logits_chunk=0)(batch)
+    assert logp.shape == entropy.shape == batch.mask.shape
+    for row, completion in enumerate(completions):
+        expected = plain(demo_model, completion, temperature)  # (T, V)
+        size = len(completion.ids)
+        torch.testing.assert_close(
+            logp[row, :size], expected.gather(1, torch.tensor(completion.ids)[:, None])[:, 0], atol=2e-5, rtol=1e-5
+        )
+        torch.testing.assert_close(entropy[row, :size], -(expected.exp() * expected).sum(-1), atol=2e-5, rtol=1e-5)
+        assert not logp[row, size:].any() and not entropy[row, size:].any()
+
+
+def gradients(demo_model, batch, chunk):
+    model = PolicyModel(demo_model, [3], 0.7, logits_chunk=chunk)
+    model.zero_grad()
+    logp, entropy = model(batch)
+    (logp * torch.arange(1.0, logp.numel() + 1).view_as(logp)).sum().backward()
+    taken = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    return logp.detach(), entropy.detach(), taken
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 9, 1000])  # the batch has 9 completion tokens
+def test_logits_in_slices_change_neither_values_nor_gradients(demo_model, completions, chunk):
+    batch = batch_of(completions)
+    logp, entropy, whole = gradients(demo_model, batch, chunk=0)
+    sliced_logp, sliced_entropy, sliced = gradients(demo_model, batch, chunk)
+    torch.testing.assert_close(sliced_logp, logp)
+    torch.testing.assert_close(sliced_entropy, entropy)
+    assert sliced.keys() == whole.keys() and whole
+    for name in whole:
+        torch.testing.assert_close(sliced[name], whole[name], atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_banned_tokens_have_no_probability(demo_model, completions):
+    banned = [3, 4, 5]
+    one = completions[2]
+    logp, entropy = PolicyModel(demo_model, banned, 1.0, 0)(batch_of([one]))
+    all_of = plain(demo_model, one).exp()
+    all_of[:, banned] = 0.0
+    allowed = all_of / all_of.sum(-1, keepdim=True)  # what is left, shared out
+    chosen = allowed.gather(1, torch.tensor(one.ids)[:, None])[:, 0]
+    torch.testing.assert_close(logp[0].exp(), chosen, atol=1e-6, rtol=1e-4)
+    expected = -(allowed * allowed.clamp(min=1e-30).log()).sum(-1)
+    torch.testing.assert_close(entropy[0], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_banned_tokens_leave_gradients_finite(demo_model, completions):
+    *_, taken = gradients(demo_model, batch_of(completions), chunk=0)
+    assert all(torch.isfinite(g).all() for g in taken.values())
+
+
+@torch.no_grad()
+def test_the_image_matters(demo_model, completions):
+    model, batch = PolicyModel(demo_model, [], 1.0, 0), batch_of(completions)
+    seen, _ = model(batch)
+    pixels = batch.inputs["pixel_values"].clone()
+    pixels[1] = -pixels[1]  # the negative of the second row's image
+    batch.inputs["pixel_values"] = pixels
+    other, _ = model(batch)
+    assert (seen - other)[1].abs().max() > 1e-4
+    torch.testing.assert_close(other[[0, 2]], seen[[0, 2]])  # and of that row only
+
+
+@torch.no_grad()
+def test_tokens_after_a_completion_token_do_not_change_it(demo_model, make_prompt, make_completion):
+    prompt = make_prompt("cough", 1)
+    model = PolicyModel(demo_model, [], 1.0, 0)
+    short, long = (make_completion(ids=ids, prompt=prompt) for ids in ((40, 41), (40, 41, 42, 43)))
+    logp, _ = model(batch_of([short, long]))
+    torch.testing.assert_close(logp[0, :2], logp[1, :2])
+
+
+def test_a_model_without_the_two_parts_is_refused():
+    with pytest.raises(ConfigError, match="Linear has no `model` and `lm_head`"):
+        PolicyModel(nn.Linear(2, 2), [], 1.0, 0)
+
+
+def test_only_the_vision_encoder_is_frozen(demo_processor):
+    from online_rl.demo.policy import make_model
+
+    model = make_model(demo_processor, seed=0)
+    frozen = freeze_vision(model)
+    still = {name for name, p in model.named_parameters() if not p.requires_grad}
+    assert len(still) == frozen > 0
+    assert all(name.startswith("model.vision_model.") for name in still)
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert {name.split(".")[1] for name in trained if name.startswith("model.")} == {"connector", "text_model"}
+    assert not any("vision_model" in name for name in trained)
+
+
+def test_a_projector_inside_the_vision_part_goes_on_learning():
+    """Qwen-VL's merger lies in `visual`."""
+    model = nn.ModuleDict(
+        {"visual": nn.ModuleDict({"blocks": nn.Linear(2, 2), "merger": nn.Linear(2, 2)}), "lm_head": nn.Linear(2, 2)}
+    )
+    assert freeze_vision(model) == 2
+    assert {n for n, p in model.named_parameters() if not p.requires_grad} == {"visual.blocks.weight", "visual.blocks.bias"}
+
+
+def test_a_model_without_a_vision_part_is_refused():
+    with pytest.raises(ConfigError, match="Linear has no part named .*model.freeze_vision=false"):
+        freeze_vision(nn.Linear(2, 2))
+
+
+def test_image_tokens_are_banned_and_words_are_not(demo_model, demo_processor):
+    tokenizer = demo_processor.tokenizer
+    banned = banned_token_ids(demo_model.config, tokenizer)
+    assert tokenizer.convert_ids_to_tokens(banned) == ["<image>", "<fake_token_around_image>", "<global-img>"]
+    assert tokenizer.eos_token_id not in banned
+    qwen = SimpleNamespace(image_token_id=900, video_token_id=901, vision_start_token_id=902, vision_end_token_id=None)
+    assert {900, 901, 902} <= set(banned_token_ids(qwen, tokenizer))

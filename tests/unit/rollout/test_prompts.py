@@ -1,0 +1,81 @@
+"""Prompts: what the model reads of a study, and what is refused before it is sampled."""
+
+import io
+import random
+
+import pytest
+from PIL import Image
+
+from online_rl.config import config_from_dict
+from online_rl.demo.policy import IMAGE_TOKENS
+from online_rl.errors import ConfigError, DataError
+from online_rl.rollout.prompts import PromptBuilder
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def png(side=64, seed=0) -> bytes:
+    image = Image.frombytes("L", (side, side), random.Random(seed).randbytes(side * side))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture
+def builder(demo_processor):
+    return PromptBuilder(demo_processor, config_from_dict({}))
+
+
+def test_text_and_tokens_of_a_study(builder, demo_processor, make_study):
+    prompt = builder.build(make_study(images=(png(),)))
+    assert prompt.text.startswith("<|im_start|>User: <image>") and prompt.text.endswith("Assistant:")
+    assert 'Given the indication: "cough"' in prompt.text
+    image = demo_processor.tokenizer.convert_tokens_to_ids("<image>")
+    assert prompt.ids.count(image) == IMAGE_TOKENS  # one placeholder in the text, expanded in the ids
+    assert len(prompt.images) == 1 and prompt.images[0].mode == "RGB"
+    assert prompt.inputs["pixel_values"].shape[:3] == (1, 1, 3)
+    assert not {"input_ids", "attention_mask"} & prompt.inputs.keys()
+
+
+def test_every_image_has_its_tokens_and_further_images_are_left_out(builder, demo_processor, make_study):
+    image = demo_processor.tokenizer.convert_tokens_to_ids("<image>")
+    prompt = builder.build(make_study(images=(png(), png(seed=1), png(seed=2))))  # data.max_images is 2
+    assert prompt.ids.count(image) == 2 * IMAGE_TOKENS
+    assert prompt.inputs["pixel_values"].shape[1] == 2
+
+
+def test_the_same_study_gives_the_same_prompt(builder, make_study):
+    first, second = (builder.build(make_study(images=(png(),))) for _ in range(2))
+    assert first.ids == second.ids
+    assert first.inputs["pixel_values"].equal(second.inputs["pixel_values"])
+
+
+def test_a_prompt_too_long_is_refused_with_its_row_and_both_numbers(demo_processor, make_study):
+    small = config_from_dict({"rollout": {"max_model_len": 80, "max_completion_tokens": 32}})
+    study = make_study(images=(png(),), source="studies.jsonl:17")
+    tokens = len(PromptBuilder(demo_processor, config_from_dict({})).build(study).ids)
+    with pytest.raises(DataError) as refused:
+        PromptBuilder(demo_processor, small).build(study)
+    message = str(refused.value)
+    assert "studies.jsonl:17" in message and f"{tokens} tokens" in message and "48" in message  # 80 - 32
+    assert "rollout.max_model_len" in message and "cough" not in message
+
+
+def test_a_prompt_that_just_fits_is_taken(demo_processor, make_study):
+    study = make_study(images=(png(),))
+    tokens = len(PromptBuilder(demo_processor, config_from_dict({})).build(study).ids)
+    for room, fits in ((tokens, True), (tokens - 1, False)):
+        cfg = config_from_dict({"rollout": {"max_model_len": room + 32, "max_completion_tokens": 32}})
+        if fits:
+            assert len(PromptBuilder(demo_processor, cfg).build(study).ids) == room
+        else:
+            with pytest.raises(DataError, match=study.study_id):
+                PromptBuilder(demo_processor, cfg).build(study)
+
+
+def test_a_processor_without_chat_template_is_refused():
+    class Plain:
+        chat_template = None
+
+    with pytest.raises(ConfigError, match="model.path='demo'.*chat template"):
+        PromptBuilder(Plain(), config_from_dict({}))

@@ -1,0 +1,188 @@
+"""Rewards of a step: aligned with their candidates, weighted, masked, bounded in time, never invented."""
+
+import threading
+import time
+
+import pytest
+
+from judges.base import Score
+from online_rl.errors import JudgeError, JudgeFailed
+from online_rl.rollout.types import Rollouts
+
+GROUPS = [[" ".join(["word"] * (1 + 4 * g + i)) for i in range(4)] for g in range(5)]  # 1, 2, ... 20 words
+
+
+def counts(groups=GROUPS):
+    return [[float(len(text.split())) for text in group] for group in groups]
+
+
+@pytest.mark.parametrize("shuffle", range(3))
+def test_every_reward_belongs_to_its_candidate_whatever_finishes_first(make_scorer, make_rollouts, judges, shuffle):
+    rollouts = make_rollouts(*GROUPS, shuffle=shuffle)
+    scored = make_scorer((judges.RandomDelay(), 1.0), workers=8).score(rollouts)
+    assert scored.rewards == counts()
+    for group, texts in zip(scored.groups, GROUPS, strict=True):
+        assert [c.completion.text for c in group] == texts
+    assert len(scored.candidates()) == 20
+
+
+def test_judging_starts_while_others_still_decode(make_scorer, make_completion, judges):
+    judged_first = threading.Event()
+
+    class Notices(judges.WordCount):
+        def score(self, cases):
+            judged_first.set()
+            return super().score(cases)
+
+    def stream():
+        yield make_completion(candidate=0)
+        assert judged_first.wait(5), "the first completion was not judged before the second was there"
+        yield make_completion(candidate=1)
+
+    scored = make_scorer((Notices(), 1.0)).score(Rollouts(stream(), 1, 2, version=0))
+    assert scored.rewards == [[2.0, 2.0]]
+
+
+def test_rewards_are_the_weighted_sum_of_the_judges(make_scorer, make_rollouts, judges):
+    scorer = make_scorer(
+        (judges.WordCount("a"), 2.0), (judges.AsyncWordCount("b"), -0.5), (judges.WordCount("watched"), 0.0)
+    )
+    scored = scorer.score(make_rollouts(["one", "one two"]))
+    # 2 n - 0.5 n + 0 n = 1.5 n
+    assert scored.rewards == [[1.5, 3.0]]
+    assert {name: score.value for name, score in scored.groups[0][1].scores.items()} == {
+        "a": 2.0,
+        "b": 2.0,
+        "watched": 2.0,
+    }
+
+
+def test_two_failures_change_no_reward_and_are_counted(make_scorer, make_rollouts, judges):
+    scored = make_scorer((judges.OutOfReach(times=2), 1.0), max_retries=2).score(make_rollouts(*GROUPS))
+    assert scored.rewards == counts()
+    assert scored.retries == 2 * 20
+
+
+def test_a_judge_gone_for_good_stops_the_step(make_scorer, make_rollouts, judges):
+    with pytest.raises(JudgeFailed, match="'remote'"):
+        make_scorer((judges.OutOfReach(times=99), 1.0), max_retries=1).score(make_rollouts(*GROUPS))
+
+
+def test_a_broken_judge_stops_the_step(make_scorer, make_rollouts):
+    class Short:
+        name = "short"
+
+        def score(self, cases):
+            return []
+
+    with pytest.raises(JudgeError, match="'short' returned 0 scores for 1 cases"):
+        make_scorer((Short(), 1.0)).score(make_rollouts(["a", "b"]))
+
+
+def test_a_hanging_judge_stops_the_step_within_its_deadline(make_scorer, make_rollouts):
+    leave = threading.Event()
+
+    class Hangs:
+        name = "hangs"
+
+        def score(self, cases):
+            leave.wait(30)
+            return [Score(1.0) for _ in cases]
+
+    start = time.monotonic()
+    try:
+        with pytest.raises(JudgeFailed, match=r"'hangs'.*scoring\.deadline_s=0\.2"):
+            make_scorer((Hangs(), 1.0), deadline_s=0.2).score(make_rollouts(*GROUPS))
+        assert time.monotonic() - start < 2.0
+    finally:
+        leave.set()
+
+
+def test_the_deadline_counts_from_the_last_completion(make_scorer, make_completion, judges):
+    """Slow decoding is not the judge's fault."""
+
+    def slow_engine():
+        for i in range(2):
+            time.sleep(0.15)
+            yield make_completion(candidate=i)
+
+    scored = make_scorer((judges.WordCount(), 1.0), deadline_s=0.2).score(Rollouts(slow_engine(), 1, 2, version=0))
+    assert scored.rewards == [[2.0, 2.0]]
+    assert scored.generate_seconds >= 0.3 > scored.exposed_seconds
+
+
+def test_unscorable_is_no_reward_and_never_zero(make_scorer, make_rollouts, judges):
+    class OnlyShort(judges.WordCount):
+        def score(self, cases):
+            return [Score.unscorable("too long") if " " in c.candidate else Score(0.0) for c in cases]
+
+    scored = make_scorer((OnlyShort("picky"), 1.0), (judges.WordCount(), 1.0)).score(make_rollouts(["one", "one two"]))
+    # One unreadable answer takes the whole candidate out, whatever the other judge says of it; a score of 0 stays one.
+    assert scored.rewards == [[1.0, None]]
+
+
+def test_a_cut_candidate_is_masked_only_where_configured(make_scorer, make_completion, judges):
+    def rollouts():
+        cut = [make_completion(candidate=0, truncated=True), make_completion(candidate=1)]
+        return Rollouts(cut, 1, 2, version=0)
+
+    assert make_scorer((judges.WordCount(), 1.0), truncated="mask").score(rollouts()).rewards == [[None, 2.0]]
+    assert make_scorer((judges.WordCount(), 1.0), truncated="score").score(rollouts()).rewards == [[2.0, 2.0]]
+
+
+def test_a_judge_of_groups_gets_each_group_whole_in_order_and_once(make_scorer, make_rollouts, judges):
+    class Ranks:
+        name, granularity = "ranks", "group"
+
+        def __init__(self):
+            self.seen = []
+
+        def score(self, cases):
+            self.seen.append([(c.study_id, c.candidate) for c in cases])
+            return [Score(float(i)) for i in range(len(cases))]
+
+    ranks = Ranks()
+    scored = make_scorer((ranks, 1.0), (judges.RandomDelay(), 0.0)).score(make_rollouts(*GROUPS, shuffle=5))
+    assert sorted(ranks.seen) == sorted([(f"s{g}", text) for text in texts] for g, texts in enumerate(GROUPS))
+    assert scored.rewards == [[0.0, 1.0, 2.0, 3.0]] * 5
+
+
+def test_judges_see_clean_texts_and_the_row(make_scorer, make_completion, make_study):
+    seen = []
+
+    class Looks:
+        name = "looks"
+
+        def score(self, cases):
+            seen.extend(cases)
+            return [Score(1.0) for _ in cases]
+
+    study = make_study(reference="FINDINGS: [signed]  **No** effusion. ", columns={"site": "A"})
+    completion = make_completion(text=" Clear\u00a0LUNGS.\r\n", study=study, ids=(9, 2))
+    candidate = make_scorer((Looks(), 1.0)).score(Rollouts([completion], 1, 1, version=0)).groups[0][0]
+    (case,) = seen
+    assert (case.candidate, case.reference) == ("clear lungs.", "findings: no effusion.")
+    assert (case.study_id, case.indication, case.completion_ids) == ("s1", "cough", (9, 2))
+    assert case.columns == {"site": "A"}
+    assert candidate.words == 2 and candidate.verbosity == pytest.approx(2 / 3)
+
+
+def test_an_engine_error_is_not_swallowed(make_scorer, make_completion, judges):
+    def dies():
+        yield make_completion()
+        raise OSError("the engine died")
+
+    with pytest.raises(OSError, match="the engine died"):
+        make_scorer((judges.WordCount(), 1.0)).score(Rollouts(dies(), 1, 2, version=0))
+
+
+def test_too_many_unscorable_answers_stop_the_run(make_scorer, judges):
+    scorer = make_scorer((judges.WordCount(), 1.0), max_unscorable_rate=0.5, unscorable_window=2)
+    scorer.watch_unscorable(2, 10)
+    scorer.watch_unscorable(8, 10)  # 10 of 20 is the limit, not over it
+    with pytest.raises(JudgeFailed, match=r"11 of the last 20 .*scoring\.max_unscorable_rate=0\.5"):
+        scorer.watch_unscorable(3, 10)  # the first step has left the window: 8 + 3
+
+
+def test_a_step_of_nothing_is_not_over_the_limit(make_scorer, judges):
+    make_scorer((judges.WordCount(), 1.0), max_unscorable_rate=0.0).watch_unscorable(0, 0)
