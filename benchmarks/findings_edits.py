@@ -24,6 +24,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from machine import machine
+
 from judges.base import Case
 from judges.findings import FindingsJudge
 
@@ -375,16 +377,6 @@ def measure_speed(reports: list[str], group: int = 8, studies: int = 200, repeat
     return {"pairs_per_second": round(statistics.median(rates)), "lowest": round(min(rates)),
             "highest": round(max(rates)),
             "pairs": len(cases), "group": group, "repeats": repeats}  # fmt: skip
-
-
-def machine() -> dict:
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        cpu = next(
-            (line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line), cpu
-        )
-    return {"cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version()}
 
 
 def table(result: dict) -> str:

@@ -30,6 +30,8 @@ class CallableJudge:
     signature takes, unless it takes `**kwargs`.
     """
 
+    granularity = "group"  # a reward function sees the candidates of a study together, so that a run repeats exactly
+
     def __init__(self, function: Callable[..., Any], name: str | None = None, args: dict[str, Any] | None = None):
         self.function = function
         self.name = str(name or getattr(function, "__name__", type(function).__name__))

@@ -124,6 +124,7 @@ class LengthControlled:
             raise JudgeError(f"length unit is {unit!r}; expected words, characters or tokens.")
         self.judge = judge
         self.name = judge.name
+        self.granularity = getattr(judge, "granularity", "completion")
         self.rule = RULES[rule] if isinstance(rule, str) else rule
         self.unit = unit
         is_async = inspect.iscoroutinefunction(judge.score)

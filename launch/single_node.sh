@@ -27,7 +27,7 @@ fi
 [[ -f "$config" ]] || die "no config file at '$config' (looked in $PWD and in $REPO)."
 command -v deepspeed >/dev/null || die "deepspeed is not installed here; run: bash launch/setup.sh"
 
-cores="$(nproc)"
+cores="$(env -u OMP_NUM_THREADS nproc)" # which would take that for the number of cores
 if [[ "$(platform)" == gpu ]]; then
     available="$(python -c 'import torch; print(torch.cuda.device_count())')"
     ((available > 0)) || die "torch sees no GPU here; see nvidia-smi and CUDA_VISIBLE_DEVICES, or set ONLINE_RL_PLATFORM=cpu."

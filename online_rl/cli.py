@@ -64,7 +64,7 @@ def check(
 
 @app.command("train")
 def train(config: ConfigFile, overrides: Overrides = None) -> None:
-    """Train on one rank. For several: deepspeed --num_gpus N -m online_rl.train --config FILE."""
+    """Train on one rank. For several: deepspeed --num_gpus N --module online_rl.train --config FILE."""
     from online_rl.train import run
 
     raise typer.Exit(run(config, overrides or []) or 0)

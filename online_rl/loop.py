@@ -40,12 +40,14 @@ class Loop:
     monitor: Monitor
     step: int = 0
     num_tokens: int = 0
+    before: Evaluation | None = None
     stop_requested: bool = False
 
     def run(self) -> tuple[Evaluation, Evaluation] | None:
         """Train to the last step. Returns the evaluations before and after, or None when stopped on the way."""
         signal.signal(signal.SIGTERM, self._on_sigterm)
-        before = self._evaluate("before") if self.step == 0 else None
+        if self.step == 0:
+            self.before = self._evaluate("before")
         first = self.step
         while self.step < self.cfg.train.max_steps:
             self._step()
@@ -57,7 +59,8 @@ class Loop:
                 self._save()
                 return None
         after = self._evaluate("after")
-        return (before or after), after
+        assert self.before is not None
+        return self.before, after
 
     def _step(self) -> None:
         start = time.perf_counter()
@@ -147,11 +150,17 @@ class Loop:
         self.policy.load(found.folder)
         self.sampler.load_state_dict(found.state["sampler"])
         self.step, self.num_tokens = found.step, found.state["num_tokens"]
+        self.before = Evaluation(found.state["before"], [])
         self._sync()
 
     def _save(self, cursor: dict[str, int] | None = None) -> None:
         with self.monitor.phase("saving"):
-            state: dict[str, Any] = {"sampler": cursor or self.sampler.state_dict(), "num_tokens": self.num_tokens}
+            assert self.before is not None
+            state: dict[str, Any] = {
+                "sampler": cursor or self.sampler.state_dict(),
+                "num_tokens": self.num_tokens,
+                "before": self.before.metrics,
+            }
             checkpoint.save(Path(self.cfg.run.dir), self.step, self.policy, state, self.cfg)
 
     def _save_is_due(self) -> bool:

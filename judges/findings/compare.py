@@ -22,19 +22,20 @@ _PARTNER = {one: other for pair in SAME_FINDING for one, other in (pair, pair[::
 
 @dataclass(slots=True)
 class Comparative:
-    """What was matched and what was wrong, by entity."""
+    """What was matched and what was wrong, by entity. `normal` counts the matched ones that both reports call absent."""
 
     matched: list[str] = field(default_factory=list)
+    normal: int = 0
     errors: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in ERRORS})
 
     @property
     def significant_errors(self) -> int:
         return sum(map(len, self.errors.values()))
 
-    @property
-    def value(self) -> float:
-        """GREEN = matched / (matched + errors), 0 when nothing matches."""
-        return len(self.matched) / (len(self.matched) + self.significant_errors) if self.matched else 0.0
+    def value(self, normal_weight: float = 1.0) -> float:
+        """GREEN = matched / (matched + errors), 0 when nothing matches; matched normal statements count `normal_weight`."""
+        matched = len(self.matched) - self.normal + normal_weight * self.normal
+        return matched / (matched + self.significant_errors) if matched else 0.0
 
 
 def compare(candidate: Report, reference: Report) -> Comparative:
@@ -45,6 +46,7 @@ def compare(candidate: Report, reference: Report) -> Comparative:
         if not finding.present:
             if _absence_agreed(entity, candidate.findings):
                 result.matched.append(entity)
+                result.normal += 1
         elif entity in paired:
             result.matched.append(entity)
             _compare_attributes(entity, candidate.findings[paired[entity]], finding, result)

@@ -19,17 +19,24 @@ from collections.abc import Sequence
 from judges.base import Case, Score
 from judges.findings.compare import Comparative, compare
 from judges.findings.parse import parse
+from online_rl.errors import JudgeError
 
 
 class FindingsJudge:
     """Deterministic and without weights: the default judge on a CPU, the guard metric beside GREEN on a GPU.
 
+    normal_weight      what a matched normal statement counts beside a matched finding. 1 is GREEN's formula; there a
+                       report that calls everything normal scores well on sick patients too, because most statements of
+                       a reference are normal, and reinforcement learning finds that report. Less takes that away.
     cached_references  parsed references to keep; the candidates of a group share theirs
     """
 
     name = "findings"
 
-    def __init__(self, cached_references: int = 4096) -> None:
+    def __init__(self, normal_weight: float = 1.0, cached_references: int = 4096) -> None:
+        if not 0 < normal_weight <= 1:
+            raise JudgeError(f"findings: normal_weight is {normal_weight!r}, expected above 0 and at most 1.")
+        self.normal_weight = normal_weight
         self._parse_reference = functools.lru_cache(maxsize=cached_references)(parse)
 
     def score(self, cases: Sequence[Case]) -> list[Score]:
@@ -42,7 +49,7 @@ class FindingsJudge:
             return Score.unscorable("the reference states nothing that the findings judge understands")
         result = compare(parse(case.candidate), reference)
         return Score(
-            value=result.value,
+            value=result.value(self.normal_weight),
             parts=_parts(result),
             detail=_analysis(result),
             seconds=time.perf_counter() - started,
@@ -53,6 +60,7 @@ def _parts(result: Comparative) -> dict[str, float]:
     return {
         **{name: float(len(entities)) for name, entities in result.errors.items()},
         "matched_findings": float(len(result.matched)),
+        "matched_normal": float(result.normal),
         "significant_errors": float(result.significant_errors),
     }
 

@@ -92,6 +92,17 @@ def engine_arguments_have_one_place(cfg: Config) -> str | None:
     return f"rollout.engine_args: holds {', '.join(doubled)}, which have keys of their own. Move: {moves}."
 
 
+@rule("rollout.tensor_parallel_size")
+def one_engine_per_rank(cfg: Config) -> str | None:
+    size = cfg.rollout.tensor_parallel_size
+    if size == 1:
+        return None
+    return (
+        f"rollout.tensor_parallel_size: found {size}, expected 1. Ranks that share an engine would need the same prompts, "
+        "which is not built yet; choose a policy that one GPU can serve."
+    )
+
+
 @rule("data.reader", "data.path")
 def real_data_needs_a_path(cfg: Config) -> str | None:
     if cfg.data.reader == "demo" or cfg.data.path:

@@ -20,7 +20,7 @@ from online_rl.demo.policy import IMAGE_SIDE, PATCH
 from online_rl.rollout.types import Prompt
 
 BATCH = 32
-VISION_EPOCHS, REPORT_EPOCHS = 8, 6
+VISION_EPOCHS, REPORT_EPOCHS = 4, 5
 VISION_RATE, REPORT_RATE = 1e-3, 2e-3
 Progress = Callable[[str, int, int, float], None]  # stage, step, steps, loss
 
@@ -65,15 +65,15 @@ def label_classes(study: Study) -> set[str]:
 def warm_start(model: nn.Module, examples: Examples, seed: int, seconds: float | None, progress: Progress) -> None:
     """Train `model` in place. `seconds` bounds the time; without it the result depends on seed and data alone."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     torch.manual_seed(seed)
     deadline = time.monotonic() + seconds if seconds else math.inf
-    head = nn.Linear(2 * model.config.vision_config.hidden_size, max(1, examples.labels.shape[1]))
+    head = LabelHead(model.config.vision_config.hidden_size, max(1, examples.labels.shape[1]))
+    rarity = examples.labels.mean(0).clamp(min=0.005).rsqrt()  # (F,) so that rare findings are learnt too
     vision = [*model.model.vision_model.parameters(), *head.parameters()]
 
     def label_loss(hidden: Tensor, chosen: Tensor) -> Tensor:
-        seen = head(torch.cat([hidden.mean(1), hidden.amax(1)], dim=-1))  # (B, F)
-        return nn.functional.binary_cross_entropy_with_logits(seen, examples.labels[chosen])
+        return nn.functional.binary_cross_entropy_with_logits(head(hidden), examples.labels[chosen], pos_weight=rarity)
 
     def vision_loss(chosen: Tensor) -> Tensor:
         return label_loss(encode(model, augmented(examples.pixels[chosen])), chosen)
@@ -90,6 +90,20 @@ def warm_start(model: nn.Module, examples: Examples, seed: int, seconds: float |
     everything = [*model.parameters(), *head.parameters()]
     _train("reports", report_loss, everything, len(examples.tokens), REPORT_EPOCHS, REPORT_RATE, deadline, progress)
     torch.set_num_threads(threads)
+
+
+class LabelHead(nn.Module):
+    """Reads the findings off all patches in their places: a pooled image forgets which side it saw them on."""
+
+    def __init__(self, hidden: int, classes: int) -> None:
+        super().__init__()
+        self.narrow = nn.Linear(hidden, 32)
+        self.read = nn.Linear(32 * (IMAGE_SIDE // PATCH) ** 2, classes)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(B, patches, hidden) -> logits (B, classes)."""
+        patches = nn.functional.dropout(self.narrow(hidden).flatten(1), 0.2, self.training)
+        return self.read(patches)
 
 
 def encode(model: nn.Module, pixels: Tensor) -> Tensor:

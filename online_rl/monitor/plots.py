@@ -139,7 +139,7 @@ def drift_panel(axes: Axes, train: list[Record]) -> None:
     """KL to the ref_model; a run that measures none shows its DPO accuracy, its entropy or its gradient norm."""
     choices = [
         ("kl", "KL to the ref_model", "nats per token"),
-        ("dpo/accuracy", "DPO accuracy", "share of pairs ranked as the judge does"),
+        ("rewards/accuracies", "DPO accuracy", "share of pairs ranked as the judge does"),
         ("entropy", "Entropy of the policy", "nats per token"),
         ("grad_norm", "Gradient norm", "before clipping"),
     ]

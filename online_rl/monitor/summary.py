@@ -14,8 +14,8 @@ STEP_FIELDS: Fields = [
     ("verbosity", "verbosity/mean", ".2f"),
     ("length", "completions/mean_length", ".1f"),
     ("kl", "kl", ".4f"),
-    ("pairs", "dpo/pairs", ".0f"),
-    ("accuracy", "dpo/accuracy", ".2f"),
+    ("pairs", "dpo/pairs_per_group", ".2f"),
+    ("accuracy", "rewards/accuracies", ".2f"),
     ("grad_norm", "grad_norm", ".2f"),
     ("lr", "learning_rate", ".1e"),
 ]

@@ -24,12 +24,12 @@ LAYOUT: dict[str, dict[str, list[Any]]] = {
     },
     "Judge": {
         "Unscorable share": ["Multiline", ["^train/judge/unscorable_rate$"]],
-        "Failed calls": ["Multiline", ["^train/judge/failed$", "^train/judge/retries$"]],
+        "Calls repeated": ["Multiline", ["^train/judge/retries$"]],
         "Judge time that training waited for (s)": [
             "Multiline",
-            ["^train/judge/exposed_seconds$", "^train/time/judge$"],
+            ["^train/judge/exposed_seconds$"],
         ],
-        "Errors per report by category": ["Multiline", ["^train/judge/errors/.*$"]],
+        "Errors per report by category": ["Multiline", ["^train/judge/[^/]+/(false|missing|wrong|omitted)_.*$"]],
     },
     "Policy": {
         "Loss": ["Multiline", ["^train/loss$"]],
@@ -42,14 +42,13 @@ LAYOUT: dict[str, dict[str, list[Any]]] = {
             "Multiline",
             ["^train/sampling/sampling_logp_difference/.*$"],
         ],
-        "DPO pairs": ["Multiline", ["^train/dpo/pairs$"]],
-        "DPO accuracy": ["Multiline", ["^train/dpo/accuracy$"]],
-        "DPO margin": ["Multiline", ["^train/dpo/margin$"]],
+        "DPO pairs per group": ["Multiline", ["^train/dpo/pairs_per_group$"]],
+        "DPO accuracy": ["Multiline", ["^train/rewards/accuracies$"]],
+        "DPO margin": ["Multiline", ["^train/rewards/margins$"]],
     },
     "Time": {
         "Step time (s)": ["Multiline", ["^train/step_time$"]],
         "Where the time goes (s)": ["Multiline", ["^train/time/[^/]+$"]],
-        "Where the time goes (share)": ["Multiline", ["^train/time/split/.*$"]],
         "Tokens per second": ["Multiline", ["^train/perf/tokens_per_second$"]],
         "Completions per second": ["Multiline", ["^train/perf/completions_per_second$"]],
         "Tokens so far": ["Multiline", ["^train/num_tokens$"]],

@@ -11,7 +11,7 @@ from tests.integration.launch import CONFIG, command_line
 
 # A user's reward in TRL's call form. It gives every group a spread even where the policy can hardly write, notes what
 # it was shown so that the tests can look for leaks, and dawdles while a file named "slow" lies beside it.
-REWARD = '''
+REWARD = """
 import json, os, time
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def long_words(completions, reference, **columns):
     if (HERE / "slow").exists():
         time.sleep(0.5)
     return [sum(len(word) > 4 for word in text.split()) / max(1, len(text.split())) for text in completions]
-'''
+"""
 
 
 def pytest_collection_modifyitems(items):

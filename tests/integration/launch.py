@@ -130,13 +130,13 @@ class Started:
 
 
 @contextmanager
-def started(log: Path, command: list[str]) -> Iterator[Started]:
+def started(log: Path, command: list[str], **variables: str) -> Iterator[Started]:
     """Run `command` from the repository's root; whatever of it is alive at the end of the block is killed.
 
     A command that ended by itself and left processes behind fails the test.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    process = Started(command, log, environment())
+    process = Started(command, log, environment() | variables)
     try:
         yield process
         deadline = time.monotonic() + 15
@@ -151,7 +151,7 @@ def started(log: Path, command: list[str]) -> Iterator[Started]:
 
 
 def environment() -> dict[str, str]:
-    """One thread per rank, this Python's scripts first, no launcher's leftovers, DeepSpeed's builds beside the Python."""
+    """One thread per rank, this Python's scripts first, no other launcher's leftovers; DeepSpeed builds beside it."""
     env = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT")}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', '')}"
     env["OMP_NUM_THREADS"] = "1"

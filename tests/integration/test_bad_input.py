@@ -1,4 +1,4 @@
-"""What a user can get wrong, through the real command line: exit code 2, one message that helps, nothing left behind."""
+"""What a user can get wrong, through the real command line: exit code 2, one message that helps, nothing left."""
 
 from __future__ import annotations
 

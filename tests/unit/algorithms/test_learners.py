@@ -111,9 +111,7 @@ def test_grpo_metrics_count_clipped_tokens_of_real_rows_only():
     logp = torch.zeros(3, 2)
     old = logp - torch.tensor([[math.log(2), 0.0], [math.log(0.5), math.log(0.5)], [math.log(2), math.log(2)]])
     mask = torch.tensor([[1.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-    _, sums = GRPO(config()).loss(
-        logp, old, None, torch.tensor([1.0, -1.0, 1.0]), torch.tensor([1.0, 1.0, 0.0]), mask
-    )
+    _, sums = GRPO(config()).loss(logp, old, None, torch.tensor([1.0, -1.0, 1.0]), torch.tensor([1.0, 1.0, 0.0]), mask)
     assert sums == {
         "clip_ratio/low_mean": (1.0, 3.0),
         "clip_ratio/high_mean": (1.0, 3.0),
@@ -143,7 +141,10 @@ def test_micro_batches_add_up_to_the_whole_batch():
     second, second_sums = learner.loss(logp[3:], old[3:], None, advantages[3:], ones[3:], mask[3:])
     torch.testing.assert_close(first + second, whole)
     for name, (value, count) in whole_sums.items():
-        assert (first_sums[name][0] + second_sums[name][0], first_sums[name][1] + second_sums[name][1]) == (value, count)
+        assert (first_sums[name][0] + second_sums[name][0], first_sums[name][1] + second_sums[name][1]) == (
+            value,
+            count,
+        )
 
 
 def test_dpo_sums_over_completion_tokens_and_ignores_filling_pairs():

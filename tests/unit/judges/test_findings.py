@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from judges.base import Case, Score, Status
 from judges.findings import FindingsJudge
+from online_rl.errors import JudgeError
 
 JUDGE = FindingsJudge()
 NORMAL = "The heart is normal in size. The lungs are clear. No pleural effusion or pneumothorax."
@@ -22,7 +23,7 @@ def score(candidate: str, reference: str) -> Score:
 
 def errors(candidate: str, reference: str) -> dict[str, int]:
     parts = score(candidate, reference).parts
-    summed = {"matched_findings", "significant_errors"}
+    summed = {"matched_findings", "matched_normal", "significant_errors"}
     return {name: int(count) for name, count in parts.items() if count and name not in summed}
 
 
@@ -69,8 +70,25 @@ def test_value_is_matched_over_matched_and_errors():
     assert got.value == 2 / 4
     assert got.parts == {
         "false_finding": 0, "missing_finding": 1, "wrong_location": 0, "wrong_severity": 1, "false_comparison": 0,
-        "omitted_comparison": 0, "matched_findings": 2, "significant_errors": 2,
+        "omitted_comparison": 0, "matched_findings": 2, "matched_normal": 1, "significant_errors": 2,
     }  # fmt: skip
+
+
+def test_normal_statements_can_count_less():
+    # matched: effusion 1 + two normal ones 2 * 0.25; (b) nodule -> 1.5 / 2.5
+    case = Case(
+        "s1", "Left effusion. No pneumothorax. Normal heart.", "Left effusion. No pneumothorax. Normal heart. Nodule."
+    )
+    assert FindingsJudge(normal_weight=0.25).score([case])[0].value == 1.5 / 2.5
+    assert FindingsJudge().score([case])[0].value == 3 / 4
+    alike = Case("s2", NORMAL, NORMAL)
+    assert FindingsJudge(normal_weight=0.25).score([alike])[0].value == 1.0
+
+
+@pytest.mark.parametrize("weight", [0, -1, 1.5])
+def test_a_normal_weight_out_of_range_is_refused(weight):
+    with pytest.raises(JudgeError, match="normal_weight"):
+        FindingsJudge(normal_weight=weight)
 
 
 def test_two_normal_reports_agree():

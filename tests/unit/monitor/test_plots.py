@@ -95,7 +95,7 @@ def test_null_values_leave_a_gap_and_a_missing_metric_is_said(tmp_path):
 
 
 def test_a_run_without_kl_shows_what_it_has(tmp_path):
-    train, evals = load_run(write_run(tmp_path / "run", kl=0.0, **{"dpo/accuracy": 0.7}))
+    train, evals = load_run(write_run(tmp_path / "run", kl=0.0, **{"rewards/accuracies": 0.7}))
     assert "DPO accuracy" in panels(curves_figure(train, evals, "run"))
 
 

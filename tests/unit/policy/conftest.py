@@ -48,6 +48,10 @@ def make_prompt(demo_processor, make_study, drawn):
 @pytest.fixture(scope="session")
 def completions(make_prompt, make_completion):
     """Three completions of different lengths: two images, one image and a longer prompt, one image."""
-    prompts = [make_prompt("cough", 1, 2), make_prompt("fever for three weeks, rule out effusion", 3), make_prompt("", 4)]
+    prompts = [
+        make_prompt("cough", 1, 2),
+        make_prompt("fever for three weeks, rule out effusion", 3),
+        make_prompt("", 4),
+    ]
     ids = [(40, 41, 42, 43, 2), (50,), (60, 61, 2)]
     return [make_completion(ids=i, prompt=p) for i, p in zip(ids, prompts, strict=True)]

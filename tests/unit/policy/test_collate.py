@@ -78,7 +78,10 @@ def test_rows_with_fewer_images_get_empty_ones(make_completion, make_study):
     rows = [
         make_completion(
             prompt=prompt(
-                make_study(), (1, 2), pixel_values=x, pixel_attention_mask=torch.ones(1, x.shape[1], 4, 4, dtype=torch.bool)
+                make_study(),
+                (1, 2),
+                pixel_values=x,
+                pixel_attention_mask=torch.ones(1, x.shape[1], 4, 4, dtype=torch.bool),
             )
         )
         for x in images

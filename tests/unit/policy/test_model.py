@@ -127,7 +127,10 @@ def test_a_projector_inside_the_vision_part_goes_on_learning():
         {"visual": nn.ModuleDict({"blocks": nn.Linear(2, 2), "merger": nn.Linear(2, 2)}), "lm_head": nn.Linear(2, 2)}
     )
     assert freeze_vision(model) == 2
-    assert {n for n, p in model.named_parameters() if not p.requires_grad} == {"visual.blocks.weight", "visual.blocks.bias"}
+    assert {n for n, p in model.named_parameters() if not p.requires_grad} == {
+        "visual.blocks.weight",
+        "visual.blocks.bias",
+    }
 
 
 def test_a_model_without_a_vision_part_is_refused():

@@ -4,9 +4,22 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from online_rl.errors import ConfigError
 from online_rl.policy.names import disk_names
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+SMALL = {
+    "vocab_size": 64,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "bos_token_id": None,
+    "eos_token_id": None,
+}
+VISION = {"depth": 1, "hidden_size": 16, "intermediate_size": 32, "num_heads": 2, "fullatt_block_indexes": [0]}
 
 
 def test_names_are_those_in_the_saved_files(demo_model, tmp_path):
@@ -20,3 +33,28 @@ def test_names_are_those_in_the_saved_files(demo_model, tmp_path):
     assert sorted(names.values()) == sorted(written)  # each name on disk exactly once
     for name, on_disk in names.items():
         torch.testing.assert_close(memory[name].detach(), written[on_disk], rtol=0, atol=0)
+
+
+def test_names_that_differ_on_disk():
+    """Qwen2.5-VL is called `model.language_model.layers...` in memory and `model.layers...` on disk."""
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    config = Qwen2_5_VLConfig(
+        text_config={**SMALL, "rope_scaling": {"rope_type": "default", "mrope_section": [1, 1, 2]}},
+        vision_config={**VISION, "out_hidden_size": 16},
+        **{"image_token_id": 1, "video_token_id": 2, "vision_start_token_id": 3, "vision_end_token_id": 4},
+    )
+    names = disk_names(Qwen2_5_VLForConditionalGeneration(config))
+    assert names["model.language_model.layers.0.mlp.up_proj.weight"] == "model.layers.0.mlp.up_proj.weight"
+    assert names["model.visual.merger.mlp.0.weight"] == "visual.merger.mlp.0.weight"
+    assert len(set(names.values())) == len(names)
+
+
+def test_weights_merged_in_memory_are_refused():
+    """A mixture of experts is one tensor in memory and one per expert on disk."""
+    from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+
+    experts = {"moe_intermediate_size": 8, "num_experts": 2, "num_experts_per_tok": 1, "head_dim": 8}
+    model = Qwen3MoeForCausalLM(Qwen3MoeConfig(**SMALL, **experts))
+    with pytest.raises(ConfigError, match="Qwen3MoeForCausalLM splits or merges weights"):
+        disk_names(model)

@@ -102,7 +102,11 @@ def make_rollouts(make_completion, make_study) -> Callable[..., Rollouts]:
     def make(*groups: list[str], shuffle: int = 0, **fields) -> Rollouts:
         completions = [
             make_completion(
-                group=g, candidate=i, text=text, study=make_study(f"s{g}", reference="four words of reference"), **fields
+                group=g,
+                candidate=i,
+                text=text,
+                study=make_study(f"s{g}", reference="four words of reference"),
+                **fields,
             )
             for g, group in enumerate(groups)
             for i, text in enumerate(group)

@@ -1,0 +1,141 @@
+"""Does it learn? Trains the demo with GRPO and online DPO, several seeds each, through the real launcher.
+
+    python benchmarks/demo_learning.py [--seeds 0 1 2] [--json FILE] [--runs DIR] [section.key=value ...]
+
+For each run: length-controlled reward, raw findings score and verbosity of greedy reports on held-out demo studies,
+before and after. Keeps the table and the picture in benchmarks/results/. A run that is in DIR already is read, not
+repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from machine import machine, write_json
+
+from online_rl.monitor.plots import load_run, plot_comparison
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+RECIPES = {"GRPO": "configs/demo_grpo.yaml", "online DPO": "configs/demo_online_dpo.yaml"}
+GOAL_GAIN, GOAL_VERBOSITY = 0.10, (0.8, 1.2)
+PARTS = ("matched_findings", "false_finding", "missing_finding")
+
+
+def train(recipe: str, seed: int, folder: Path, overrides: list[str]) -> None:
+    """One run through the launcher that users take; its log lies beside the run folder."""
+    command = ["bash", "launch/single_node.sh", RECIPES[recipe], f"run.seed={seed}", f"run.dir={folder}", *overrides]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".log").open("w") as log:
+        done = subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=os.environ, check=False)
+    if done.returncode:
+        sys.exit(f"{recipe}, seed {seed}: exit code {done.returncode}; see {folder.with_suffix('.log')}")
+
+
+def read(folder: Path) -> dict:
+    """Before and after of one run, from its metrics.jsonl."""
+    steps, evaluations = load_run(folder)
+    before, after = evaluations[0], evaluations[-1]
+    share = {name: sum(s[key] for s in steps) for name, key in (
+        ("generate", "time/generate"), ("judge exposed", "judge/exposed_seconds"), ("update", "time/update"),
+        ("sync", "time/sync"), ("step", "step_time"),
+    )}  # fmt: skip
+    result = {
+        "steps": len(steps),
+        "reward": [before["reward"], after["reward"]],
+        "raw": [before["raw_reward/findings"], after["raw_reward/findings"]],
+        "verbosity": [before["verbosity/mean"], after["verbosity/mean"]],
+        "seconds_per_step": statistics.median(s["step_time"] for s in steps),
+        "share": {name: seconds / share["step"] for name, seconds in share.items() if name != "step"},
+    }
+    for part in PARTS:
+        result[part] = [before[f"judge/findings/{part}"], after[f"judge/findings/{part}"]]
+    return result
+
+
+def table(results: dict[str, dict[int, dict]]) -> str:
+    """One line per run, and the mean of each recipe."""
+    rows = [
+        "| recipe | seed | steps | LC reward before | after | gain | raw gain | verbosity | missing | false | s/step | sync |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for recipe, runs in results.items():
+        for seed, run in runs.items():
+            rows.append(_row(recipe, str(seed), run))
+        rows.append(_row(f"**{recipe}**", "mean", _mean(list(runs.values()))))
+    return "\n".join(rows)
+
+
+def _row(recipe: str, seed: str, run: dict) -> str:
+    gain, raw = run["reward"][1] - run["reward"][0], run["raw"][1] - run["raw"][0]
+    arrows = (f"{run[key][0]:.2f} to {run[key][1]:.2f}" for key in ("verbosity", "missing_finding", "false_finding"))
+    cells = [recipe, seed, f"{run['steps']:.0f}", f"{run['reward'][0]:.3f}", f"{run['reward'][1]:.3f}", f"{gain:+.3f}"]
+    cells += [f"{raw:+.3f}", *arrows, f"{run['seconds_per_step']:.2f}", f"{run['share']['sync']:.1%}"]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _mean(runs: list) -> dict:
+    first = runs[0]
+    if isinstance(first, dict):
+        return {key: _mean([run[key] for run in runs]) for key in first}
+    if isinstance(first, list):
+        return [_mean(list(column)) for column in zip(*runs, strict=True)]  # type: ignore[return-value]
+    return statistics.fmean(runs)  # type: ignore[return-value]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES))
+    parser.add_argument("--json", metavar="FILE", help="the same figures as JSON")
+    parser.add_argument("--runs", metavar="DIR", default="runs/demo_learning", help="where the run folders go")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value")
+    arguments = parser.parse_intermixed_args()
+    results: dict[str, dict[int, dict]] = {}
+    folders = []
+    for recipe in arguments.recipes:
+        for seed in arguments.seeds:
+            folder = Path(arguments.runs).resolve() / f"{recipe.replace(' ', '-')}-seed{seed}"
+            if not (folder / "model").exists():
+                train(recipe, seed, folder, arguments.overrides)
+            folders.append(folder)
+            results.setdefault(recipe, {})[seed] = read(folder)
+            print(table({recipe: {seed: results[recipe][seed]}}).splitlines()[2], flush=True)
+    command = "python benchmarks/" + " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    where = machine()
+    goals = {
+        recipe: all(
+            run["reward"][1] - run["reward"][0] >= GOAL_GAIN
+            and GOAL_VERBOSITY[0] <= run["verbosity"][1] <= GOAL_VERBOSITY[1]
+            for run in runs.values()
+        )
+        for recipe, runs in results.items()
+    }
+    text = (
+        f"# The demo learns\n\n`{command}` on {where['cpu']}, {where['cores']} cores, Python {where['python']}.\n"
+        "Greedy reports of held-out demo studies; verbosity, missing and false findings per report, before to after; sync is "
+        f"its share of the step.\n\n{table(results)}\n\n"
+        + "\n".join(
+            f"{recipe}: gain of at least {GOAL_GAIN:.2f} with verbosity in {GOAL_VERBOSITY[0]} to {GOAL_VERBOSITY[1]}, every "
+            f"seed: {'yes' if met else 'no'}."
+            for recipe, met in goals.items()
+        )
+        + "\n"
+    )
+    print(text)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "demo_learning.md").write_text(text)
+    plot_comparison(folders, RESULTS / "demo_learning.png")
+    result = {"machine": where, "command": command, "runs": results, "goals_met": goals}
+    write_json(result, RESULTS / "demo_learning.json")
+    write_json(result, arguments.json)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

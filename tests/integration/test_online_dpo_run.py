@@ -1,0 +1,49 @@
+"""An online-DPO run of two ranks in bfloat16, with a user's reward beside the findings judge and samples asked for."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.integration.launch import Finished, records, scalars, train
+
+
+@pytest.fixture(scope="session")
+def dpo(work, small, judges) -> Finished:
+    settings = [*small, judges, "model.dtype=bfloat16", "train.max_steps=2", "monitor.samples=2"]
+    run = f"run.dir={work / 'dpo.run'}"
+    return train(work / "dpo", *settings, run, config="configs/demo_online_dpo.yaml").ok()
+
+
+def test_tensorboard_holds_the_dpo_curves(dpo):
+    board = scalars(dpo.run_dir)
+    for tag in (
+        "rewards/margins",
+        "rewards/accuracies",
+        "kl",
+        "loss",
+        "dpo/pairs_per_group",
+        "rewards/long_words/mean",
+    ):
+        assert [step for step, _ in board[f"train/{tag}"]] == [1, 2], tag
+
+
+def test_its_numbers_make_sense(dpo):
+    first, second = records(dpo.run_dir)
+    assert first["loss"] == pytest.approx(0.6931, abs=1e-3), "-log sigmoid(0) = log 2 while policy and ref_model agree"
+    assert first["rewards/margins"] == pytest.approx(0, abs=1e-3)
+    assert first["dpo/pairs_per_group"] == 1, "the user's reward leaves no ties"
+    for line in (first, second):
+        assert line["sampling/sampling_logp_difference/mean"] < 0.05, "bfloat16 in vLLM and in the trainer"
+        assert line["grad_norm"] > 0
+
+
+def test_samples_are_written_when_asked_for_by_name(dpo, world_rows):
+    references = {row["study_id"]: row["findings"] for row in world_rows}
+    for name in ("before", "after"):
+        rows = [json.loads(line) for line in (dpo.run_dir / "samples" / f"{name}.jsonl").read_text().splitlines()]
+        assert len(rows) == 2
+        for row in rows:
+            assert row["reference"] == references[row["study_id"]]
+            assert set(row["scores"]) == {"findings", "long_words"}
