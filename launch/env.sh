@@ -36,6 +36,7 @@ export VLLM_LOGGING_LEVEL="${VLLM_LOGGING_LEVEL:-ERROR}"
 export VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1 HF_HUB_DISABLE_TELEMETRY=1 # nothing leaves the machine
 export TOKENIZERS_PARALLELISM="${TOKENIZERS_PARALLELISM:-false}"
 export TORCH_CPP_LOG_LEVEL="${TORCH_CPP_LOG_LEVEL:-ERROR}"
+export TORCH_LOGS="${TORCH_LOGS:--torch._library.triton}" # "Triton not available": true on a CPU, and no loss
 # torch announces new names of the calls that DeepSpeed and vLLM make; their users can't act on that.
 export PYTHONWARNINGS="${PYTHONWARNINGS:-ignore:\`torch.distributed:FutureWarning}"
 # DeepSpeed's own builds, kept with the environment: two environments that share a folder undo each other's.

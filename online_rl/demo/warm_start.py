@@ -1,7 +1,8 @@
 """Warm start of the demo policy: ordinary supervised fine-tuning on the training reports, in minutes on two cores.
 
-Two stages. First the vision encoder learns which findings an image shows (multi-label cross-entropy on the study's
-labels), as a published chest X-ray encoder would have; then the whole model learns to write the reports.
+Two stages, as large vision-language models are made. First the model learns to see: the vision encoder tells which
+findings an image shows (multi-label cross-entropy), and the language side names them in a caption. Then all of it
+learns to write the reports.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from online_rl.demo.policy import IMAGE_SIDE, PATCH
 from online_rl.rollout.types import Prompt
 
 BATCH = 32
-VISION_EPOCHS, REPORT_EPOCHS = 4, 5
-VISION_RATE, REPORT_RATE = 1e-3, 2e-3
+SEEING_EPOCHS, REPORT_EPOCHS = 8, 4
+RATE = 2e-3
+Row = tuple[tuple[int, ...], list[int]]
 Progress = Callable[[str, int, int, float], None]  # stage, step, steps, loss
 
 
@@ -31,12 +33,14 @@ class Examples:
 
     pixels   (S, 3, side, side)
     labels   (S, F) 1.0 where the study shows the finding
-    tokens   per study (prompt ids, report ids with the end token)
+    captions  per study (ids up to the image's end, ids of the findings' names with the end token)
+    reports   per study (prompt ids, report ids with the end token)
     """
 
     pixels: Tensor
     labels: Tensor
-    tokens: list[tuple[tuple[int, ...], list[int]]]
+    captions: list[Row]
+    reports: list[Row]
 
 
 def make_examples(prompts: Sequence[Prompt], tokenizer) -> Examples:
@@ -44,10 +48,21 @@ def make_examples(prompts: Sequence[Prompt], tokenizer) -> Examples:
     pixels = torch.cat([p.inputs["pixel_values"][0] for p in prompts])
     classes = sorted({c for p in prompts for c in label_classes(p.study)})
     labels = torch.tensor([[float(c in label_classes(p.study)) for c in classes] for p in prompts])
-    tokens = [
-        (p.ids, tokenizer(" " + p.study.reference.strip())["input_ids"] + [tokenizer.eos_token_id]) for p in prompts
-    ]
-    return Examples(pixels, labels, tokens)
+    image = tokenizer.convert_tokens_to_ids("<image>")
+
+    def row(prompt: tuple[int, ...], text: str) -> Row:
+        return prompt, [*tokenizer(" " + text)["input_ids"], tokenizer.eos_token_id]
+
+    reports = [row(p.ids, p.study.reference.strip()) for p in prompts]
+    captions = [row(p.ids[: len(p.ids) - p.ids[::-1].index(image) + 1], caption(p.study)) for p in prompts]
+    return Examples(pixels, labels, captions, reports)
+
+
+def caption(study: Study) -> str:
+    """The findings by name, such as "small left effusion. mild right lower consolidation."."""
+    words = ("severity", "side", "zone", "name")
+    named = [" ".join(str(f[w]) for w in words if f.get(w)) for f in study.columns.get("labels", [])]
+    return " ".join(f"{name.replace('_', ' ')}." for name in named) or "normal."
 
 
 def label_classes(study: Study) -> set[str]:
@@ -70,25 +85,25 @@ def warm_start(model: nn.Module, examples: Examples, seed: int, seconds: float |
     deadline = time.monotonic() + seconds if seconds else math.inf
     head = LabelHead(model.config.vision_config.hidden_size, max(1, examples.labels.shape[1]))
     rarity = examples.labels.mean(0).clamp(min=0.005).rsqrt()  # (F,) so that rare findings are learnt too
-    vision = [*model.model.vision_model.parameters(), *head.parameters()]
 
     def label_loss(hidden: Tensor, chosen: Tensor) -> Tensor:
         return nn.functional.binary_cross_entropy_with_logits(head(hidden), examples.labels[chosen], pos_weight=rarity)
 
-    def vision_loss(chosen: Tensor) -> Tensor:
-        return label_loss(encode(model, augmented(examples.pixels[chosen])), chosen)
+    def loss_on(rows: list[Row]) -> Callable[[Tensor], Tensor]:
+        def loss(chosen: Tensor) -> Tensor:
+            hidden = encode(model, augmented(examples.pixels[chosen]))
+            written = next_token_loss(model, hidden, [rows[i] for i in chosen.tolist()])
+            return written + (label_loss(hidden, chosen) if has_labels else 0.0)
 
-    def report_loss(chosen: Tensor) -> Tensor:
-        hidden = encode(model, augmented(examples.pixels[chosen]))
-        written = next_token_loss(model, hidden, [examples.tokens[i] for i in chosen.tolist()])
-        return written + (label_loss(hidden, chosen) if has_labels else 0.0)
+        return loss
 
     has_labels = bool(examples.labels.shape[1])
-    half = time.monotonic() + seconds / 3 if seconds else math.inf
+    parameters = [*model.parameters(), *head.parameters()]
+    half = time.monotonic() + seconds / 2 if seconds else math.inf
+    studies = len(examples.reports)
     if has_labels:
-        _train("vision", vision_loss, vision, len(examples.tokens), VISION_EPOCHS, VISION_RATE, half, progress)
-    everything = [*model.parameters(), *head.parameters()]
-    _train("reports", report_loss, everything, len(examples.tokens), REPORT_EPOCHS, REPORT_RATE, deadline, progress)
+        _train("seeing", loss_on(examples.captions), parameters, studies, SEEING_EPOCHS, half, progress)
+    _train("reports", loss_on(examples.reports), parameters, studies, REPORT_EPOCHS, deadline, progress)
     torch.set_num_threads(threads)
 
 
@@ -121,7 +136,7 @@ def augmented(pixels: Tensor) -> Tensor:
     return shifted * (1 + 0.1 * contrast) + 0.05 * brightness
 
 
-def next_token_loss(model: nn.Module, hidden: Tensor, rows: list[tuple[tuple[int, ...], list[int]]]) -> Tensor:
+def next_token_loss(model: nn.Module, hidden: Tensor, rows: list[Row]) -> Tensor:
     """Mean cross-entropy of the report tokens, given image and prompt."""
     length = max(len(p) + len(r) for p, r in rows)
     ids = torch.full((len(rows), length), model.config.pad_token_id)
@@ -147,14 +162,13 @@ def _train(
     parameters: list[nn.Parameter],
     studies: int,
     epochs: int,
-    rate: float,
     deadline: float,
     progress: Progress,
 ) -> None:
     """AdamW over shuffled epochs, 40 steps of warm-up, then cosine to zero (by steps, or by time under a deadline)."""
     batch = min(BATCH, studies)
     steps = epochs * (studies // batch)
-    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(parameters, lr=RATE, weight_decay=0.01)
     start = time.monotonic()
     for step, chosen in enumerate(_batches(studies, batch, epochs), start=1):
         spent = (time.monotonic() - start) / (deadline - start) if math.isfinite(deadline) else 0.0
@@ -162,7 +176,7 @@ def _train(
         if done > 1.0:
             break
         for group in optimizer.param_groups:
-            group["lr"] = rate * min(1.0, step / 40) * 0.5 * (1.0 + math.cos(math.pi * done))
+            group["lr"] = RATE * min(1.0, step / 40) * 0.5 * (1.0 + math.cos(math.pi * done))
         loss = loss_of(chosen)
         optimizer.zero_grad()
         loss.backward()

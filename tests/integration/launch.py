@@ -168,7 +168,8 @@ def free_port() -> int:
 def records(run_dir: Path, evaluations: bool = False) -> list[dict[str, Any]]:
     """Lines of metrics.jsonl, of training steps or of evaluations."""
     path = run_dir / "metrics.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    text = path.read_text() if path.exists() else ""
+    lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
     return [line for line in lines if bool(line.get("eval")) == evaluations]
 
 

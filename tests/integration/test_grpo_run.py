@@ -16,6 +16,7 @@ from tests.integration.launch import (
     scalars,
     started,
     train,
+    training_command,
 )
 
 STEPS = [1, 2, 3, 4]
@@ -57,28 +58,41 @@ def whole(work, settings) -> Finished:
 
 @pytest.fixture(scope="session")
 def interrupted(work, settings, own_reward) -> Finished:
-    """The same four steps with a SIGTERM in the first, and again from there, one step only, and again to the end."""
+    """The same four steps: a SIGTERM in the first, then a rank killed behind the next, then to the end."""
     run = f"run.dir={work / 'again.run'}"
     folder = work / "again.run"
-    script = ["bash", "launch/single_node.sh", CONFIG, *settings, run]
     slow = own_reward / "slow"
-    slow.touch()  # a step takes two seconds, so that the signal comes long before the fourth
+    slow.touch()  # a step takes two seconds, so that what happens to the run comes long before the fourth
     try:
-        with started(work / "again.1", script, RANKS="2") as process:
-            process.wait_until(lambda: bool(records(folder, evaluations=True)))
-            process.terminate()
-            first = process.wait().ok(75)
+        saved = _stop_on_request(work / "again.1", [*settings, run], folder)
+        _kill_a_rank_behind(saved + 1, work / "again.2", [*settings, run, "resume=auto"], folder)
     finally:
         slow.unlink()
-    assert "go on with resume=auto" in first.out
-    taken = [record["step"] for record in records(folder)]
-    assert taken == STEPS[: len(taken)] and 1 <= len(taken) < 4, "the step that had begun was finished, and no more"
-    assert [p.name for p in (folder / "checkpoints").iterdir()] == [f"step-{taken[-1]}"], "saved once"
-
-    second = train(work / "again.2", *settings, run, "resume=auto", "train.stop_after=1").ok(75)
-    assert [record["step"] for record in records(folder)] == STEPS[: len(taken) + 1]
-    assert "go on with resume=auto" in second.out
+    assert [path.name for path in (folder / "checkpoints").glob("*/complete")] == ["complete"]
     return train(work / "again.3", *settings, run, "resume=auto").ok()
+
+
+def _stop_on_request(log: Path, settings: list[str], folder: Path) -> int:
+    """SIGTERM to the script that users start, once the first step has begun; returns the step that was saved."""
+    with started(log, ["bash", "launch/single_node.sh", CONFIG, *settings], RANKS="2") as process:
+        process.wait_until(lambda: bool(records(folder, evaluations=True)))
+        process.terminate()
+        finished = process.wait().ok(75)
+    assert "go on with resume=auto" in finished.out
+    taken = [record["step"] for record in records(folder)]
+    assert taken == STEPS[: len(taken)] and 1 <= len(taken) < 3, "the step that had begun was finished, and no more"
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == [f"step-{taken[-1]}"], "saved once"
+    return taken[-1]
+
+
+def _kill_a_rank_behind(step: int, log: Path, settings: list[str], folder: Path) -> None:
+    """SIGKILL to the second rank once `step` is logged and not saved: all of the run ends soon, and not as a success."""
+    with started(log, training_command(2, CONFIG, settings)) as process:
+        process.wait_until(lambda: any(record["step"] == step for record in records(folder)))
+        (rank,) = (p for p in process.survivors() if "--local_rank=1" in p.cmdline())
+        rank.kill()
+        finished = process.wait(60)
+    assert finished.code not in (0, 75)
 
 
 @pytest.fixture(scope="session")

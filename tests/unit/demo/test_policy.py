@@ -1,4 +1,4 @@
-"""The demo policy's parts: a tokenizer that can write any report, one image token block, a folder as any other policy's."""
+"""The demo policy: a tokenizer that can write any report, repeatable weights, a folder as any other policy's."""
 
 import pytest
 import torch

@@ -28,4 +28,5 @@ def test_studies_without_plain_text_names_have_seeds_too():
 @given(st.integers(0, 2**40), st.integers(1, 10**6), st.text(max_size=20), st.integers(2, 512))
 def test_every_candidate_of_the_group_stays_below_2_to_the_31(run_seed, step, study_id, group_size):
     seed = group_seed(run_seed, step, study_id, group_size)
-    assert 0 <= seed and seed + group_size - 1 < SEED_SPACE == 2**31
+    assert SEED_SPACE == 2**31
+    assert 0 <= seed < seed + group_size - 1 < SEED_SPACE
