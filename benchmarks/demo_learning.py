@@ -61,7 +61,8 @@ def read(folder: Path) -> dict:
 def table(results: dict[str, dict[int, dict]]) -> str:
     """One line per run, and the mean of each recipe."""
     rows = [
-        "| recipe | seed | steps | LC reward before | after | gain | raw gain | verbosity | missing | false | s/step | sync |",
+        "| recipe | seed | steps | LC reward before | after | gain | raw gain | verbosity | missing | false | s/step "
+        "| sync |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for recipe, runs in results.items():
@@ -118,11 +119,11 @@ def main() -> int:
     }
     text = (
         f"# The demo learns\n\n`{command}` on {where['cpu']}, {where['cores']} cores, Python {where['python']}.\n"
-        "Greedy reports of held-out demo studies; verbosity, missing and false findings per report, before to after; sync is "
-        f"its share of the step.\n\n{table(results)}\n\n"
+        "Greedy reports of held-out demo studies; verbosity, missing and false findings per report, before to "
+        f"after; sync is its share of the step.\n\n{table(results)}\n\n"
         + "\n".join(
-            f"{recipe}: gain of at least {GOAL_GAIN:.2f} with verbosity in {GOAL_VERBOSITY[0]} to {GOAL_VERBOSITY[1]}, every "
-            f"seed: {'yes' if met else 'no'}."
+            f"{recipe}: gain of at least {GOAL_GAIN:.2f} with verbosity in {GOAL_VERBOSITY[0]} to {GOAL_VERBOSITY[1]}, "
+            f"every seed: {'yes' if met else 'no'}."
             for recipe, met in goals.items()
         )
         + "\n"

@@ -15,7 +15,6 @@ import argparse
 import csv
 import json
 import os
-import platform
 import random
 import re
 import statistics

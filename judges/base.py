@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
 
-class Status(str, Enum):
+class Status(StrEnum):
     """What became of one case.
 
     SCORED      `Score.value` is a finite number.

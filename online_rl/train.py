@@ -32,7 +32,9 @@ def run(config: str | Path, overrides: Sequence[str] = ()) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="online_rl.train", description="Train a policy online, judge in the loop.")
-    parser.add_argument("--config", required=True, metavar="FILE", help="YAML configuration, such as configs/demo_grpo.yaml")
+    parser.add_argument(
+        "--config", required=True, metavar="FILE", help="YAML configuration, such as configs/demo_grpo.yaml"
+    )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument("--local_rank", type=int, default=None, help="set by the deepspeed launcher")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings over the file's")

@@ -22,7 +22,7 @@ _PARTNER = {one: other for pair in SAME_FINDING for one, other in (pair, pair[::
 
 @dataclass(slots=True)
 class Comparative:
-    """What was matched and what was wrong, by entity. `normal` counts the matched ones that both reports call absent."""
+    """What was matched and what was wrong, by entity; `normal` counts the matches that both reports call absent."""
 
     matched: list[str] = field(default_factory=list)
     normal: int = 0
@@ -33,7 +33,7 @@ class Comparative:
         return sum(map(len, self.errors.values()))
 
     def value(self, normal_weight: float = 1.0) -> float:
-        """GREEN = matched / (matched + errors), 0 when nothing matches; matched normal statements count `normal_weight`."""
+        """GREEN = matched / (matched + errors), 0 when nothing matches; matched normal ones count `normal_weight`."""
         matched = len(self.matched) - self.normal + normal_weight * self.normal
         return matched / (matched + self.significant_errors) if matched else 0.0
 

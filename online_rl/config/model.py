@@ -111,7 +111,7 @@ class JudgeEntry(Section):
     use: str = Field(min_length=1, description="built-in name, package.module:object, file.py:object, or entry point")
     name: str | None = Field(default=None, description="in metrics, rewards/<name>/mean; null = taken from `use`")
     weight: float = Field(default=1.0, description="factor in the reward; 0 = measured, not trained on")
-    length_control: Literal["none", "lc_green"] = Field(
+    length_control: Literal["none", "lc_green", "symmetric", "soft_overlong"] = Field(
         default="none", description="lc_green: value / max(verbosity, 1)"
     )
     args: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the judge")
@@ -142,7 +142,8 @@ class Grpo(Section):
         default=0.0, ge=0, description="weight of the KL term to the ref_model; 0 = no ref_model is kept"
     )
     loss_type: Literal["grpo", "dr_grpo"] = Field(
-        "dr_grpo", description="a completion's token losses divided by its own length (grpo) or by the token limit (dr_grpo)"
+        "dr_grpo",
+        description="a completion's token losses divided by its own length (grpo) or by the token limit (dr_grpo)",
     )
     advantage: Literal["group", "group_no_std"] = Field(
         default="group", description="divide by the group's deviation or not"
@@ -159,7 +160,7 @@ class OnlineDpo(Section):
 
 class Algorithm(Section):
     name: Literal["grpo", "online_dpo"] = Field(default="grpo", description="which algorithm learns from the scores")
-    grpo: Grpo = Field(default_factory=Grpo, description="read when name is grpo")
+    grpo: Grpo = Field(default_factory=Grpo, description="read when name is grpo")  # type: ignore[arg-type]
     online_dpo: OnlineDpo = Field(default_factory=OnlineDpo, description="read when name is online_dpo")
 
 
@@ -270,7 +271,7 @@ class Config(Section):
         """A few lines that say what the run will do."""
         algorithm = self.algorithm.name
         judges = ", ".join(
-            f"{judge.label} x {judge.weight:g}{' (lc_green)' if judge.length_control == 'lc_green' else ''}"
+            f"{judge.label} x {judge.weight:g}{'' if judge.length_control == 'none' else f' ({judge.length_control})'}"
             for judge in self.judges
         )
         source = "made-up studies" if self.data.reader == "demo" else f"{self.data.reader} at {self.data.path}"

@@ -98,8 +98,8 @@ def one_engine_per_rank(cfg: Config) -> str | None:
     if size == 1:
         return None
     return (
-        f"rollout.tensor_parallel_size: found {size}, expected 1. Ranks that share an engine would need the same prompts, "
-        "which is not built yet; choose a policy that one GPU can serve."
+        f"rollout.tensor_parallel_size: found {size}, expected 1. Ranks that share an engine would need the same "
+        "prompts, which is not built yet; choose a policy that one GPU can serve."
     )
 
 

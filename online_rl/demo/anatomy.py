@@ -7,6 +7,7 @@ organs are given as distances from the midline; `mirror` puts them on a side.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,7 +87,7 @@ def mirror(points: np.ndarray, side: str) -> np.ndarray:
     return np.stack([MIDLINE + sign * points[:, 0], points[:, 1]], axis=1)
 
 
-def smooth(points: list[tuple[float, float]], closed: bool = True, steps: int = 6) -> np.ndarray:
+def smooth(points: Sequence[tuple[float, float]], closed: bool = True, steps: int = 6) -> np.ndarray:
     """A Catmull-Rom curve through the points."""
     p = np.asarray(points, float)
     padded = np.concatenate([p[-1:], p, p[:2]]) if closed else np.concatenate([p[:1], p, p[-1:]])

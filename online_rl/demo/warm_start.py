@@ -20,9 +20,9 @@ from online_rl.data.study import Study
 from online_rl.demo.policy import IMAGE_SIDE, PATCH
 from online_rl.rollout.types import Prompt
 
-BATCH = 32
-SEEING_EPOCHS, REPORT_EPOCHS = 8, 4
-RATE = 2e-3
+BATCH = 8  # small: at this size many steps teach more than clean gradients do
+SEEING_EPOCHS, REPORT_EPOCHS = 4, 2
+RATE = 1e-3
 Row = tuple[tuple[int, ...], list[int]]
 Progress = Callable[[str, int, int, float], None]  # stage, step, steps, loss
 

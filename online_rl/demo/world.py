@@ -107,7 +107,7 @@ def _plan_patient(number: int, seed: int) -> list[Plan]:
             "split": split_of(patient, seed),
             "labels": [finding.label() for finding in findings],
         }
-        plans.append(Plan(row, draw_body(row["view"], seed, (number,), visit), findings))
+        plans.append(Plan(row, draw_body(str(row["view"]), seed, (number,), visit), findings))
     return plans
 
 

@@ -53,7 +53,7 @@ class Monitor:
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """One training step: TensorBoard `train/<name>`, one line of metrics.jsonl, console, health hints."""
-        if not self.enabled:
+        if not self.enabled or self._display is None:
             return
         metrics = self._floats(metrics)
         self._keep(step, "train", metrics)
@@ -64,7 +64,7 @@ class Monitor:
 
     def log_eval(self, step: int, metrics: dict[str, float], split: str = "eval") -> None:
         """One evaluation: TensorBoard `<split>/<name>`, one line of metrics.jsonl with `"eval": true`."""
-        if not self.enabled:
+        if not self.enabled or self._display is None:
             return
         metrics = self._floats(metrics)
         self._keep(step, split, metrics, eval=True, split=split)

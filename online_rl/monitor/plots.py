@@ -212,7 +212,7 @@ def eval_markers(axes: Axes, series: Points, training: Points, form: str) -> Non
     steps, values = series
     if not steps:
         return
-    look = {"color": INK, "markersize": 8, "markeredgecolor": "white", "clip_on": False, "zorder": 5}
+    look: dict[str, Any] = {"color": INK, "markersize": 8, "markeredgecolor": "white", "clip_on": False, "zorder": 5}
     axes.plot(steps, values, "D", label="evaluation", **look)
     near = max(1, len(training[1]) // 8)  # steps that a label covers
     for index in sorted({0, len(steps) - 1}):
@@ -298,7 +298,9 @@ def new_figure(title: str) -> Any:
 
     figure = Figure(figsize=(14, 9), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12, wspace=0.03, hspace=0.04)
+    figure.get_layout_engine().set(  # type: ignore[union-attr, call-arg]
+        w_pad=0.12, h_pad=0.12, wspace=0.03, hspace=0.04
+    )
     figure.suptitle(title, x=0.012, ha="left", fontsize=16, fontweight="bold", color=INK)
     return figure
 

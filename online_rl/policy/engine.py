@@ -43,6 +43,18 @@ def init_ranks(cfg: Config) -> None:
         alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
         os.environ.update(alone, MASTER_PORT=str(distributed.free_port()))
     deepspeed.init_distributed(timeout=timedelta(seconds=cfg.train.collective_timeout_s), verbose=False)
+    _unname_shared_memory()
+
+
+def _unname_shared_memory() -> None:
+    """Ranks of one machine without GPUs share buffers (66 MiB each) under names that DeepSpeed never removes.
+
+    Once every rank has opened them the names can go, so that the memory is free when the run ends, however it ends,
+    and a relaunch on the same port does not begin in the middle of a killed run's exchange.
+    """
+    distributed.barrier()
+    place = f"{os.getuid()}_{os.environ['MASTER_ADDR']}_{os.environ['MASTER_PORT']}_{distributed.rank()}"
+    Path(f"/dev/shm/deepspeed_allreduce_buffer_{place}").unlink(missing_ok=True)
 
 
 class Policy:
@@ -51,9 +63,7 @@ class Policy:
     version counts the optimiser steps applied.
     """
 
-    def __init__(
-        self, model_path: str, cfg: Config, algorithm: Algorithm, banned_ids: list[int], pad_id: int
-    ) -> None:
+    def __init__(self, model_path: str, cfg: Config, algorithm: Algorithm, banned_ids: list[int], pad_id: int) -> None:
         self.cfg, self.algorithm, self.pad_id = cfg, algorithm, pad_id
         self.version = 0
         self.device = distributed.device()
@@ -73,7 +83,7 @@ class Policy:
         from transformers import AutoModelForImageTextToText
         from transformers.integrations import HfDeepSpeedConfig
 
-        keep_alive = HfDeepSpeedConfig(self._ds_config)  # from_pretrained partitions while it loads, as long as it lives
+        keep_alive = HfDeepSpeedConfig(self._ds_config)  # while it lives, from_pretrained partitions what it loads
         with quiet_transformers():
             model = AutoModelForImageTextToText.from_pretrained(
                 model_path,
@@ -157,7 +167,7 @@ class Policy:
     def _optimiser_step(
         self, micro_batches: list[MicroBatch], old: list[Tensor] | None, sums: list[Sums], step: int
     ) -> float | None:
-        """Forward and backward over all passes, then one AdamW step. Returns the gradient norm, None if nothing taught."""
+        """All forward and backward passes, then one AdamW step. Returns the gradient norm, None if nothing taught."""
         units = sum(float(mb.weights.sum()) for mb in micro_batches)
         total = distributed.reduce_numbers([units])[0]  # over all ranks: every unit weighs the same wherever it lies
         if not total:
@@ -193,8 +203,8 @@ class Policy:
         """Raise, on every rank alike, where applying the gradient would be wrong."""
         if ranks_not_finite:
             raise NonFiniteUpdate(
-                f"step {step}: the loss is not finite on {int(ranks_not_finite)} rank(s), so no rank applied the update. "
-                "Lower train.learning_rate, or set model.dtype=float32."
+                f"step {step}: the loss is not finite on {int(ranks_not_finite)} rank(s), so no rank applied the "
+                "update. Lower train.learning_rate, or set model.dtype=float32."
             )
         if not gap <= self.cfg.rollout.max_logp_difference:
             raise PolicyMismatch(
@@ -248,7 +258,9 @@ class Policy:
     def save(self, folder: Path) -> None:
         """Weights, optimiser states and version into `folder`; every rank writes its shard."""
         with quiet_deepspeed():
-            self.engine.save_checkpoint(str(folder), tag=SHARDS, client_state={"version": self.version}, save_latest=False)
+            self.engine.save_checkpoint(
+                str(folder), tag=SHARDS, client_state={"version": self.version}, save_latest=False
+            )
 
     def load(self, folder: Path) -> None:
         """Take back what `save` wrote. Raises CheckpointError where DeepSpeed finds nothing."""

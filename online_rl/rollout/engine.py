@@ -139,7 +139,9 @@ class RolloutEngine:
                 for part in output.outputs:
                     ids, logprobs = partial.setdefault((group, part.index), ([], []))
                     ids += part.token_ids
-                    logprobs += [entry[token].logprob for token, entry in zip(part.token_ids, part.logprobs, strict=True)]
+                    logprobs += [
+                        entry[token].logprob for token, entry in zip(part.token_ids, part.logprobs, strict=True)
+                    ]
                     if part.finish_reason is not None:
                         del partial[group, part.index]
                         yield self._completion(group, part, prompt, ids, logprobs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,12 @@ def pytest_collection_modifyitems(items):
         if here in item.path.parents:
             item.add_marker(pytest.mark.integration)
             item.add_marker(pytest.mark.timeout(900))  # a shared run is made inside the first test that reads it
+
+
+@pytest.fixture(scope="session", autouse=True)
+def a_cancelled_session_cleans_up():
+    """SIGTERM, as CI sends it, ends the session like Ctrl-C, which kills what the tests have started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -125,6 +125,13 @@ class Started:
                 continue
         return alive
 
+    def shared_memory(self) -> list[Path]:
+        """DeepSpeed's buffers under the port that the command was given."""
+        if "--master_port" not in self.command:
+            return []
+        port = self.command[self.command.index("--master_port") + 1]
+        return list(Path("/dev/shm").glob(f"deepspeed_*_{port}_*"))
+
     def _path(self, stream: str) -> Path:
         return self.log.with_name(f"{self.log.name}.{stream}")
 
@@ -144,6 +151,7 @@ def started(log: Path, command: list[str], **variables: str) -> Iterator[Started
             time.sleep(0.2)
         orphans = process.survivors()
         assert not orphans, f"left behind: {[p.cmdline()[:6] for p in orphans]}"
+        assert not process.shared_memory(), "named shared memory outlives the run"
     finally:
         for orphan in process.survivors():
             orphan.kill()

@@ -86,7 +86,7 @@ def _stop_on_request(log: Path, settings: list[str], folder: Path) -> int:
 
 
 def _kill_a_rank_behind(step: int, log: Path, settings: list[str], folder: Path) -> None:
-    """SIGKILL to the second rank once `step` is logged and not saved: all of the run ends soon, and not as a success."""
+    """SIGKILL to the second rank once `step` is logged, not saved: all of the run ends soon, and not as a success."""
     with started(log, training_command(2, CONFIG, settings)) as process:
         process.wait_until(lambda: any(record["step"] == step for record in records(folder)))
         (rank,) = (p for p in process.survivors() if "--local_rank=1" in p.cmdline())

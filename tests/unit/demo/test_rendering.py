@@ -175,8 +175,7 @@ def test_devices_lie_on_their_side():
         for side in SIDES:
             change = render(patient, (Finding(name, side),)) - healthy
             there, elsewhere = (
-                zone(change, patient, s, out, height).mean()
-                for s in (side, "left" if side == "right" else "right")
+                zone(change, patient, s, out, height).mean() for s in (side, "left" if side == "right" else "right")
             )
             assert there > 2 and abs(elsewhere) < 0.2, (name, side)
 
