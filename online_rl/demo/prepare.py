@@ -12,7 +12,7 @@ from pathlib import Path
 
 from online_rl.config import Config
 
-RECIPE = 5  # raise when the world or the warm start changes, so that caches of older versions are not taken
+RECIPE = 6  # raise when the world or the warm start changes, so that caches of older versions are not taken
 DEMO = "demo"
 
 
@@ -67,13 +67,14 @@ def _draw(cfg: Config, world: Path) -> None:
 def _warm_up(cfg: Config, world: Path, policy: Path) -> None:
     from online_rl.config import config_from_dict
     from online_rl.data.readers import read_studies
+    from online_rl.demo.habit import with_habit
     from online_rl.demo.policy import make_model, make_processor, save_policy
     from online_rl.demo.warm_start import make_examples, warm_start
     from online_rl.rollout.prompts import PromptBuilder, render_prompt
 
     # The demo world's own layout, whatever data the run itself will read.
     own = config_from_dict({"data": {"prompt": cfg.data.prompt, "max_images": 1}})
-    studies = read_studies(own, demo_folder=world).train
+    studies = [with_habit(study) for study in read_studies(own, demo_folder=world).train]
     prompts_text = [render_prompt(cfg.data.prompt, s.indication) for s in studies]
     processor = make_processor([*(" " + s.reference for s in studies), *prompts_text])
     builder = PromptBuilder(processor, own)

@@ -21,7 +21,7 @@ from online_rl.demo.policy import IMAGE_SIDE, PATCH
 from online_rl.rollout.types import Prompt
 
 BATCH = 8  # small: at this size many steps teach more than clean gradients do
-SEEING_EPOCHS, REPORT_EPOCHS = 4, 2
+SEEING_EPOCHS, REPORT_EPOCHS = 4, 3
 RATE = 1e-3
 Row = tuple[tuple[int, ...], list[int]]
 Progress = Callable[[str, int, int, float], None]  # stage, step, steps, loss
