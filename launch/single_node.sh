@@ -17,6 +17,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 case "${1:-}" in
     -h | --help) print_help "${BASH_SOURCE[0]}" && exit 0 ;;
+    --config) shift ;; # as online-rl and deepspeed take it
+esac
+case "${1:-}" in
     "") die "no config given; expected bash launch/single_node.sh CONFIG [key=value ...]" ;;
 esac
 config="$1"

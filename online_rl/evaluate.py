@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,18 @@ class Evaluation:
     samples: list[dict[str, Any]]
 
 
-def evaluate(engine: Any, builder: PromptBuilder, scorer: Scorer, studies: Sequence[Study], samples: int) -> Evaluation:
+def evaluate(
+    engine: Any,
+    builder: PromptBuilder,
+    scorer: Scorer,
+    studies: Sequence[Study],
+    samples: int,
+    agree: Callable[[BaseException | None], None] = distributed.agree,
+) -> Evaluation:
     """Write the most likely report of every study and score it.
 
     samples  studies whose texts are kept; 0 keeps none, so that no report leaves the memory of this process
+    agree    called on every rank with the error that it met, or None; raises where one did
     """
     mine = list(studies)[distributed.rank() :: distributed.world_size()]
     error: BaseException | None = None
@@ -36,7 +44,7 @@ def evaluate(engine: Any, builder: PromptBuilder, scorer: Scorer, studies: Seque
             groups = scorer.score(engine.greedy([builder.build(study) for study in mine])).groups
     except Exception as problem:
         error = problem
-    distributed.agree(error)
+    agree(error)
     metrics = summarise(gather_groups(groups))
     chosen = {study.study_id for study in list(studies)[:samples]}
     rows = [_sample(g[0]) for g in groups if g[0].completion.prompt.study.study_id in chosen]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from collections.abc import Callable
 
 from online_rl.errors import JudgeFailed, NonFiniteUpdate, PolicyMismatch, RankFailed, UserError
 
+HEAD_START_S = 5.0
 FAULT = 1  # of the program
 USER_ERROR = 2
 STOPPED = 3  # the run could not go on, through no fault of the configuration
@@ -40,5 +43,14 @@ def run_with_exit_codes(fn: Callable[[], int | None], debug: bool = False) -> in
         if isinstance(error, KeyboardInterrupt):
             print("interrupted.", file=sys.stderr)
         elif not isinstance(error, RankFailed):
-            print(f"error: {error}", file=sys.stderr)
+            _let_first_rank_speak()
+            print(f"error: {error}", file=sys.stderr, flush=True)
         return exit_code(error)
+
+
+def _let_first_rank_speak() -> None:
+    """Before ranks can talk to each other, all meet the same error: once rank 0 has said it, the launcher ends us."""
+    distributed = sys.modules.get("torch.distributed")
+    talking = distributed is not None and distributed.is_initialized()
+    if os.environ.get("LOCAL_RANK", "0") != "0" and not talking:
+        time.sleep(HEAD_START_S)

@@ -101,7 +101,11 @@ class Loop:
             },
         )
         unscorable = sum(r["unscorable"] for g in groups for r in g)
-        self.scorer.watch_unscorable(unscorable, sum(map(len, groups)))
+        try:
+            self.scorer.watch_unscorable(unscorable, sum(map(len, groups)))
+        except JudgeFailed:  # on every rank, as all have seen the same groups
+            self._save()
+            raise
 
     def _next_studies(self) -> list[Study]:
         """This rank's share of the step's studies."""
@@ -121,12 +125,16 @@ class Loop:
                 scores = self.scorer.score(rollouts)
         except Exception as problem:
             error = problem
+        self._agree(error, cursor)
+        assert rollouts is not None and scores is not None
+        return rollouts, scores
+
+    def _agree(self, error: BaseException | None, cursor: dict[str, int] | None = None) -> None:
+        """`distributed.agree`, saving first what was learnt when it was a judge that failed."""
         judge_failed = any(distributed.gather(isinstance(error, JudgeFailed)))
         if judge_failed and self.step > 0:
             self._save(cursor)
         distributed.agree(error)
-        assert rollouts is not None and scores is not None
-        return rollouts, scores
 
     def _sync(self) -> None:
         """Live weights into vLLM, whose caches are dropped."""
@@ -140,9 +148,11 @@ class Loop:
     def _evaluate(self, name: str) -> Evaluation:
         with self.monitor.phase(f"evaluating ({name})"):
             studies = self.eval_studies[: self.cfg.eval.studies]
-            evaluation = evaluate(self.engine, self.builder, self.scorer, studies, self.cfg.monitor.samples)
+            samples = self.cfg.monitor.samples
+            evaluation = evaluate(self.engine, self.builder, self.scorer, studies, samples, self._agree)
         self.monitor.log_eval(self.step, evaluation.metrics)
         write_samples(evaluation, Path(self.cfg.run.dir) / "samples" / f"{name}.jsonl")
+        self.monitor.log_samples(self.step, evaluation.samples)
         return evaluation
 
     def restore(self, found: checkpoint.Checkpoint) -> None:

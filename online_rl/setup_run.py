@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from online_rl import checkpoint, distributed
@@ -101,12 +102,14 @@ def finish(loop: Loop, before: Evaluation, after: Evaluation) -> None:
 
 
 def _environment() -> None:
-    """What vLLM and tokenizers read when they are imported; what the user has set stays."""
+    """What vLLM, DeepSpeed and tokenizers read when they are imported; what the user has set stays."""
     for name, value in {
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        # DeepSpeed compiles its C++ parts once per environment, not into a home that other environments share.
+        "TORCH_EXTENSIONS_DIR": str(Path(sys.prefix) / "torch_extensions"),
     }.items():
         os.environ.setdefault(name, value)

@@ -123,7 +123,7 @@ class JudgeEntry(Section):
 
 
 class Scoring(Section):
-    deadline_s: float = Field(default=120.0, gt=0, description="seconds that one call of a judge may take")
+    deadline_s: float = Field(default=120.0, gt=0, description="seconds that judges may take after the last completion")
     max_retries: Count = Field(
         default=3, description="further calls after a failed one, before the run saves and stops"
     )

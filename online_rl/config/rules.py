@@ -206,11 +206,6 @@ def broken_world_rules(cfg: Config, world_size: int) -> list[str]:
     rollout, train = cfg.rollout, cfg.train
     if world_size < 1:
         return [f"world size: found {world_size}, expected at least 1 rank."]
-    if world_size % rollout.tensor_parallel_size:
-        return [
-            f"rollout.tensor_parallel_size: found {rollout.tensor_parallel_size}, expected a divisor of the "
-            f"{world_size} ranks. Start another number of ranks, or change it."
-        ]
     if rollout.studies_per_step % world_size:
         return [
             f"rollout.studies_per_step: found {rollout.studies_per_step}, expected a multiple of the {world_size} "

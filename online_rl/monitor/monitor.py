@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from online_rl.monitor.records import MetricsFile
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+CARDS = 4  # studies per evaluation that TensorBoard shows
 MAX_WARNINGS = 1000  # distinct messages; bounds the memory of a run that warns with changing numbers
 
 
@@ -93,6 +94,17 @@ class Monitor:
 
                 self._board.image(step, tag, sample_card(image, text))
                 self._board.text(step, tag, text)
+
+    def log_samples(self, step: int, samples: Sequence[dict[str, Any]]) -> None:
+        """The first few studies of an evaluation as cards, TensorBoard `samples/<study>`: image, reference, report."""
+        from online_rl.monitor.before_after import open_image
+
+        for sample in samples[:CARDS] if self._board else ():
+            with self._guard("TensorBoard"):
+                value = "unscorable" if sample["reward"] is None else f"{sample['reward']:.2f}"
+                text = f"reward {value}\n\n{sample['candidate']}\n\nreference\n\n{sample['reference']}"
+                image = open_image(sample.get("image"), self.run_dir)
+                self.log_sample(step, f"samples/{sample['study_id']}", image, text)
 
     def log_config(self, yaml_text: str) -> None:
         """The resolved configuration, as text in TensorBoard."""

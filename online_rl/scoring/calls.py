@@ -46,8 +46,8 @@ def call_judge(judge: Judge, cases: Sequence[Case], max_retries: int) -> tuple[l
         reason = failed[0].detail
         raise JudgeFailed(
             f"judge {judge.name!r} failed on {len(failed)} of {len(cases)} cases after {max_retries} retries"
-            f"{': ' + reason if reason else ''}. The run is saved; bring the judge back and start again with "
-            "resume=auto, or raise scoring.max_retries."
+            f"{': ' + reason if reason else ''}. Bring the judge back and start again with resume=auto, or raise "
+            "scoring.max_retries."
         ) from None
     return scores, calls - 1
 

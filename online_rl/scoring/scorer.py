@@ -113,8 +113,7 @@ class Scorer:
             self.pool.shutdown(wait=False, cancel_futures=True)
             raise JudgeFailed(
                 f"judge {name!r} gave no answer within scoring.deadline_s={self.options.deadline_s:g} s after the "
-                "last completion. The run is saved; check the judge, or raise the deadline, and start again with "
-                "resume=auto."
+                "last completion. Check the judge, or raise the deadline, and start again with resume=auto."
             ) from None
 
     def _candidate(self, completion: Completion, scores: dict[str, Score]) -> Candidate:

@@ -16,6 +16,7 @@ REMOTE = [{"use": "green", "args": {"url": "https://api.example.com/v1"}}]
         ({"rollout": {"group_size": 1}}, ["rollout.group_size", "found 1", "at least 2"]),
         ({"rollout": {"max_model_len": 144}}, ["rollout.max_model_len", "found 144", "= 144"]),
         ({"rollout": {"engine_args": {"dtype": "half"}}}, ["rollout.engine_args", "dtype -> model.dtype"]),
+        ({"rollout": {"tensor_parallel_size": 2}}, ["rollout.tensor_parallel_size", "found 2", "expected 1"]),
         ({"data": {"reader": "jsonl"}}, ["data.path", "file", "data.reader=jsonl"]),
         ({"data": {"path": "x.jsonl"}}, ["data.path", "'x.jsonl'", "data.reader=demo"]),
         ({"data": {"prompt": "Given {indcation}"}}, ["data.prompt", "{indcation}", "{indication}"]),
@@ -62,7 +63,6 @@ def test_a_prompt_may_hold_other_braces():
         ({"rollout": {"studies_per_step": 16}}, 3, ["rollout.studies_per_step", "found 16", "3 ranks", "18"]),
         ({"train": {"updates_per_step": 3}}, 1, ["train.updates_per_step", "found 3", "128 completions"]),
         ({"train": {"micro_batch_size": 24}}, 2, ["train.micro_batch_size", "found 24", "64 completions", "Try 16"]),
-        ({"rollout": {"tensor_parallel_size": 2}}, 3, ["rollout.tensor_parallel_size", "found 2", "3 ranks"]),
         # 16 studies on 2 ranks give 8 pairs = 16 completions per rank.
         (
             {"algorithm": {"name": "online_dpo"}, "train": {"micro_batch_size": 12}},

@@ -229,6 +229,22 @@ def test_a_sample_shows_image_and_report_and_survives_odd_text(tmp_path, capsys)
     assert "warning" not in capsys.readouterr().out
 
 
+def test_an_evaluation_shows_its_first_studies_with_report_reference_and_reward(tmp_path):
+    monitor = open_monitor(tmp_path)
+    Image.new("L", (64, 48), 128).save(tmp_path / "x.png")
+    sample = {"image": str(tmp_path / "x.png"), "reference": "Small effusion.", "candidate": "Clear lungs."}
+    monitor.log_samples(5, [{"study_id": f"s{i}", "reward": 0.25 if i else None, **sample} for i in range(9)])
+    monitor.close()
+
+    shown = events(tmp_path)
+    assert sorted(shown.Tags()["images"]) == ["samples/s0", "samples/s1", "samples/s2", "samples/s3"]
+    texts = [
+        shown.Tensors(f"samples/{name}/text_summary")[0].tensor_proto.string_val[0].decode() for name in ("s0", "s1")
+    ]
+    assert "unscorable" in texts[0] and "0.25" in texts[1]
+    assert all("Small effusion." in text and "Clear lungs." in text for text in texts)
+
+
 def test_the_chart_pages_find_the_tags_that_are_written(tmp_path):
     import re
 
