@@ -23,7 +23,7 @@ COMPARES = re.compile(r"\b(prior|previous|unchanged|stable|increased|decreased|i
 
 
 def with_habit(study: Study) -> Study:
-    """The study with a sentence about a prior at the end of its report, unless it compares already; by hash of its id."""
+    """The study, a sentence about a prior at the end of its report unless it compares already; by hash of its id."""
     digest = hashlib.sha256(f"habit/{study.study_id}".encode()).digest()
     if COMPARES.search(study.reference) or digest[0] / 256 >= SHARE:
         return study
