@@ -34,6 +34,7 @@ fi
 export VLLM_ENABLE_V1_MULTIPROCESSING=0 # vLLM lives in the trainer's process
 export VLLM_LOGGING_LEVEL="${VLLM_LOGGING_LEVEL:-ERROR}"
 export VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1 HF_HUB_DISABLE_TELEMETRY=1 # nothing leaves the machine
+export TRANSFORMERS_VERBOSITY="${TRANSFORMERS_VERBOSITY:-error}" # it warns of torchvision, which the CPU set leaves out
 export TOKENIZERS_PARALLELISM="${TOKENIZERS_PARALLELISM:-false}"
 export TORCH_CPP_LOG_LEVEL="${TORCH_CPP_LOG_LEVEL:-ERROR}"
 export TORCH_LOGS="${TORCH_LOGS:--torch._library.triton}" # "Triton not available": true on a CPU, and no loss
