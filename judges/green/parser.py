@@ -46,8 +46,8 @@ _LIKE_HEADER = re.compile(
     r"\[\s*(?:clinic|match|explan)|^\W*(?:clinically\s+(?:in)?significant\s+errors?|matched\s+findings?)\b\W*:",
     re.IGNORECASE | re.MULTILINE,
 )
-_LIKE_LINE = re.compile(r"\s*(?:\[|\(?[a-f1-6]\).*:\s*[0-9])")
-_LISTED_ON = re.compile(r"\([a-f1-6]\)")
+_LIKE_LIST = re.compile(r"^\s*(?:\[|\([a-f1-6]\)|[a-f]\))|\]\s*:", re.MULTILINE)
+_SECOND_COUNT = re.compile(r"\([a-f1-6]\)|:\s*[0-9]+\.(?![0-9])")  # lines run together
 # The matched count with its period and what follows it, or any first line that is complete.
 _DECIDED = re.compile(rf"^{re.escape(HEADERS[2])}\n(?:[0-9]+\.(?=\s)|[^\n]+(?=\n))", re.MULTILINE)
 
@@ -161,8 +161,8 @@ def _sections(text: str) -> list[str]:
 
 
 def _check_explanation(explanation: str) -> None:
-    if any(_LIKE_LINE.match(line) for line in explanation.split("\n")):
-        raise UnreadableAnalysis("the explanation holds a line that looks like part of a list of errors")
+    if _LIKE_LIST.search(explanation):
+        raise UnreadableAnalysis("the explanation holds what looks like a header or a line of a list of errors")
 
 
 def _errors(
@@ -212,8 +212,8 @@ def _count(text: str, name: str, most: int, items: dict[str, tuple[str, ...]], d
     count, listed = int(parts["count"]), parts["items"] or ""
     if count > most:
         raise UnreadableAnalysis(f"{name}: the count is {count}; the reports allow {most}")
-    if _LISTED_ON.search(listed):
-        raise UnreadableAnalysis(f"{name}: a second list mark on the line")
+    if _SECOND_COUNT.search(listed):
+        raise UnreadableAnalysis(f"{name}: a second list mark or count on the line")
     found = tuple(item for item in (part.strip() for part in listed.split(";")) if not _NO_ITEM.fullmatch(item))
     if found:
         items[name] = found
