@@ -169,6 +169,8 @@ NOT_GREENS_FORM = {
     "a zero-width space in a header": changed(MATCHED, "[Matched\u200b Findings]:"),
     "a control character": changed("2. Mild", "2. \x1bMild"),
     "a line of a list in the explanation": changed("effusion.\n\n", f"effusion.\n(a) {LABELS['a']}: 0.\n\n"),
+    "a header among the items": changed("Mild edema", "Mild edema [Matched Findings]: none"),
+    "a header without brackets": changed("effusion.\n\n", "effusion.\nMatched findings: all of them.\n\n"),
     "very long": GOOD + " x" * 20_000,
 }  # fmt: skip
 UNREADABLE = FOOLS_GREEN_SCORE | ZERO_FOR_GREEN_SCORE | NOT_GREENS_FORM
