@@ -23,7 +23,7 @@ def record(candidate: Candidate) -> Record:
         "prompt_tokens": len(candidate.completion.prompt.ids),
         "truncated": candidate.completion.truncated,
         "scores": {name: (s.value, s.parts) for name, s in candidate.scores.items()},
-        "unscorable": any(s.status is not Status.SCORED for s in candidate.scores.values()),
+        "unscorable": any(s.status is Status.UNSCORABLE for s in candidate.scores.values()),
         "seconds": sum(s.seconds for s in candidate.scores.values()),
     }
 

@@ -145,15 +145,38 @@ def judges_have_names_of_their_own(cfg: Config) -> str | None:
     return f"judges: {twice[0]!r} names more than one judge; rewards/<name>/mean would mix them. Give each a `name`."
 
 
-@rule("scoring.deadline_s", "scoring.max_retries", "train.collective_timeout_s")
-def the_watchdog_outlasts_every_deadline(cfg: Config) -> str | None:
-    longest = cfg.scoring.deadline_s * (cfg.scoring.max_retries + 1)
-    if cfg.train.collective_timeout_s > longest:
+@rule("scoring.call_timeout_s", "scoring.max_retries", "scoring.deadline_s")
+def the_deadline_outlasts_a_call_and_its_retries(cfg: Config) -> str | None:
+    longest = cfg.scoring.longest_call_s
+    if cfg.scoring.deadline_s >= longest:
         return None
     return (
-        f"train.collective_timeout_s: found {cfg.train.collective_timeout_s:g}, expected more than scoring.deadline_s "
-        f"x (scoring.max_retries + 1) = {longest:g}: other ranks wait while one is still calling a judge. Raise it, "
-        "or lower the deadline."
+        f"scoring.deadline_s: found {cfg.scoring.deadline_s:g}, expected at least {longest:g}: scoring.call_timeout_s "
+        "x (scoring.max_retries + 1) and the pauses between, or a judge that hangs once is never asked again. Raise "
+        "it, or lower scoring.call_timeout_s."
+    )
+
+
+@rule("judges", "scoring.call_timeout_s")
+def a_judges_own_timeout_ends_first(cfg: Config) -> str | None:
+    limit = cfg.scoring.call_timeout_s
+    for position, judge in enumerate(cfg.judges):
+        own = judge.args.get("timeout_s")
+        if isinstance(own, int | float) and own >= limit:
+            return (
+                f"judges[{position}].args.timeout_s: found {own:g}, expected less than scoring.call_timeout_s={limit:g}"
+                ", which would cut the judge off before it can say what is wrong. Lower it, or raise the other."
+            )
+    return None
+
+
+@rule("scoring.deadline_s", "train.collective_timeout_s")
+def the_watchdog_outlasts_every_deadline(cfg: Config) -> str | None:
+    if cfg.train.collective_timeout_s > cfg.scoring.deadline_s:
+        return None
+    return (
+        f"train.collective_timeout_s: found {cfg.train.collective_timeout_s:g}, expected more than scoring.deadline_s="
+        f"{cfg.scoring.deadline_s:g}: other ranks wait while one still calls a judge. Raise it, or lower the deadline."
     )
 
 
