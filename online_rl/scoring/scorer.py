@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -11,7 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 
-from judges.base import Case, Judge, Score, Status
+from judges.base import Case, Judge, Score
+from judges.composite import Blend, Term
 from online_rl.config import Config
 from online_rl.data.text import clean_report, count_words
 from online_rl.errors import JudgeFailed
@@ -25,6 +25,8 @@ class Candidate:
 
     reward     weighted sum of the judges' values; None when unscorable, or masked because it was cut
     scores     judge name -> Score
+    guards     guard name -> Score; in no reward, unless a gate reads it
+    masked     its reward is None because it was cut, not because a judge could not score it
     words      of the cleaned candidate
     verbosity  candidate words / reference words
     """
@@ -34,11 +36,16 @@ class Candidate:
     scores: dict[str, Score]
     words: int
     verbosity: float
+    guards: dict[str, Score] = field(default_factory=dict)
+    masked: bool = False
 
 
 @dataclass
 class Scored:
-    """All groups of this rank's step, with where the time went (seconds)."""
+    """All groups of this rank's step, with where the time went (seconds).
+
+    rewards  what the algorithm learns from: the candidates' rewards, normalised per judge where the config asks for it
+    """
 
     groups: list[list[Candidate]]
     generate_seconds: float
@@ -60,8 +67,16 @@ class Scorer:
     finished; all others get each completion as soon as it is there.
     """
 
-    def __init__(self, judges: Sequence[tuple[Judge, float]], cfg: Config) -> None:
-        self.judges = list(judges)
+    def __init__(
+        self,
+        judges: Sequence[tuple[Judge, float]],
+        cfg: Config,
+        guards: Sequence[Judge] = (),
+        blend: Blend | None = None,
+    ) -> None:
+        self.judges = [*judges, *((guard, 0.0) for guard in guards)]
+        self.guards = {guard.name for guard in guards}
+        self.blend = blend or Blend([Term(judge.name, weight) for judge, weight in judges])
         self.options = cfg.scoring
         self.pool = ThreadPoolExecutor(max_workers=cfg.scoring.workers, thread_name_prefix="judge")
         self._unscorable: deque[tuple[int, int]] = deque(maxlen=cfg.scoring.unscorable_window)
@@ -97,7 +112,9 @@ class Scorer:
                 scores[key][name] = answer
         exposed = time.perf_counter() - generated
         groups = [[self._candidate(c, scores[c.group, c.candidate]) for c in group] for group in rollouts.groups]
-        return Scored(groups, generated - start, exposed, retries)
+        scored = Scored(groups, generated - start, exposed, retries)
+        scored.rewards = [self._learned(group) for group in groups]
+        return scored
 
     def _submit(self, judge: Judge, keys: list[tuple[int, int]], cases: dict) -> tuple[str, list, Future]:
         context = contextvars.copy_context()
@@ -120,9 +137,13 @@ class Scorer:
         words = count_words(clean_report(completion.text))
         verbosity = words / max(1, count_words(clean_report(completion.prompt.study.reference)))
         masked = completion.truncated and self.options.truncated == "mask"
-        unread = any(s.status is not Status.SCORED for s in scores.values())
-        reward = None if masked or unread else math.fsum(w * _value(scores[j.name]) for j, w in self.judges)
-        return Candidate(completion, reward, scores, words, verbosity)
+        reward = None if masked else self.blend.reward(scores)
+        judged = {name: score for name, score in scores.items() if name not in self.guards}
+        guards = {name: score for name, score in scores.items() if name in self.guards}
+        return Candidate(completion, reward, judged, words, verbosity, guards, masked)
+
+    def _learned(self, group: Sequence[Candidate]) -> list[float | None]:
+        return self.blend.learned([None if c.masked else {**c.scores, **c.guards} for c in group])
 
     def watch_unscorable(self, unscorable: int, total: int) -> None:
         """Raise JudgeFailed when, over the last steps of all ranks, too many answers could not be read."""
@@ -136,11 +157,6 @@ class Scorer:
 
     def close(self) -> None:
         self.pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _value(score: Score) -> float:
-    assert score.value is not None  # Score guarantees it for a scored case
-    return score.value
 
 
 def make_case(completion: Completion) -> Case:
