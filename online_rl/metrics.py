@@ -24,10 +24,17 @@ def record(candidate: Candidate) -> Record:
         "truncated": candidate.completion.truncated,
         "scores": {name: (s.value, s.parts) for name, s in candidate.scores.items()},
         "guards": {name: (s.value, s.parts) for name, s in candidate.guards.items()},
-        "unscorable": any(s.status is not Status.SCORED for s in candidate.scores.values())
-        or (candidate.reward is None and not candidate.masked),  # a gate that its guard left undecided
+        "unscorable": _is_unscorable(candidate),
         "seconds": sum(s.seconds for s in (*candidate.scores.values(), *candidate.guards.values())),
     }
+
+
+def _is_unscorable(candidate: Candidate) -> bool:
+    """Whether a judge could not score it, or a gate stayed undecided because its guard could not."""
+    found = {s.status for s in candidate.scores.values()}
+    reached = Status.FAILED not in found | {s.status for s in candidate.guards.values()}
+    undecided = candidate.reward is None and not candidate.masked and reached
+    return Status.UNSCORABLE in found or undecided
 
 
 def gather_groups(groups: Sequence[Sequence[Candidate]]) -> list[list[Record]]:

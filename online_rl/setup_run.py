@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from online_rl import checkpoint, distributed
-from online_rl.config import load_config, save_resolved
+from online_rl.config import Config, load_config, save_resolved
 from online_rl.evaluate import Evaluation
 from online_rl.loop import Loop
 
@@ -16,6 +17,13 @@ def build(config: str | Path, overrides: list[str]) -> Loop:
     """Every part of the run. What can be wrong is found out before a model is loaded."""
     _environment()
     cfg = load_config(config, overrides)
+    with ExitStack() as undo:  # a judge that has started something is closed when the rest cannot be built
+        loop = _build(cfg, undo)
+        undo.pop_all()
+    return loop
+
+
+def _build(cfg: Config, undo: ExitStack) -> Loop:
     from online_rl.algorithms import make_algorithm
     from online_rl.data.readers import read_studies
     from online_rl.data.sampler import StudySampler
@@ -35,9 +43,12 @@ def build(config: str | Path, overrides: list[str]) -> Loop:
     main_rank = distributed.rank() == 0
     run_dir = Path(cfg.run.dir)
     error: BaseException | None = None
+    scorer = Scorer(judges, cfg, guards, make_blend(cfg))
+    undo.callback(scorer.close)
     try:
         if main_rank:
             checkpoint.claim_run_folder(cfg)
+        scorer.start()
     except Exception as problem:
         error = problem
     distributed.agree(error)
@@ -47,7 +58,7 @@ def build(config: str | Path, overrides: list[str]) -> Loop:
     found = checkpoint.find(cfg, messages.append)
     error = None
     try:
-        dry_call([*(judge for judge, _ in judges), *guards], studies.train[0], cfg)
+        dry_call(scorer, studies.train[0], cfg)
     except Exception as problem:
         error = problem
     distributed.agree(error)
@@ -81,7 +92,7 @@ def build(config: str | Path, overrides: list[str]) -> Loop:
         builder=PromptBuilder(processor, cfg),
         sampler=sampler,
         engine=engine,
-        scorer=Scorer(judges, cfg, guards, make_blend(cfg)),
+        scorer=scorer,
         algorithm=algorithm,
         policy=policy,
         monitor=monitor,

@@ -135,10 +135,16 @@ class JudgeEntry(GuardEntry):
     )
 
 
+# Pauses before the second, third ... attempt of a call: doubled each time, up to the longest.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
+
+
 class Scoring(Section):
-    deadline_s: float = Field(default=120.0, gt=0, description="seconds that judges may take after the last completion")
-    max_retries: Count = Field(
-        default=3, description="further calls after a failed one, before the run saves and stops"
+    call_timeout_s: float = Field(default=60.0, gt=0, description="seconds that one call of a judge may take")
+    max_retries: Count = Field(default=3, description="further attempts after a failed or late one, with pauses")
+    deadline_s: float = Field(default=300.0, gt=0, description="seconds that judges may take after the last completion")
+    max_failed_rate: Fraction = Field(
+        default=0.0, description="share of a step's candidates that no retry may reach; more: save and stop"
     )
     workers: Positive = Field(default=4, description="judge calls in flight at once, per rank")
     max_unscorable_rate: Fraction = Field(default=0.5, description="stop when more candidates than this are unscorable")
@@ -152,6 +158,15 @@ class Scoring(Section):
     allow_remote: bool = Field(
         default=False, description="judges may be outside this machine and private networks; they see report text"
     )
+    canary_every: Count = Field(
+        default=25, description="steps between canaries, cases whose order is known; 0 = none are scored"
+    )
+
+    @property
+    def longest_call_s(self) -> float:
+        """Seconds that a call can take with all its attempts and the pauses between them."""
+        pauses = (min(FIRST_PAUSE_S * 2**i, LONGEST_PAUSE_S) for i in range(self.max_retries))
+        return self.call_timeout_s * (self.max_retries + 1) + sum(pauses)
 
 
 class Grpo(Section):

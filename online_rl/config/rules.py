@@ -182,15 +182,25 @@ def length_rules_get_what_they_take(cfg: Config) -> str | None:
     return None
 
 
-@rule("scoring.deadline_s", "scoring.max_retries", "train.collective_timeout_s")
-def the_watchdog_outlasts_every_deadline(cfg: Config) -> str | None:
-    longest = cfg.scoring.deadline_s * (cfg.scoring.max_retries + 1)
-    if cfg.train.collective_timeout_s > longest:
+@rule("scoring.call_timeout_s", "scoring.max_retries", "scoring.deadline_s")
+def the_deadline_outlasts_a_call_and_its_retries(cfg: Config) -> str | None:
+    longest = cfg.scoring.longest_call_s
+    if cfg.scoring.deadline_s >= longest:
         return None
     return (
-        f"train.collective_timeout_s: found {cfg.train.collective_timeout_s:g}, expected more than scoring.deadline_s "
-        f"x (scoring.max_retries + 1) = {longest:g}: other ranks wait while one is still calling a judge. Raise it, "
-        "or lower the deadline."
+        f"scoring.deadline_s: found {cfg.scoring.deadline_s:g}, expected at least {longest:g}: scoring.call_timeout_s "
+        "x (scoring.max_retries + 1) and the pauses between, or a judge that hangs once is never asked again. Raise "
+        "it, or lower scoring.call_timeout_s."
+    )
+
+
+@rule("scoring.deadline_s", "train.collective_timeout_s")
+def the_watchdog_outlasts_every_deadline(cfg: Config) -> str | None:
+    if cfg.train.collective_timeout_s > cfg.scoring.deadline_s:
+        return None
+    return (
+        f"train.collective_timeout_s: found {cfg.train.collective_timeout_s:g}, expected more than scoring.deadline_s="
+        f"{cfg.scoring.deadline_s:g}: other ranks wait while one still calls a judge. Raise it, or lower the deadline."
     )
 
 

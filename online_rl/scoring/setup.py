@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from judges.base import Case, Judge
+from judges.base import Case, Judge, Score, Status
 from judges.composite import Blend, Term, parse_gate
 from judges.identity import identify
 from judges.length import LengthControlled
@@ -16,7 +16,8 @@ from online_rl.config import Config
 from online_rl.config.model import GuardEntry
 from online_rl.data.study import Study
 from online_rl.data.text import clean_report, render_prompt
-from online_rl.scoring.calls import call_judge
+from online_rl.scoring.calls import out_of_reach
+from online_rl.scoring.scorer import Scorer
 
 # What the judges are tried with, beside the reference report itself. Nobody's report.
 DRY_CANDIDATE = "the heart is normal in size. the lungs are clear. no pleural effusion or pneumothorax."
@@ -52,12 +53,12 @@ def describe_judges(cfg: Config, judges: Sequence[tuple[Judge, float]], guards: 
     return [identify(judge, entry.use, entry.args).line() for judge, entry in zip(loaded, entries, strict=True)]
 
 
-def dry_call(judges: Sequence[Judge], study: Study, cfg: Config) -> None:
+def dry_call(scorer: Scorer, study: Study, cfg: Config) -> None:
     """Call every judge once as a step will, so that a wrong length, type or column is found before a model loads.
 
-    It sees one study of the training data, with a made-up candidate and with the reference report as candidate. The
-    scores are thrown away. A judge with `start` is left out: it may not be there before it was started. Raises
-    JudgeError, which names judge, row and study, and JudgeFailed.
+    The judges have been started. They see one study of the training data, with a made-up candidate and with its
+    reference report as candidate; the scores are thrown away. Raises JudgeError, which names judge, row and study, and
+    JudgeFailed.
     """
     reference = clean_report(study.reference)
     cases = [
@@ -73,17 +74,16 @@ def dry_call(judges: Sequence[Judge], study: Study, cfg: Config) -> None:
         )
         for candidate in (DRY_CANDIDATE, reference)
     ]
-    blend = make_blend(cfg)
-    scores: list[dict[str, Any]] = [{} for _ in cases]
-    for judge in judges:
-        if hasattr(judge, "start") or (isinstance(judge, LengthControlled) and judge.unit == "tokens"):
-            continue
-        answers, _ = call_judge(judge, cases, cfg.scoring.max_retries)
-        for row, answer in zip(scores, answers, strict=True):
-            row[judge.name] = answer
-    for row in scores:
-        if blend.needed <= row.keys():
-            blend.reward(row)  # a gate that reads a part which is not there
+    rows: list[dict[str, Score]] = [{} for _ in cases]
+    for judge, _ in scorer.judges:
+        tried = judge.judge if isinstance(judge, LengthControlled) and judge.unit == "tokens" else judge
+        scores = scorer.calls.submit(tried, cases).result(cfg.scoring.deadline_s).scores
+        if any(score.status is Status.FAILED for score in scores):
+            raise out_of_reach(judge, scores, cfg.scoring.max_retries)
+        for row, score in zip(rows, scores, strict=True):
+            row[judge.name] = score
+    for row in rows:
+        scorer.blend.reward(row)  # a gate may read a part that is not there
 
 
 def count_tokens_with(tokenizer: Any, judges: Sequence[Judge]) -> None:

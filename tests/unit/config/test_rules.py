@@ -24,8 +24,12 @@ REMOTE = [{"use": "green", "args": {"url": "https://api.example.com/v1"}}]
         ({"judges": [{"use": "findings", "weight": 0.0}]}, ["judges", "only judges of weight 0"]),
         ({"judges": [{"use": "a.py:f"}, {"use": "b.py:f"}]}, ["judges", "'f'", "`name`"]),
         (
-            {"scoring": {"deadline_s": 500.0}, "train": {"collective_timeout_s": 1900.0}},
-            ["train.collective_timeout_s", "found 1900", "= 2000"],
+            {"scoring": {"deadline_s": 500.0}, "train": {"collective_timeout_s": 500.0}},
+            ["train.collective_timeout_s", "found 500", "deadline_s=500"],
+        ),
+        (
+            {"scoring": {"call_timeout_s": 10.0, "max_retries": 2, "deadline_s": 30.0}},
+            ["scoring.deadline_s", "found 30", "at least 30.6"],  # 3 x 10, and pauses of 0.2 and 0.4
         ),
         ({"monitor": {"samples": 3, "protected": True}}, ["monitor.samples", "found 3", "protected=true"]),
         ({"monitor": {"protected": True}, "judges": REMOTE}, ["judges[0].args.url", "api.example.com", "protected"]),

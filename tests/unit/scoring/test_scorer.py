@@ -60,12 +60,33 @@ def test_rewards_are_the_weighted_sum_of_the_judges(make_scorer, make_rollouts, 
 def test_two_failures_change_no_reward_and_are_counted(make_scorer, make_rollouts, judges):
     scored = make_scorer((judges.OutOfReach(times=2), 1.0), max_retries=2).score(make_rollouts(*GROUPS))
     assert scored.rewards == counts()
-    assert scored.retries == 2 * 20
+    assert scored.stats.retries == 2 * 20 and scored.stats.failed == 0
 
 
 def test_a_judge_gone_for_good_stops_the_step(make_scorer, make_rollouts, judges):
-    with pytest.raises(JudgeFailed, match="'remote'"):
+    with pytest.raises(JudgeFailed) as failed:
         make_scorer((judges.OutOfReach(times=99), 1.0), max_retries=1).score(make_rollouts(*GROUPS))
+    assert "judge 'remote' failed on 20 of 20 cases after 1 retries: HTTP 503." in str(failed.value)
+
+
+class Lossy:
+    """Cannot be reached for candidates of four words, however often it is asked."""
+
+    name = "lossy"
+
+    def score(self, cases):
+        return [Score.failed("gone") if len(c.candidate.split()) == 4 else Score(1.0) for c in cases]
+
+
+def test_candidates_out_of_reach_have_no_reward_within_the_budget(make_scorer, make_rollouts):
+    scored = make_scorer((Lossy(), 1.0), max_retries=1, max_failed_rate=0.05).score(make_rollouts(*GROUPS))
+    assert scored.rewards == [[1.0, 1.0, 1.0, None], *[[1.0] * 4] * 4]  # 1 of 20 is 0.05: not more than the budget
+    assert (scored.stats.failed, scored.stats.candidates, scored.stats.retries) == (1, 20, 1)
+
+
+def test_candidates_out_of_reach_stop_the_step_over_the_budget(make_scorer, make_rollouts):
+    with pytest.raises(JudgeFailed, match="'lossy' failed on 1 of 20 cases after 1 retries: gone"):
+        make_scorer((Lossy(), 1.0), max_retries=1, max_failed_rate=0.04).score(make_rollouts(*GROUPS))
 
 
 def test_a_broken_judge_stops_the_step(make_scorer, make_rollouts):
@@ -108,7 +129,7 @@ def test_the_deadline_counts_from_the_last_completion(make_scorer, make_completi
 
     scored = make_scorer((judges.WordCount(), 1.0), deadline_s=0.2).score(Rollouts(slow_engine(), 1, 2, version=0))
     assert scored.rewards == [[2.0, 2.0]]
-    assert scored.generate_seconds >= 0.3 > scored.exposed_seconds
+    assert scored.stats.generate_seconds >= 0.3 > scored.stats.exposed_seconds
 
 
 def test_unscorable_is_no_reward_and_never_zero(make_scorer, make_rollouts, judges):
@@ -186,3 +207,70 @@ def test_too_many_unscorable_answers_stop_the_run(make_scorer, judges):
 
 def test_a_step_of_nothing_is_not_over_the_limit(make_scorer, judges):
     make_scorer((judges.WordCount(), 1.0), max_unscorable_rate=0.0).watch_unscorable(0, 0)
+
+
+def test_judges_are_started_drained_and_closed_once(make_scorer, make_rollouts, judges):
+    class Served(judges.WordCount):
+        def __init__(self):
+            super().__init__("served")
+            self.told, self.hits = [], 0
+
+        async def start(self):
+            self.told.append("start")
+
+        def score(self, cases):
+            self.hits += 1
+            return super().score(cases)
+
+        def drain_metrics(self):
+            hits, self.hits = self.hits, 0
+            return {"cache_hits": hits}
+
+        def close(self):
+            self.told.append("close")
+
+    judge = Served()
+    scorer = make_scorer((judge, 1.0), (judges.WordCount("plain"), 1.0))
+    scorer.start()
+    assert scorer.score(make_rollouts(*GROUPS)).stats.drained == {"judge/served/cache_hits": 20.0}
+    assert scorer.score(make_rollouts(["a", "b"])).stats.drained == {"judge/served/cache_hits": 2.0}
+    scorer.close()
+    scorer.close()
+    assert judge.told == ["start", "close"]
+
+
+def test_a_judge_that_cannot_be_closed_keeps_no_other_open(make_scorer, judges):
+    class Stuck(judges.WordCount):
+        def close(self):
+            raise OSError("no such process")
+
+    class Closes(judges.WordCount):
+        closed = False
+
+        def close(self):
+            self.closed = True
+
+    last = Closes("last")
+    scorer = make_scorer((Stuck("stuck"), 1.0), (last, 1.0))
+    with pytest.warns(UserWarning, match=r"'stuck'.*close\(\) raised OSError"):
+        scorer.close()
+    assert last.closed
+
+
+def test_an_error_ends_the_calls_that_still_wait(make_scorer, make_rollouts):
+    class FirstIsBroken:
+        name, calls = "broken", 0
+
+        def score(self, cases):
+            self.calls += 1
+            if self.calls == 1:
+                raise KeyError
+            time.sleep(0.05)
+            return [Score(1.0) for _ in cases]
+
+    judge = FirstIsBroken()
+    with pytest.raises(JudgeError, match="'broken' raised KeyError"):
+        make_scorer((judge, 1.0), workers=1).score(make_rollouts(*GROUPS))
+    asked = judge.calls
+    time.sleep(0.2)
+    assert judge.calls <= asked + 1 < 20
