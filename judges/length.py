@@ -218,7 +218,6 @@ class LengthControlled:
             raise JudgeError(f"length_unit is {unit!r}; expected {', '.join(UNITS)}.")
         self.judge = judge
         self.name = judge.name
-        self.granularity = getattr(judge, "granularity", "completion")
         self.rule = make_rule(rule, args) if isinstance(rule, str) else rule
         self.unit = unit
         self.count_tokens = count_tokens
@@ -228,6 +227,8 @@ class LengthControlled:
     def __getattr__(self, name: str) -> Any:  # asked only for what this class has not
         if name in ("start", "drain_metrics", "close"):
             return getattr(self.judge, name)
+        if name == "granularity":  # a judge may know it only once it has started
+            return getattr(self.judge, name, "completion")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def adapt(self, mean_verbosity: float) -> None:

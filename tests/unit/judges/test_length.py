@@ -175,6 +175,9 @@ def test_the_judges_own_members_stay_there():
     judge = LengthControlled(Counts(Score(0.5)))
     assert judge.drain_metrics() == {"requests": 3.0}
     assert not hasattr(judge, "start") and not hasattr(judge, "close")
+    assert judge.granularity == "completion"
+    judge.judge.granularity = "group"
+    assert judge.granularity == "group"
 
 
 @pytest.mark.parametrize(
