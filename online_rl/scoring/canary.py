@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 
-from judges.base import Case, Judge
+from judges.base import Case, Judge, Status
 from judges.canaries import canary_cases, wrong_order
 from online_rl.errors import JudgeFailed, UserError
 from online_rl.scoring.calls import Answer, Calls
@@ -16,13 +16,19 @@ from online_rl.scoring.calls import Answer, Calls
 
 @dataclass
 class CanaryReport:
-    """values: judge name -> kind -> value, of the canaries that were scored; warnings: sentences for the user."""
+    """values: judge name -> kind -> value, None for what is unscorable; warnings: sentences for the user."""
 
-    values: dict[str, dict[str, float]] = field(default_factory=dict)
+    values: dict[str, dict[str, float | None]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     def metrics(self) -> dict[str, float]:
-        return {f"canary/{judge}/{kind}": v for judge, found in self.values.items() for kind, v in found.items()}
+        """Of the canaries that were scored."""
+        return {
+            f"canary/{judge}/{kind}": value
+            for judge, found in self.values.items()
+            for kind, value in found.items()
+            if value is not None
+        }
 
 
 class Canaries:
@@ -51,7 +57,8 @@ class Canaries:
                     f"{'no answer before the deadline' if late else problem}"
                 )
                 continue
-            values |= {kind: s.value for kind, s in zip(kinds, scores, strict=True) if s.value is not None}
+            reached = ((kind, s) for kind, s in zip(kinds, scores, strict=True) if s.status is not Status.FAILED)
+            values |= {kind: score.value for kind, score in reached}
         for name, values in report.values.items():
             report.warnings += [f"judge {name!r}, canaries in the wrong order: {text}" for text in wrong_order(values)]
         return report

@@ -28,7 +28,14 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
-METRIC_SOURCES = ("metrics.py", "loop.py", "policy/engine.py", "algorithms/learners.py")
+METRIC_SOURCES = (
+    "metrics.py",
+    "loop.py",
+    "policy/engine.py",
+    "algorithms/learners.py",
+    "scoring/stats.py",
+    "scoring/canary.py",
+)
 
 
 def blocks(page: Path, language: str) -> list[str]:
