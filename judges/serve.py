@@ -72,7 +72,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path != "/judge":
             return self._answer(404, {"error": "there is GET /judge and POST /score"})
         granularity = getattr(self.server.judge, "granularity", "completion")
-        self._answer(200, {"protocol": PROTOCOL, "granularity": granularity, **self.server.identity.as_dict()})
+        told = {key: value for key, value in self.server.identity.as_dict().items() if key != "file"}
+        self._answer(200, {"protocol": PROTOCOL, "granularity": granularity, **told})
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
