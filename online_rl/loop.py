@@ -22,6 +22,7 @@ from online_rl.rollout.engine import RolloutEngine
 from online_rl.rollout.prompts import PromptBuilder
 from online_rl.rollout.types import Rollouts
 from online_rl.scoring import Scored, Scorer
+from online_rl.scoring.adapt import adapt, judge_states, load_judge_states
 from online_rl.scoring.stats import step_metrics
 
 
@@ -79,6 +80,7 @@ class Loop:
         self.step = step
         groups = gather_groups(scores.groups)
         metrics |= summarise(groups)
+        adapt(self.scorer.judges, groups)
         metrics |= step_metrics(distributed.gather(scores.stats)) | scores.canaries.metrics()
         for warning in scores.canaries.warnings:
             self.monitor.warn(f"step {step}: {warning}")
@@ -162,6 +164,7 @@ class Loop:
         self.sampler.load_state_dict(found.state["sampler"])
         self.step, self.num_tokens = found.step, found.state["num_tokens"]
         self.before = Evaluation(found.state["before"], [])
+        load_judge_states(self.scorer.judges, found.state.get("judges", {}))
         self._sync()
 
     def _save(self, cursor: dict[str, int] | None = None) -> None:
@@ -171,6 +174,7 @@ class Loop:
                 "sampler": cursor or self.sampler.state_dict(),
                 "num_tokens": self.num_tokens,
                 "before": self.before.metrics,
+                "judges": judge_states(self.scorer.judges),
             }
             checkpoint.save(Path(self.cfg.run.dir), self.step, self.policy, state, self.cfg)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from dataclasses import dataclass, field
 
 from judges.base import Case, Judge, Score, Status
+from judges.composite import Blend, Term
 from online_rl.config import Config
 from online_rl.data.text import clean_report, count_words
 from online_rl.errors import JudgeFailed
@@ -25,6 +25,8 @@ class Candidate:
 
     reward     weighted sum of the judges' values; None when a judge has none, or masked because it was cut
     scores     judge name -> Score
+    guards     guard name -> Score; in no reward, unless a gate reads it
+    masked     its reward is None because it was cut, not because a judge could not score it
     words      of the cleaned candidate
     verbosity  candidate words / reference words
     """
@@ -34,11 +36,16 @@ class Candidate:
     scores: dict[str, Score]
     words: int
     verbosity: float
+    guards: dict[str, Score] = field(default_factory=dict)
+    masked: bool = False
 
 
 @dataclass
 class Scored:
-    """All groups of this rank's step, what the calls took, and the canaries where some were due."""
+    """All groups of this rank's step, what the calls took, and the canaries where some were due.
+
+    rewards  what the algorithm learns from: the candidates' rewards, normalised per judge where the config asks for it
+    """
 
     groups: list[list[Candidate]]
     stats: CallStats
@@ -62,8 +69,16 @@ class Scorer:
     finished; all others get each completion as soon as it is there.
     """
 
-    def __init__(self, judges: Sequence[tuple[Judge, float]], cfg: Config) -> None:
-        self.judges = list(judges)
+    def __init__(
+        self,
+        judges: Sequence[tuple[Judge, float]],
+        cfg: Config,
+        guards: Sequence[Judge] = (),
+        blend: Blend | None = None,
+    ) -> None:
+        self.judges = [*judges, *((guard, 0.0) for guard in guards)]
+        self.guards = {guard.name for guard in guards}
+        self.blend = blend or Blend([Term(judge.name, weight) for judge, weight in judges])
         self.options = cfg.scoring
         self.calls = Calls(cfg.scoring)
         self._unscorable: deque[tuple[int, int]] = deque(maxlen=cfg.scoring.unscorable_window)
@@ -123,7 +138,9 @@ class Scorer:
             candidates=len(cases),
             drained={f"judge/{j.name}/{key}": value for j, _ in self.judges for key, value in drain(j).items()},
         )
-        return Scored(groups, stats, report)
+        scored = Scored(groups, stats, report)
+        scored.rewards = [self._learned(group) for group in groups]
+        return scored
 
     def _wait(self, calls: Sequence[tuple[Judge, list[Key], Future[Answer]]]) -> list[Answer]:
         """The answers, in the order of the calls. The first error ends the wait."""
@@ -153,9 +170,13 @@ class Scorer:
         words = count_words(clean_report(completion.text))
         verbosity = words / max(1, count_words(clean_report(completion.prompt.study.reference)))
         masked = completion.truncated and self.options.truncated == "mask"
-        unread = any(s.status is not Status.SCORED for s in scores.values())
-        reward = None if masked or unread else math.fsum(w * _value(scores[j.name]) for j, w in self.judges)
-        return Candidate(completion, reward, scores, words, verbosity)
+        reward = None if masked else self.blend.reward(scores)
+        judged = {name: score for name, score in scores.items() if name not in self.guards}
+        guards = {name: score for name, score in scores.items() if name in self.guards}
+        return Candidate(completion, reward, judged, words, verbosity, guards, masked)
+
+    def _learned(self, group: Sequence[Candidate]) -> list[float | None]:
+        return self.blend.learned([None if c.masked else {**c.scores, **c.guards} for c in group])
 
     def watch_unscorable(self, unscorable: int, total: int) -> None:
         """Raise JudgeFailed when, over the last steps of all ranks, too many answers could not be read."""
@@ -174,11 +195,6 @@ class Scorer:
             for judge, _ in self.judges:
                 self.calls.close_judge(judge)
             self.calls.close()
-
-
-def _value(score: Score) -> float:
-    assert score.value is not None  # Score guarantees it for a scored case
-    return score.value
 
 
 def make_case(completion: Completion) -> Case:
