@@ -197,11 +197,11 @@ def the_deadline_outlasts_a_call_and_its_retries(cfg: Config) -> str | None:
 @rule("judges", "scoring.call_timeout_s")
 def a_judges_own_timeout_ends_first(cfg: Config) -> str | None:
     limit = cfg.scoring.call_timeout_s
-    for position, judge in enumerate(cfg.judges):
+    for place, judge in _entries(cfg):
         own = judge.args.get("timeout_s")
         if isinstance(own, int | float) and own >= limit:
             return (
-                f"judges[{position}].args.timeout_s: found {own:g}, expected less than scoring.call_timeout_s={limit:g}"
+                f"{place}.args.timeout_s: found {own:g}, expected less than scoring.call_timeout_s={limit:g}"
                 ", which would cut the judge off before it can say what is wrong. Lower it, or raise the other."
             )
     return None
