@@ -65,8 +65,8 @@ class Loop:
     def _step(self) -> None:
         start = time.perf_counter()
         step, cursor = self.step + 1, self.sampler.state_dict()
-        studies = self._next_studies()
-        rollouts, scores = self._sample_and_score(studies, step, cursor)
+        rollouts, scores = self._sample_and_score(self._next_studies(), step, cursor)
+        extra = self._resample(rollouts, scores, step, cursor)
         batch = self.algorithm.learn_from(rollouts, scores.rewards)
         self.engine.sleep()
         scored = time.perf_counter()
@@ -82,6 +82,7 @@ class Loop:
             "time/generate": scores.generate_seconds,
             "judge/exposed_seconds": scores.exposed_seconds,
             "judge/retries": float(scores.retries),
+            "rollout/extra_studies": float(extra),
             "time/wait": scored - start - scores.generate_seconds - scores.exposed_seconds,
             "time/update": updated - scored,
             "time/sync": synced - updated,
@@ -107,12 +108,31 @@ class Loop:
             self._save()
             raise
 
-    def _next_studies(self) -> list[Study]:
-        """This rank's share of the step's studies."""
-        indices = self.sampler.next_batch()
-        share = len(indices) // distributed.world_size()
-        first = distributed.rank() * share
-        return [self.train_studies[i] for i in indices[first : first + share]]
+    def _next_studies(self, count: int | None = None) -> list[Study]:
+        """This rank's share of the next studies: those of a step, or `count` over all ranks."""
+        indices = self.sampler.next_batch(count)
+        ranks, rank = distributed.world_size(), distributed.rank()
+        return [
+            self.train_studies[i] for i in indices[len(indices) * rank // ranks : len(indices) * (rank + 1) // ranks]
+        ]
+
+    def _resample(self, rollouts: Rollouts, scores: Scored, step: int, cursor: dict[str, int]) -> int:
+        """Sample further studies in the place of groups that teach nothing, for `algorithm.resample_rounds` at most.
+
+        Everything sampled is added to `rollouts` and `scores`. Returns the number of further studies on all ranks: it
+        depends on the rewards alone, so that a resumed run walks through the data as an uninterrupted one.
+        """
+        extra = 0
+        for _ in range(self.cfg.algorithm.resample_rounds):
+            teaching = sum(self.algorithm.teaches(group) for group in scores.rewards)
+            missing = self.cfg.rollout.studies_per_step - int(distributed.reduce_numbers([float(teaching)])[0])
+            if missing <= 0:
+                break
+            more = self._sample_and_score(self._next_studies(missing), step, cursor)
+            rollouts.extend(more[0])
+            scores.extend(more[1])
+            extra += missing
+        return extra
 
     def _sample_and_score(self, studies: list[Study], step: int, cursor: dict[str, int]) -> tuple[Rollouts, Scored]:
         """Nothing in here waits for another rank, so an error on one is told to all before any collective."""

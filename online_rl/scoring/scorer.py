@@ -52,6 +52,14 @@ class Scored:
     def candidates(self) -> list[Candidate]:
         return [c for group in self.groups for c in group]
 
+    def extend(self, more: Scored) -> None:
+        """Add the groups of further studies of the same step."""
+        self.groups += more.groups
+        self.rewards += more.rewards
+        self.generate_seconds += more.generate_seconds
+        self.exposed_seconds += more.exposed_seconds
+        self.retries += more.retries
+
 
 class Scorer:
     """Scores rollouts with every configured judge, in threads, while the engine still decodes.

@@ -28,7 +28,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
-METRIC_SOURCES = ("metrics.py", "loop.py", "policy/engine.py", "algorithms/learners.py")
+METRIC_SOURCES = (
+    "metrics.py",
+    "loop.py",
+    "policy/engine.py",
+    *(f"algorithms/{name}.py" for name in ("base", "learn_grpo", "learn_preference", "learn_kto", "mismatch")),
+)
 
 
 def blocks(page: Path, language: str) -> list[str]:

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from online_rl.algorithms.dpo import best_and_worst, dpo_loss, dpo_margin
 
 from online_rl.algorithms import OnlineDPO
-from online_rl.algorithms.dpo import best_and_worst, dpo_loss, dpo_margin
 from online_rl.config import config_from_dict
 
 pytestmark = pytest.mark.usefixtures("one_thread")
