@@ -56,7 +56,7 @@ class OnlineKTO(Algorithm):
             "rewards/accuracies": (float(((margins > 0) * tokens.weights).sum()), count),
             "kto/z": (z * count, count),
         }
-        for name, sign in (("chosen", 1.0), ("rejected", -1.0)):
+        for name, sign in (("rewards/chosen", 1.0), ("rewards/rejected", -1.0)):
             those = (labels == sign) * tokens.weights
-            sums[f"rewards/{name}"] = (float((rewards * those).sum()), float(those.sum()))
+            sums[name] = (float((rewards * those).sum()), float(those.sum()))
         return (per_unit * tokens.weights).sum(), sums

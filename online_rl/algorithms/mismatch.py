@@ -11,6 +11,11 @@ from torch import Tensor
 
 Sums = dict[str, tuple[float, float]]
 
+# E[rho], E[rho^2] - 1 and the effective sample size, of tokens and of completions.
+LEVELS = (
+    ("sampling/importance_sampling_ratio/mean", "sampling/chi2_token", "sampling/ess_token"),
+    ("sampling/importance_sampling_ratio/sequence_mean", "sampling/chi2_sequence", "sampling/ess_sequence"),
+)
 LOG_BOUND = 20.0  # exp() of a sum over a long completion stays finite
 
 
@@ -70,10 +75,9 @@ def mismatch_metrics(means: dict[str, float]) -> dict[str, float]:
     sampling/ess_token, _sequence     effective sample size as a part of the samples, E[rho]^2 / E[rho^2]
     """
     result = dict(means)
-    names = {"token": "mean", "sequence": "sequence_mean"}
-    for level, name in names.items():
-        second = means.get(f"sampling/chi2_{level}")
+    for first, chi2, ess in LEVELS:
+        second = means.get(chi2)  # E[rho^2]
         if second:
-            result[f"sampling/chi2_{level}"] = second - 1.0
-            result[f"sampling/ess_{level}"] = means[f"sampling/importance_sampling_ratio/{name}"] ** 2 / second
+            result[chi2] = second - 1.0
+            result[ess] = means[first] ** 2 / second
     return result

@@ -1,4 +1,4 @@
-"""TRL's trainers, without vLLM (their losses do not need it, and importing it takes ten seconds), and random batches."""
+"""TRL's trainers without vLLM, whose import takes ten seconds and which losses do not need; random batches."""
 
 from __future__ import annotations
 
