@@ -214,3 +214,15 @@ def test_an_adaptive_coefficient_follows_the_kl_and_survives_a_checkpoint():
 def test_a_fixed_coefficient_is_reported_only_where_there_is_a_ref_model():
     assert GRPO(config()).after_update({}) == {}
     assert GRPO(config(kl_coef=0.1)).after_update({"kl": 5.0}) == {"kl_coef": 0.1}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_completion_of_no_tokens_does_no_harm(name):
+    algorithm = make_algorithm(config(name, **({"kl_coef": 0.1} if name in GRPO_FAMILY else {})))
+    batch = random_tokens(3, algorithm.unit_size, seed=2)
+    batch.mask[1] = 0.0
+    batch.logp.requires_grad_()
+    loss, sums = algorithm.loss(batch)
+    loss.backward()
+    assert torch.isfinite(loss) and torch.isfinite(batch.logp.grad).all() and not batch.logp.grad[1].any()
+    assert all(math.isfinite(total) for total, _ in sums.values())
