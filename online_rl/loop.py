@@ -65,10 +65,10 @@ class Loop:
         return self.before, after
 
     def _step(self) -> None:
-        start = time.perf_counter()
         step, cursor = self.step + 1, self.sampler.state_dict()
-        studies = self._next_studies()
-        rollouts, scores = self._sample_and_score(studies, step, cursor)
+        started = time.perf_counter()
+        rollouts, scores = self._sample_and_score(self._next_studies(), step, cursor, self._canaries_are_due(step))
+        self._resample(rollouts, scores, step, cursor)
         batch = self.algorithm.learn_from(rollouts, scores.rewards)
         self.engine.sleep()
         scored = time.perf_counter()
@@ -78,46 +78,60 @@ class Loop:
         self._sync()
         synced = time.perf_counter()
         self.step = step
+        times = {"time/update": updated - scored, "time/sync": synced - updated, "step_time": synced - started}
+        self._log(scores, metrics | times)
+
+    def _log(self, scores: Scored, metrics: dict[str, float]) -> None:
+        """Metrics over all ranks, and what depends on them: adapting length rules, too many unscorable candidates."""
         groups = gather_groups(scores.groups)
-        metrics |= summarise(groups)
-        adapt(self.scorer.judges, groups)
-        metrics |= step_metrics(distributed.gather(scores.stats)) | scores.canaries.metrics()
-        for warning in scores.canaries.warnings:
-            self.monitor.warn(f"step {step}: {warning}")
-        metrics |= {
-            "time/wait": max(0.0, scored - start - metrics["time/generate"] - metrics["time/judge_exposed"]),
-            "time/update": updated - scored,
-            "time/sync": synced - updated,
-            "step_time": synced - start,
-        }
-        tokens = sum(r["tokens"] + r["prompt_tokens"] for group in groups for r in group)
+        metrics |= summarise(groups) | step_metrics(distributed.gather(scores.stats)) | scores.canaries.metrics()
+        spent = sum(metrics[f"time/{part}"] for part in ("generate", "judge_exposed", "update", "sync"))
+        metrics["time/wait"] = max(0.0, metrics["step_time"] - spent)
+        metrics["rollout/extra_studies"] = float(len(groups) - self.cfg.rollout.studies_per_step)
+        candidates = [candidate for group in groups for candidate in group]
+        tokens = sum(c["tokens"] + c["prompt_tokens"] for c in candidates)
         self.num_tokens += tokens
         metrics["num_tokens"] = float(self.num_tokens)
         metrics["perf/tokens_per_second"] = tokens / metrics["step_time"]
-        metrics["perf/completions_per_second"] = sum(map(len, groups)) / metrics["step_time"]
-        self.monitor.log(step, metrics)
-        self.monitor.log_histograms(
-            step,
-            {
-                "reward": [r["reward"] for g in groups for r in g if r["reward"] is not None],
-                "verbosity": [r["verbosity"] for g in groups for r in g],
-            },
-        )
-        unscorable = sum(r["unscorable"] for g in groups for r in g)
+        metrics["perf/completions_per_second"] = len(candidates) / metrics["step_time"]
+        self.monitor.log(self.step, metrics)
+        rewards = [c["reward"] for c in candidates if c["reward"] is not None]
+        self.monitor.log_histograms(self.step, {"reward": rewards, "verbosity": [c["verbosity"] for c in candidates]})
+        for warning in scores.canaries.warnings:
+            self.monitor.warn(f"step {self.step}: {warning}")
+        adapt(self.scorer.judges, groups)
         try:
-            self.scorer.watch_unscorable(unscorable, sum(map(len, groups)))
+            self.scorer.watch_unscorable(sum(c["unscorable"] for c in candidates), len(candidates))
         except JudgeFailed:  # on every rank, as all have seen the same groups
             self._save()
             raise
 
-    def _next_studies(self) -> list[Study]:
-        """This rank's share of the step's studies."""
-        indices = self.sampler.next_batch()
-        share = len(indices) // distributed.world_size()
-        first = distributed.rank() * share
-        return [self.train_studies[i] for i in indices[first : first + share]]
+    def _next_studies(self, count: int | None = None) -> list[Study]:
+        """This rank's share of the next studies: those of a step, or `count` over all ranks."""
+        indices = self.sampler.next_batch(count)
+        ranks, rank = distributed.world_size(), distributed.rank()
+        return [
+            self.train_studies[i] for i in indices[len(indices) * rank // ranks : len(indices) * (rank + 1) // ranks]
+        ]
 
-    def _sample_and_score(self, studies: list[Study], step: int, cursor: dict[str, int]) -> tuple[Rollouts, Scored]:
+    def _resample(self, rollouts: Rollouts, scores: Scored, step: int, cursor: dict[str, int]) -> None:
+        """Sample further studies in the place of groups that teach nothing, for `algorithm.resample_rounds` at most.
+
+        Everything sampled is added to `rollouts` and `scores`. How much depends on the rewards alone, so that a resumed
+        run walks through the data as an uninterrupted one.
+        """
+        for _ in range(self.cfg.algorithm.resample_rounds):
+            teaching = sum(self.algorithm.teaches(group) for group in scores.rewards)
+            missing = self.cfg.rollout.studies_per_step - int(distributed.reduce_numbers([float(teaching)])[0])
+            if missing <= 0:
+                break
+            more = self._sample_and_score(self._next_studies(missing), step, cursor)
+            rollouts.extend(more[0])
+            scores.extend(more[1])
+
+    def _sample_and_score(
+        self, studies: list[Study], step: int, cursor: dict[str, int], canaries: bool = False
+    ) -> tuple[Rollouts, Scored]:
         """Nothing in here waits for another rank, so an error on one is told to all before any collective."""
         error: BaseException | None = None
         rollouts = scores = None
@@ -125,7 +139,7 @@ class Loop:
             with self.monitor.phase("sampling and scoring"):
                 prompts = [self.builder.build(study) for study in studies]
                 rollouts = self.engine.generate(prompts, step, self.policy.version)
-                scores = self.scorer.score(rollouts, canaries=self._canaries_are_due(step))
+                scores = self.scorer.score(rollouts, canaries)
         except Exception as problem:
             error = problem
         self._agree(error, cursor)

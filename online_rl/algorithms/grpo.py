@@ -1,4 +1,4 @@
-"""Group relative policy optimisation (DeepSeekMath, arXiv 2402.03300), as pure functions of log-probabilities.
+"""The clipped policy loss of GRPO, Dr. GRPO and DAPO, and how token losses are added up. Pure functions.
 
 Shapes: B completions, T tokens of the longest one. `mask` is 1 on completion tokens, 0 on padding.
 """
@@ -9,27 +9,21 @@ import torch
 from torch import Tensor
 
 
-def k3_kl(logp: Tensor, ref_logp: Tensor) -> Tensor:
-    """k3 = exp(ref - logp) - (ref - logp) - 1, per token: unbiased for KL(policy || ref_model), never negative.
-
-    Schulman, "Approximating KL divergence" (2020), http://joschu.net/blog/kl-approx.html; DeepSeekMath eq. 4.
-
-    logp, ref_logp  (B, T) log-probabilities of the sampled tokens, nats
-    returns         (B, T)
-    """
-    difference = ref_logp - logp
-    return torch.exp(difference) - difference - 1.0
-
-
-def clipped_policy_loss(ratio: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> Tensor:
+def clipped_policy_loss(
+    ratio: Tensor, advantages: Tensor, clip_low: float, clip_high: float, dual_clip: float | None = None
+) -> Tensor:
     """-min(rho A, clip(rho, 1 - low, 1 + high) A), per token (PPO, arXiv 1707.06347, eq. 7; clip-higher: DAPO).
 
-    ratio       (B, T) rho = pi(token) / pi_old(token)
+    With `dual_clip` c, where A < 0, the loss is at most -c A: min() alone lets a token that has become likely again
+    push with any weight (Ye et al., arXiv 1912.09729, eq. 5). It must lie above 1 + clip_high.
+
+    ratio       (B, T) rho = pi(token) / pi_old(token), or (B, 1) of whole completions
     advantages  (B, 1) or (B, T)
-    returns     (B, T)
+    returns     the shape of ratio
     """
     clipped = ratio.clamp(1.0 - clip_low, 1.0 + clip_high)
-    return -torch.minimum(ratio * advantages, clipped * advantages)
+    bounded = ratio if dual_clip is None else ratio.clamp(max=dual_clip)
+    return -torch.minimum(bounded * advantages, clipped * advantages)
 
 
 def mean_per_completion(values: Tensor, mask: Tensor) -> Tensor:
@@ -53,35 +47,19 @@ def sum_over_limit(values: Tensor, mask: Tensor, limit: int) -> Tensor:
     return (values * mask).sum(-1) / limit
 
 
-def grpo_loss(
-    logp: Tensor,
-    old_logp: Tensor,
-    advantages: Tensor,
-    mask: Tensor,
-    *,
-    clip_low: float = 0.2,
-    clip_high: float = 0.2,
-    ref_logp: Tensor | None = None,
-    kl_coef: float = 0.0,
-    limit: int | None = None,
-) -> Tensor:
-    """Loss of each completion: mean over its tokens of -min(rho A, clip(rho) A) + kl_coef * k3 (DeepSeekMath eq. 3).
+def reduce_tokens(per_token: Tensor, mask: Tensor, loss_type: str, limit: int) -> Tensor:
+    """Loss of each completion (B,) from those of its tokens; what the sum over them is divided by is in brackets.
 
-    With `limit` the sum over its tokens is divided by that number instead of by its own length (Dr. GRPO).
+    grpo     mean over its own tokens (completions); DeepSeekMath eq. 3
+    dr_grpo  sum over its tokens / limit (completions); Dr. GRPO, arXiv 2503.20783
+    dapo     sum over its tokens (tokens of all completions): every token weighs the same; DAPO, arXiv 2503.14476, eq. 8
 
-    logp, old_logp, ref_logp  (B, T) log-probabilities of the sampled tokens under the policy that is trained, the
-                              policy that sampled, and the ref_model; nats
-    advantages                (B,)
-    mask                      (B, T)
-    returns                   (B,); the caller divides the sum by the number of completions over all ranks
+    per_token  (B, T), or (B, 1) for one value per completion
     """
-    ratio = torch.exp(logp - old_logp)  # (B, T)
-    per_token = clipped_policy_loss(ratio, advantages[:, None], clip_low, clip_high)
-    if kl_coef:
-        if ref_logp is None:
-            raise ValueError("kl_coef is above 0, but there are no ref_model log-probabilities")
-        per_token = per_token + kl_coef * k3_kl(logp, ref_logp)
-    return mean_per_completion(per_token, mask) if limit is None else sum_over_limit(per_token, mask, limit)
+    per_token = per_token.expand_as(mask)
+    if loss_type == "grpo":
+        return mean_per_completion(per_token, mask)
+    return sum_over_limit(per_token, mask, limit if loss_type == "dr_grpo" else 1)
 
 
 def clip_fractions(
@@ -89,9 +67,10 @@ def clip_fractions(
 ) -> tuple[Tensor, Tensor]:
     """How many tokens the clip holds back, as counts: ratio < 1 - low with A < 0, and ratio > 1 + high with A > 0.
 
-    ratio, mask  (B, T)
-    advantages   (B,)
-    returns      (low, high), two scalars
+    ratio       (B, T), or (B, 1) of whole completions, which then counts for each token
+    mask        (B, T)
+    advantages  (B,)
+    returns     (low, high), two scalars
     """
     low = (ratio < 1.0 - clip_low) & (advantages[:, None] < 0)
     high = (ratio > 1.0 + clip_high) & (advantages[:, None] > 0)

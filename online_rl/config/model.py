@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from online_rl.config.algorithm import Algorithm
+from online_rl.config.section import Count, Fraction, Path, Positive, Section
 from online_rl.config.yaml_text import dump_yaml
 from online_rl.errors import ConfigError
 
 CHEXALIGN_PROMPT = 'Given the indication: "{indication}", write a structured findings section for the CXR.'
-
-Path = Annotated[str, AfterValidator(os.path.expanduser)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Section(BaseModel):
-    """Strict: no unknown key, no text where a number belongs, no NaN."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, validate_default=True)
 
 
 class Run(Section):
@@ -169,35 +159,6 @@ class Scoring(Section):
         return self.call_timeout_s * (self.max_retries + 1) + sum(pauses)
 
 
-class Grpo(Section):
-    clip_low: float = Field(default=0.2, gt=0, lt=1, description="importance ratio clipped below at 1 - clip_low")
-    clip_high: float = Field(default=0.2, gt=0, description="importance ratio clipped above at 1 + clip_high")
-    kl_coef: float = Field(
-        default=0.0, ge=0, description="weight of the KL term to the ref_model; 0 = no ref_model is kept"
-    )
-    loss_type: Literal["grpo", "dr_grpo"] = Field(
-        "dr_grpo",
-        description="a completion's token losses divided by its own length (grpo) or by the token limit (dr_grpo)",
-    )
-    advantage: Literal["group", "group_no_std"] = Field(
-        default="group", description="divide by the group's deviation or not"
-    )
-    min_reward_std: float = Field(default=1e-6, ge=0, description="groups with less spread carry no gradient")
-
-
-class OnlineDpo(Section):
-    beta: float = Field(default=0.1, gt=0, description="strength of the tie to the ref_model")
-    tie_threshold: float = Field(
-        default=1e-8, ge=0, description="a group whose best and worst differ by no more gives no pair"
-    )
-
-
-class Algorithm(Section):
-    name: Literal["grpo", "online_dpo"] = Field(default="grpo", description="which algorithm learns from the scores")
-    grpo: Grpo = Field(default_factory=Grpo, description="read when name is grpo")  # type: ignore[arg-type]
-    online_dpo: OnlineDpo = Field(default_factory=OnlineDpo, description="read when name is online_dpo")
-
-
 class Train(Section):
     max_steps: Positive = Field(default=100, description="steps of the run (sample, score, update)")
     learning_rate: float = Field(default=1e-6, gt=0, description="peak learning rate of AdamW")
@@ -215,6 +176,7 @@ class Train(Section):
     updates_per_step: Positive = Field(
         default=1, description="optimiser steps that one step's candidates are split into"
     )
+    passes: Positive = Field(default=1, description="how many times each step's candidates are learned from")
     save_every: Positive = Field(default=50, description="steps between checkpoints")
     keep_checkpoints: Positive = Field(
         default=2, description="newest complete checkpoints kept; older ones are removed"
@@ -290,13 +252,13 @@ class Config(Section):
             raise ConfigError("\n\n".join(problems))
 
     def sequences_per_update(self, world_size: int) -> int:
-        """Completions that one rank learns from in one optimiser step: whole groups in GRPO, pairs in online DPO."""
-        per_study = 2 if self.algorithm.name == "online_dpo" else self.rollout.group_size
+        """Completions that one rank learns from in one optimiser step at most, where every group teaches."""
+        per_study = self.algorithm.units_per_study(self.rollout.group_size) * self.algorithm.unit_size
         return self.rollout.studies_per_step * per_study // world_size // self.train.updates_per_step
 
     def micro_batches_per_update(self, world_size: int) -> int:
         """Forward and backward passes per rank and optimiser step; padded with empty ones where candidates drop out."""
-        return max(1, self.sequences_per_update(world_size) // self.train.micro_batch_size)
+        return max(1, -(-self.sequences_per_update(world_size) // self.train.micro_batch_size))
 
     def warnings(self) -> list[str]:
         """Settings that run, and that one should know the cost of."""

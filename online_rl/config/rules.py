@@ -250,16 +250,6 @@ def reports_stay_in_the_own_network(cfg: Config) -> str | None:
     return None
 
 
-@rule("algorithm.name", "train.micro_batch_size")
-def pairs_stay_together(cfg: Config) -> str | None:
-    if cfg.algorithm.name != "online_dpo" or cfg.train.micro_batch_size % 2 == 0:
-        return None
-    return (
-        f"train.micro_batch_size: found {cfg.train.micro_batch_size}, expected an even number with "
-        "algorithm.name=online_dpo, where chosen and rejected share a pass."
-    )
-
-
 @rule("resume")
 def resume_names_a_checkpoint(cfg: Config) -> str | None:
     if cfg.resume in ("never", "auto") or Path(cfg.resume).expanduser().is_dir():
@@ -279,13 +269,15 @@ def broken_world_rules(cfg: Config, world_size: int) -> list[str]:
             f"rollout.studies_per_step: found {rollout.studies_per_step}, expected a multiple of the {world_size} "
             f"ranks (the nearest above is {-(-rollout.studies_per_step // world_size) * world_size})."
         ]
-    pairs = cfg.algorithm.name == "online_dpo"
-    studies = rollout.studies_per_step // world_size
-    units, word = (studies, "pairs") if pairs else (studies * rollout.group_size, "completions")
+    algorithm = cfg.algorithm
+    pairs = algorithm.compares_pairs
+    units = rollout.studies_per_step // world_size * algorithm.units_per_study(rollout.group_size)
+    if pairs and algorithm.online_dpo.pairing != "best_worst":
+        return []  # how many pairs a group gives is known when it has been scored
     if units % train.updates_per_step:
         return [
-            f"train.updates_per_step: found {train.updates_per_step}, expected a divisor of the {units} {word} that "
-            f"each of {world_size} ranks has per step."
+            f"train.updates_per_step: found {train.updates_per_step}, expected a divisor of the {units} "
+            f"{'pairs' if pairs else 'completions'} that each of {world_size} ranks has per step."
         ]
     sequences = cfg.sequences_per_update(world_size)
     if sequences % train.micro_batch_size:

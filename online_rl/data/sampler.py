@@ -28,15 +28,16 @@ class StudySampler:
         self.cursor = 0  # studies of this epoch already given out
         self._order = self._shuffled(0)
 
-    def next_batch(self) -> list[int]:
-        """The next `batch_size` positions."""
+    def next_batch(self, size: int | None = None) -> list[int]:
+        """The next `size` positions; `batch_size` where it is not given."""
+        size = self.batch_size if size is None else size
         batch: list[int] = []
-        while len(batch) < self.batch_size:
+        while len(batch) < size:
             if self.cursor == self.n_studies:
                 self.epoch += 1
                 self.cursor = 0
                 self._order = self._shuffled(self.epoch)
-            taken = self._order[self.cursor : self.cursor + self.batch_size - len(batch)]
+            taken = self._order[self.cursor : self.cursor + size - len(batch)]
             self.cursor += len(taken)
             batch += taken
         return batch

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 VERBOSITY_LOW, VERBOSITY_HIGH = 0.6, 1.4
 CLIPPED_HIGH = 0.2
 LOGP_DIFFERENCE_HIGH = 0.1  # nats, mean over a step
+MASKED_HIGH = 0.5  # of the tokens, by the correction of the mismatch
 UNSCORABLE_HIGH = 0.1
 ZERO_STD_HIGH = 0.8
 
@@ -48,6 +49,15 @@ def hints(metrics: dict[str, float]) -> Iterator[tuple[str, str]]:
             (
                 f"vLLM and the trainer disagree on the sampled tokens (mean log-prob difference {difference:.3f} "
                 f"nats, over {LOGP_DIFFERENCE_HIGH}). Check that both use the same model.dtype and image processing."
+            ),
+        )
+    masked = metrics.get("sampling/masked_fraction", absent)
+    if masked > MASKED_HIGH:
+        yield (
+            "masked",
+            (
+                f"{masked:.0%} of the tokens are masked (over {MASKED_HIGH:.0%}), as vLLM and the trainer differ: "
+                "little is learned. Set algorithm.grpo.correction: token_truncate, or raise correction_max."
             ),
         )
     unscorable = metrics.get("judge/unscorable_rate", absent)

@@ -43,6 +43,8 @@ LAYOUT: dict[str, dict[str, list[Any]]] = {
             "Multiline",
             ["^train/sampling/sampling_logp_difference/.*$"],
         ],
+        "Effective sample size of the importance weights": ["Multiline", ["^train/sampling/ess_.*$"]],
+        "Implicit rewards": ["Multiline", ["^train/rewards/(chosen|rejected)$"]],
         "DPO pairs per group": ["Multiline", ["^train/dpo/pairs_per_group$"]],
         "DPO accuracy": ["Multiline", ["^train/rewards/accuracies$"]],
         "DPO margin": ["Multiline", ["^train/rewards/margins$"]],

@@ -36,6 +36,11 @@ class MicroBatch:
     weights: Tensor
     advantages: Tensor
 
+    @property
+    def usable(self) -> Tensor:
+        """(B, T) the mask without tokens whose log-probability vLLM reported as NaN or infinite."""
+        return self.mask * torch.isfinite(self.sampled)
+
     def to(self, device: torch.device) -> MicroBatch:
         moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
         return MicroBatch(inputs={k: v.to(device) for k, v in self.inputs.items()}, **moved)

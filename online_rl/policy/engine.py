@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from online_rl import distributed
-from online_rl.algorithms import LearnBatch
-from online_rl.algorithms.grpo import k3_kl
-from online_rl.algorithms.learners import Algorithm, Sums
+from online_rl.algorithms import Algorithm, LearnBatch, Sums, TokenBatch
+from online_rl.algorithms.kl import k3_kl
+from online_rl.algorithms.mismatch import mismatch_metrics, mismatch_sums
 from online_rl.config import Config, deepspeed_config
 from online_rl.errors import CheckpointError, ConfigError, NonFiniteUpdate, PolicyMismatch
 from online_rl.policy.collate import MicroBatch, collate
@@ -28,6 +28,7 @@ from online_rl.policy.schedule import learning_rate
 from online_rl.rollout.types import Completion
 
 SUPPORTED = ("0.19.",)
+MAX_UNUSABLE = 0.01  # part of the tokens whose log-probability vLLM may report as not finite
 SHARDS = "zero"  # name of the folder with DeepSpeed's shards inside a checkpoint
 
 
@@ -113,7 +114,7 @@ class Policy:
         return engine
 
     def update(self, batch: LearnBatch, filler: Completion, step: int) -> dict[str, float]:
-        """One step's learning: `train.updates_per_step` optimiser steps over the batch. Returns global metrics.
+        """One step's learning: `train.passes` times `train.updates_per_step` optimiser steps. Returns global metrics.
 
         filler  any completion of this rank: fills passes that other ranks need and this one has nothing for
         step    1-based; sets the learning rate
@@ -123,14 +124,15 @@ class Policy:
         rate = learning_rate(self.cfg, step)
         for group in self.engine.optimizer.param_groups:
             group["lr"] = rate
-        updates = self.cfg.train.updates_per_step
+        updates, passes = self.cfg.train.updates_per_step, self.cfg.train.passes
         sums: list[Sums] = [batch.counts]
         norms: list[float] = []
         parts = [self._micro_batches(batch, filler, slice(u, None, updates)) for u in range(updates)]
-        # With one update the policy that is trained still is the one that sampled, so its own pass gives old_logp.
-        old = [[self._no_grad_logp(self.engine, mb) for mb in part] for part in parts] if updates > 1 else None
-        for u, part in enumerate(parts):
-            norm = self._optimiser_step(part, old[u] if old else None, sums, step)
+        # In a step's only update the policy that is trained still is the one that sampled: its own pass gives old_logp.
+        need_old = updates * passes > 1 or self.algorithm.needs_baseline
+        fixed = [[self._fixed_logp(mb, need_old) for mb in part] for part in parts]
+        for part, known in list(zip(parts, fixed, strict=True)) * passes:
+            norm = self._optimiser_step(part, known, sums, step)
             if norm is not None:
                 norms.append(norm)
         merged: Sums = {}
@@ -139,12 +141,12 @@ class Policy:
                 before = merged.get(name, (0.0, 0.0))
                 merged[name] = (before[0] + value, before[1] + count)
         highest = distributed.reduce_numbers([merged.pop("sampling/max", (0.0, 1.0))[0]], "max")[0]
-        metrics = distributed.reduce_sums(merged)
+        metrics = mismatch_metrics(distributed.reduce_sums(merged))
         metrics["sampling/sampling_logp_difference/max"] = highest
         metrics["learning_rate"] = rate
         if norms:
             metrics["grad_norm"] = sum(norms) / len(norms)
-        return metrics
+        return metrics | self.algorithm.after_update(metrics)
 
     def _micro_batches(self, batch: LearnBatch, filler: Completion, which: slice) -> list[MicroBatch]:
         """Units sorted by length, as many passes as the busiest rank has."""
@@ -164,32 +166,42 @@ class Policy:
             result.append(collate(completions, weights, [a for _, a in chosen], self.pad_id).to(self.device))
         return result
 
+    def _fixed_logp(self, mb: MicroBatch, need_old: bool) -> tuple[Tensor | None, Tensor | None]:
+        """Log-probabilities that the step's updates do not change: of the policy before them, and of the ref_model."""
+        old = self._no_grad_logp(self.engine, mb) if need_old else None
+        return old, None if self.ref_model is None else self._no_grad_logp(self.ref_model, mb)
+
     def _optimiser_step(
-        self, micro_batches: list[MicroBatch], old: list[Tensor] | None, sums: list[Sums], step: int
+        self,
+        micro_batches: list[MicroBatch],
+        fixed: list[tuple[Tensor | None, Tensor | None]],
+        sums: list[Sums],
+        step: int,
     ) -> float | None:
         """All forward and backward passes, then one AdamW step. Returns the gradient norm, None if nothing taught."""
-        units = sum(float(mb.weights.sum()) for mb in micro_batches)
-        total = distributed.reduce_numbers([units])[0]  # over all ranks: every unit weighs the same wherever it lies
+        mine = sum(self.algorithm.denominator(mb.usable, mb.weights) for mb in micro_batches)
+        total = distributed.reduce_numbers([mine])[0]  # over all ranks: a unit weighs the same wherever it lies
         if not total:
             return None
-        finite, gap, tokens = True, 0.0, 0.0
-        for i, mb in enumerate(micro_batches):
-            ref_logp = self._no_grad_logp(self.ref_model, mb) if self.ref_model is not None else None
+        baseline = self._baseline(micro_batches, fixed)
+        finite, gap, tokens, unusable = True, 0.0, 0.0, 0.0
+        for i, (mb, (old_logp, ref_logp)) in enumerate(zip(micro_batches, fixed, strict=True)):
             self.engine.set_gradient_accumulation_boundary(i == len(micro_batches) - 1)
             logp, entropy = self.engine(mb)
-            old_logp = old[i] if old is not None else logp.detach()
-            loss, stats = self.algorithm.loss(logp, old_logp, ref_logp, mb.advantages, mb.weights, mb.mask)
+            seen = _token_batch(mb, logp, logp.detach() if old_logp is None else old_logp, ref_logp)
+            loss, stats = self.algorithm.loss(seen, baseline)
             # DeepSpeed averages gradients over ranks; the sum of all units over their global number is wanted.
             loss = loss * distributed.world_size() / total
             finite = finite and bool(torch.isfinite(loss))
             self.engine.backward(loss, scale_wrt_gas=False)
-            common = self._token_metrics(mb, logp.detach(), old_logp, ref_logp, entropy)
-            common["loss"] = (float(loss.detach()) / distributed.world_size() * total, units / len(micro_batches))
+            common = _token_metrics(mb, seen, entropy)
+            common["loss"] = (float(loss.detach()) / distributed.world_size() * total, mine / len(micro_batches))
             gap += common["sampling/sampling_logp_difference/mean"][0]
             tokens += common["sampling/sampling_logp_difference/mean"][1]
+            unusable += common["sampling/unusable_fraction"][0]
             sums += [stats, common]
-        bad, gap, tokens = distributed.reduce_numbers([float(not finite), gap, tokens])
-        self._refuse(bad, gap / max(tokens, 1.0), step)
+        bad, gap, tokens, unusable = distributed.reduce_numbers([float(not finite), gap, tokens, unusable])
+        self._refuse(bad, gap / max(tokens, 1.0), unusable / max(tokens + unusable, 1.0), step)
         self.engine.step()
         if not self.engine.was_step_applied():
             raise NonFiniteUpdate(
@@ -199,7 +211,19 @@ class Policy:
         self.version += 1
         return float(self.engine.get_global_grad_norm())
 
-    def _refuse(self, ranks_not_finite: float, gap: float, step: int) -> None:
+    def _baseline(self, micro_batches: list[MicroBatch], fixed: list[tuple[Tensor | None, Tensor | None]]) -> float:
+        """The global mean that some losses compare with; 0 where the algorithm has none."""
+        if not self.algorithm.needs_baseline:
+            return 0.0
+        total, count = 0.0, 0.0
+        for mb, (old_logp, ref_logp) in zip(micro_batches, fixed, strict=True):
+            assert old_logp is not None
+            value, weight = self.algorithm.baseline_sums(_token_batch(mb, old_logp, old_logp, ref_logp))
+            total, count = total + value, count + weight
+        total, count = distributed.reduce_numbers([total, count])
+        return total / max(count, 1.0)
+
+    def _refuse(self, ranks_not_finite: float, gap: float, unusable: float, step: int) -> None:
         """Raise, on every rank alike, where applying the gradient would be wrong."""
         if ranks_not_finite:
             raise NonFiniteUpdate(
@@ -212,22 +236,11 @@ class Policy:
                 f"rollout.max_logp_difference={self.cfg.rollout.max_logp_difference}. Check that vLLM serves this "
                 "architecture faithfully (dtype, attention), or raise the limit."
             )
-
-    def _token_metrics(
-        self, mb: MicroBatch, logp: Tensor, old_logp: Tensor, ref_logp: Tensor | None, entropy: Tensor
-    ) -> Sums:
-        rows = mb.weights.repeat_interleave(len(mb.mask) // len(mb.weights))  # (B,)
-        live = mb.mask * rows[:, None]  # (B, T)
-        count = float(live.sum())
-        difference = (old_logp - mb.sampled).abs() * live
-        sums: Sums = {
-            "entropy": (float((entropy.detach() * live).sum()), count),
-            "sampling/sampling_logp_difference/mean": (float(difference.sum()), count),
-            "sampling/max": (float(difference.max()), 1.0),
-        }
-        if ref_logp is not None:
-            sums["kl"] = (float((k3_kl(logp, ref_logp) * live).sum()), count)
-        return sums
+        if unusable > MAX_UNUSABLE:
+            raise PolicyMismatch(
+                f"step {step}: vLLM reported log-probabilities that are not finite for {unusable:.1%} of the tokens, "
+                f"more than {MAX_UNUSABLE:.0%}. Set model.dtype=float32 to see whether precision is the cause."
+            )
 
     @torch.no_grad()
     def _no_grad_logp(self, engine: Any, mb: MicroBatch) -> Tensor:
@@ -256,11 +269,10 @@ class Policy:
             bucket, size = [], 0
 
     def save(self, folder: Path) -> None:
-        """Weights, optimiser states and version into `folder`; every rank writes its shard."""
+        """Weights, optimiser states, version and what the algorithm adapted into `folder`; every rank its shard."""
+        state = {"version": self.version, "algorithm": self.algorithm.state_dict()}
         with quiet_deepspeed():
-            self.engine.save_checkpoint(
-                str(folder), tag=SHARDS, client_state={"version": self.version}, save_latest=False
-            )
+            self.engine.save_checkpoint(str(folder), tag=SHARDS, client_state=state, save_latest=False)
 
     def load(self, folder: Path) -> None:
         """Take back what `save` wrote. Raises CheckpointError where DeepSpeed finds nothing."""
@@ -269,6 +281,7 @@ class Policy:
         if loaded is None:
             raise CheckpointError(f"{folder}: DeepSpeed found no shards named {SHARDS!r} for this number of ranks.")
         self.version = int(state["version"])
+        self.algorithm.load_state_dict(state["algorithm"])
 
     def export(self, folder: Path, processor: Any) -> None:
         """The policy as a Hugging Face folder (safetensors, config, processor). Rank 0 writes; all ranks must call."""
@@ -286,6 +299,29 @@ class Policy:
             processor.save_pretrained(folder)
             (folder / "online_rl.json").write_text(json.dumps({"policy_version": self.version}))
         distributed.barrier()
+
+
+def _token_batch(mb: MicroBatch, logp: Tensor, old_logp: Tensor, ref_logp: Tensor | None) -> TokenBatch:
+    """A pass as the loss sees it. Tokens whose log-probability vLLM did not know are masked."""
+    sampled = torch.where(torch.isfinite(mb.sampled), mb.sampled, old_logp)
+    return TokenBatch(logp, old_logp, ref_logp, sampled, mb.usable, mb.advantages, mb.weights)
+
+
+@torch.no_grad()
+def _token_metrics(mb: MicroBatch, seen: TokenBatch, entropy: Tensor) -> Sums:
+    live = seen.live  # (B, T)
+    count = float(live.sum())
+    unusable = float((mb.mask * seen.weights.repeat_interleave(len(live) // len(seen.weights))[:, None]).sum()) - count
+    difference = (seen.old_logp - seen.sampled).abs() * live
+    sums: Sums = {
+        "entropy": (float((entropy * live).sum()), count),
+        "sampling/sampling_logp_difference/mean": (float(difference.sum()), count),
+        "sampling/unusable_fraction": (unusable, count + unusable),
+        "sampling/max": (float(difference.max()), 1.0),
+    }
+    if seen.ref_logp is not None:
+        sums["kl"] = (float((k3_kl(seen.logp, seen.ref_logp) * live).sum()), count)
+    return sums | mismatch_sums(seen.old_logp, seen.sampled, live)
 
 
 @contextlib.contextmanager

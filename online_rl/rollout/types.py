@@ -68,3 +68,8 @@ class Rollouts:
         if missing:
             raise RuntimeError(f"the engine lost {missing} of {self.studies * self.group_size} completions")
         self.groups = finished  # type: ignore[assignment]
+
+    def extend(self, more: Rollouts) -> None:
+        """Add the groups of further studies, read through, of the same step."""
+        self.groups += more.groups
+        self.studies += more.studies

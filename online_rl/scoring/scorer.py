@@ -58,6 +58,12 @@ class Scored:
     def candidates(self) -> list[Candidate]:
         return [c for group in self.groups for c in group]
 
+    def extend(self, more: Scored) -> None:
+        """Add the groups of further studies of the same step."""
+        self.groups += more.groups
+        self.rewards += more.rewards
+        self.stats = self.stats.followed_by(more.stats)
+
 
 Key = tuple[int, int]  # (group, candidate)
 

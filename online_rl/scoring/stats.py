@@ -26,6 +26,19 @@ class CallStats:
     candidates: int
     drained: dict[str, float]
 
+    def followed_by(self, more: CallStats) -> CallStats:
+        """Of the same step, whose further studies were sampled and scored after these."""
+        return CallStats(
+            generate_seconds=self.generate_seconds + more.generate_seconds,
+            exposed_seconds=self.exposed_seconds + more.exposed_seconds,
+            latencies=self.latencies + more.latencies,
+            in_flight=max(self.in_flight, more.in_flight),
+            retries=self.retries + more.retries,
+            failed=self.failed + more.failed,
+            candidates=self.candidates + more.candidates,
+            drained={k: self.drained.get(k, 0.0) + more.drained.get(k, 0.0) for k in {**self.drained, **more.drained}},
+        )
+
 
 def step_metrics(ranks: Sequence[CallStats]) -> dict[str, float]:
     """The metrics of the step. Ranks start it together and go on together, so the slowest one's times are the step's.

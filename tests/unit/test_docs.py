@@ -32,9 +32,9 @@ METRIC_SOURCES = (
     "metrics.py",
     "loop.py",
     "policy/engine.py",
-    "algorithms/learners.py",
     "scoring/stats.py",
     "scoring/canary.py",
+    *(f"algorithms/{name}.py" for name in ("base", "learn_grpo", "learn_preference", "learn_kto", "mismatch")),
 )
 
 

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from online_rl.algorithms.advantage import group_advantage
+from online_rl.algorithms.advantage import (
+    batch_std_advantage,
+    group_advantage,
+    has_spread,
+    rloo_advantage,
+    sample_std,
+)
 
 
 def test_by_hand_with_and_without_standard_deviation():
@@ -60,3 +66,33 @@ def test_as_trl_computes_it():
     ours = torch.tensor([group_advantage(row.tolist()) for row in rewards], dtype=torch.float64)
     correction = rewards.std(1, keepdim=True) / (rewards.std(1, keepdim=True) + 1e-4)
     torch.testing.assert_close(ours * correction, theirs)
+
+
+def test_rloo_compares_with_the_others_alone():
+    # r = 1, 3, 8: means of the others 5.5, 4.5, 2
+    assert rloo_advantage([1.0, None, 3.0, 8.0]) == pytest.approx([-4.5, None, -1.5, 6.0])
+    centred = group_advantage([1.0, 3.0, 8.0], divide_by_std=False)
+    assert rloo_advantage([1.0, 3.0, 8.0]) == pytest.approx([a * 3 / 2 for a in centred])
+
+
+def test_batch_std_leaves_small_differences_small():
+    # Group means 0.5 and 1.05; deviations 0.5 and 0.05, over a batch deviation of 0.5
+    assert batch_std_advantage([0.0, 1.0], 0.5) == pytest.approx([-1.0, 1.0])
+    assert batch_std_advantage([1.0, 1.1, None], 0.5) == pytest.approx([-0.1, 0.1, None])
+
+
+@pytest.mark.parametrize("rewards", [[0.3], [None, 0.3], [0.1] * 3, []])
+def test_flat_groups_teach_nothing_in_any_way(rewards):
+    assert not has_spread(rewards, 1e-6)
+    assert rloo_advantage(rewards) == [None] * len(rewards)
+    assert batch_std_advantage(rewards, 0.5) == [None] * len(rewards)
+
+
+def test_batch_std_as_trl_computes_it():
+    """TRL's scale_rewards="batch": (r - group mean) / (std of all rewards + 1e-4)."""
+    torch = pytest.importorskip("torch")
+    rewards = torch.rand(6, 8, dtype=torch.float64)
+    theirs = (rewards - rewards.mean(1, keepdim=True)) / (rewards.std() + 1e-4)
+    std = sample_std(rewards.flatten().tolist())
+    ours = torch.tensor([batch_std_advantage(row.tolist(), std) for row in rewards], dtype=torch.float64)
+    torch.testing.assert_close(ours * std / (std + 1e-4), theirs)

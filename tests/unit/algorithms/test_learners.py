@@ -5,16 +5,27 @@ import math
 import pytest
 import torch
 
-from online_rl.algorithms import GRPO, OnlineDPO, make_algorithm
-from online_rl.algorithms.grpo import grpo_loss
+from online_rl.algorithms import GRPO, OnlineKTO, OnlinePreference, TokenBatch, make_algorithm
 from online_rl.config import config_from_dict
+from online_rl.config.algorithm import GRPO_FAMILY, PREFERENCE_FAMILY
 from online_rl.rollout.types import Rollouts
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+EVERY = (*GRPO_FAMILY, *PREFERENCE_FAMILY)
+
 
 def config(name="grpo", **options):
-    return config_from_dict({"algorithm": {"name": name, name: options}})
+    section = "grpo" if name in GRPO_FAMILY else "online_dpo"
+    return config_from_dict({"algorithm": {"name": name, section: options}})
+
+
+def tokens(logp, old=None, ref=None, advantages=None, weights=None, mask=None):
+    """A pass in which vLLM and the trainer agree."""
+    old = logp.detach() if old is None else old
+    mask = torch.ones_like(logp.detach()) if mask is None else mask
+    weights = torch.ones(len(advantages)) if weights is None else weights
+    return TokenBatch(logp, old, ref, old, mask, advantages, weights)
 
 
 @pytest.fixture
@@ -30,24 +41,30 @@ def places(batch):
     return [tuple((c.group, c.candidate) for c in unit) for unit in batch.units]
 
 
-def test_make_algorithm_takes_the_configured_one():
-    assert type(make_algorithm(config("grpo"))) is GRPO
-    assert type(make_algorithm(config("online_dpo"))) is OnlineDPO
+def test_every_name_makes_its_algorithm():
+    for name in EVERY:
+        algorithm = make_algorithm(config(name))
+        expected = OnlineKTO if name == "online_kto" else OnlinePreference if name in PREFERENCE_FAMILY else GRPO
+        assert type(algorithm) is expected, name
 
 
-def test_grpo_needs_a_ref_model_only_for_kl():
-    assert not GRPO(config()).needs_ref_model
-    assert GRPO(config(kl_coef=0.01)).needs_ref_model
+def test_a_ref_model_is_kept_only_where_a_loss_reads_it():
+    without = {name for name in EVERY if not make_algorithm(config(name)).needs_ref_model}
+    assert without == {*GRPO_FAMILY, "online_simpo", "online_orpo"}
+    for name in GRPO_FAMILY:
+        assert make_algorithm(config(name, kl_coef=0.01)).needs_ref_model
 
 
 def test_grpo_leaves_unscorable_candidates_and_flat_groups_out(rollouts):
     # Group 0: mean of 1, 2, 3 is 2, std 1. Group 1 is flat, group 2 has one score alone.
     rewards = [[1.0, None, 2.0, 3.0], [0.5, 0.5, None, 0.5], [None, None, 0.9, None]]
-    batch = GRPO(config()).learn_from(rollouts, rewards)
+    algorithm = GRPO(config())
+    batch = algorithm.learn_from(rollouts, rewards)
     assert places(batch) == [((0, 0),), ((0, 2),), ((0, 3),)]
     assert batch.advantages == pytest.approx([-1.0, 0.0, 1.0])
     assert batch.unit_size == 1
     assert batch.counts == {"frac_reward_zero_std": (2, 3)}
+    assert [algorithm.teaches(group) for group in rewards] == [True, False, False]
 
 
 def test_grpo_without_std_keeps_the_size_of_the_reward(rollouts):
@@ -56,95 +73,114 @@ def test_grpo_without_std_keeps_the_size_of_the_reward(rollouts):
     assert batch.advantages == pytest.approx([-0.1, 0.1, -1.0, -1.0, -1.0, 3.0])
 
 
+def test_batch_std_is_that_of_all_rewards_of_all_ranks(rollouts, monkeypatch):
+    # This rank 0, 2, 1, 1 and two groups without spread of 1s; the other rank 1, 3: std of 0 2 1 1, 1 1 1 1 1, 1 3
+    rewards = [[0.0, 2.0, 1.0, 1.0], [1.0, 1.0, None, 1.0], [None, 1.0, None, 1.0]]
+    monkeypatch.setattr("online_rl.distributed.gather", lambda mine: [mine, [[1.0, 3.0]]])
+    batch = GRPO(config(advantage="batch_std")).learn_from(rollouts, rewards)
+    std = torch.tensor([0.0, 2, 1, 1, 1, 1, 1, 1, 1, 1, 3]).std().item()
+    assert batch.advantages == pytest.approx([-1 / std, 1 / std, 0.0, 0.0])
+
+
 def test_a_step_that_teaches_nothing_is_an_empty_batch(rollouts):
-    nothing = [[None] * 4] * 3
-    assert GRPO(config()).learn_from(rollouts, nothing).units == []
-    assert OnlineDPO(config("online_dpo")).learn_from(rollouts, nothing).units == []
+    for name in EVERY:
+        batch = make_algorithm(config(name)).learn_from(rollouts, [[None] * 4] * 3)
+        assert batch.units == [] and batch.counts["frac_reward_zero_std"] == (3, 3), name
 
 
 def test_rewards_of_another_shape_are_refused(rollouts):
-    with pytest.raises(ValueError):
-        GRPO(config()).learn_from(rollouts, [[1.0, 2.0, 3.0, 4.0]])
-    with pytest.raises(ValueError):
-        GRPO(config()).learn_from(rollouts, [[1.0, 2.0]] * 3)
+    for name in ("grpo", "online_dpo", "online_kto"):
+        with pytest.raises((ValueError, IndexError)):
+            make_algorithm(config(name)).learn_from(rollouts, [[1.0, 2.0, 3.0, 4.0]])
 
 
 def test_dpo_pairs_best_with_worst_and_drops_ties(rollouts):
     rewards = [[0.1, None, 0.9, 0.4], [0.5, 0.5, 0.5, None], [-0.2, 0.0, None, None]]
-    batch = OnlineDPO(config("online_dpo")).learn_from(rollouts, rewards)
+    batch = OnlinePreference(config("online_dpo")).learn_from(rollouts, rewards)
     assert places(batch) == [((0, 2), (0, 0)), ((2, 1), (2, 0))]
     assert batch.advantages == [1.0, 1.0]
     assert batch.unit_size == 2
     assert batch.counts == {"frac_reward_zero_std": (1, 3), "dpo/pairs_per_group": (2, 3)}
 
 
-def test_dpo_tie_threshold_comes_from_the_configuration(rollouts):
+def test_pairing_and_tie_threshold_come_from_the_configuration(rollouts):
     rewards = [[0.1, 0.2, 0.15, 0.1], [0.0, 1.0, 0.5, 0.5], [None] * 4]
-    batch = OnlineDPO(config("online_dpo", tie_threshold=0.5)).learn_from(rollouts, rewards)
+    batch = OnlinePreference(config("online_dpo", tie_threshold=0.5)).learn_from(rollouts, rewards)
     assert places(batch) == [((1, 1), (1, 0))]
+    rest = OnlinePreference(config("online_ipo", tie_threshold=0.4, pairing="best_vs_rest"))
+    assert places(rest.learn_from(rollouts, rewards)) == [((1, 1), (1, 0)), ((1, 1), (1, 2)), ((1, 1), (1, 3))]
 
 
-def test_grpo_loss_is_the_weighted_sum_of_its_units():
-    logp = torch.tensor([[-1.0, -2.0], [-3.0, -1.0], [-1.0, -1.0]], requires_grad=True)
-    mask = torch.tensor([[1.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-    advantages = torch.tensor([1.0, -0.5, 7.0])
-    weights = torch.tensor([1.0, 1.0, 0.0])  # the last row only fills the pass up
-    loss, sums = GRPO(config(loss_type="grpo")).loss(logp, logp.detach(), None, advantages, weights, mask)
-    # On policy every ratio is 1: -1 + 0.5 = -0.5
-    assert loss.item() == pytest.approx(-0.5)
-    loss.backward()
-    # d/dlogp of -rho A / |o|: row 0 -1 / 2 per token, row 1 0.5, the filling row nothing
-    assert logp.grad.tolist() == [[-0.5, -0.5], [0.5, 0.0], [0.0, 0.0]]
-    assert sums["clip_ratio/region_mean"] == (0.0, 3.0)
+def test_kto_takes_best_and_worst_or_everything_by_threshold(rollouts):
+    rewards = [[0.1, None, 0.9, 0.4], [0.5, 0.5, 0.5, 0.5], [None] * 4]
+    batch = OnlineKTO(config("online_kto")).learn_from(rollouts, rewards)
+    assert (places(batch), batch.advantages) == ([((0, 2),), ((0, 0),)], [1.0, -1.0])
+    by_threshold = OnlineKTO(config("online_kto", kto_threshold=0.45)).learn_from(rollouts, rewards)
+    assert by_threshold.advantages == [-1.0, 1.0, -1.0, 1.0, 1.0, 1.0, 1.0]
+    assert by_threshold.counts["kto/desirable"] == (5.0, 7.0)
 
 
-def test_dr_grpo_divides_by_the_token_limit():
-    # Ratio 1 everywhere: completion 0 gives 2 * -1 / 10, completion 1 gives 1 * 0.5 / 10; in all -0.15
-    limited = {"algorithm": {"grpo": {"loss_type": "dr_grpo"}}, "rollout": {"max_completion_tokens": 10}}
-    logp, mask = torch.zeros(2, 2), torch.tensor([[1.0, 1.0], [1.0, 0.0]])
-    learner = GRPO(config_from_dict(limited))
-    loss, _ = learner.loss(logp, logp, None, torch.tensor([1.0, -0.5]), torch.ones(2), mask)
-    assert loss.item() == pytest.approx(-0.15)
-
-
-def test_grpo_metrics_count_clipped_tokens_of_real_rows_only():
+def test_grpo_metrics_count_clipped_and_corrected_tokens_of_real_rows_only():
     logp = torch.zeros(3, 2)
     old = logp - torch.tensor([[math.log(2), 0.0], [math.log(0.5), math.log(0.5)], [math.log(2), math.log(2)]])
     mask = torch.tensor([[1.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-    _, sums = GRPO(config()).loss(logp, old, None, torch.tensor([1.0, -1.0, 1.0]), torch.tensor([1.0, 1.0, 0.0]), mask)
+    batch = TokenBatch(logp, old, None, old - 1.0, mask, torch.tensor([1.0, -1.0, 1.0]), torch.tensor([1.0, 1.0, 0.0]))
+    _, sums = GRPO(config()).loss(batch)
     assert sums == {
         "clip_ratio/low_mean": (1.0, 3.0),
         "clip_ratio/high_mean": (1.0, 3.0),
         "clip_ratio/region_mean": (2.0, 3.0),
+        "sampling/truncated_fraction": (3.0, 3.0),  # exp(1) is over 2
     }
+    _, sums = GRPO(config(correction="sequence_mask")).loss(batch)
+    assert sums["sampling/masked_fraction"] == (3.0, 3.0)
 
 
-def test_grpo_passes_its_options_to_the_loss():
-    draw = torch.Generator().manual_seed(0)
-    logp, old, ref = (-torch.rand(4, 3, generator=draw) for _ in range(3))
-    advantages, mask = torch.randn(4, generator=draw), torch.ones(4, 3)
-    learner = GRPO(config(clip_low=0.1, clip_high=0.3, kl_coef=0.5, loss_type="grpo"))
-    loss, _ = learner.loss(logp, old, ref, advantages, torch.ones(4), mask)
-    expected = grpo_loss(logp, old, advantages, mask, clip_low=0.1, clip_high=0.3, ref_logp=ref, kl_coef=0.5)
-    torch.testing.assert_close(loss, expected.sum())
+def random_tokens(units, unit_size, seed):
+    draw = torch.Generator().manual_seed(seed)
+    rows = units * unit_size
+    logp, old, ref, sampled = (-3 * torch.rand(rows, 6, generator=draw, dtype=torch.float64) for _ in range(4))
+    sizes = torch.randint(1, 7, (rows,), generator=draw)
+    mask = (torch.arange(6) < sizes[:, None]).double()
+    sign = torch.where(torch.rand(units, generator=draw) > 0.5, 1.0, -1.0).double()
+    return TokenBatch(logp, old, ref, sampled, mask, sign, torch.ones(units, dtype=torch.float64))
 
 
-def test_micro_batches_add_up_to_the_whole_batch():
-    """Losses and metric sums of two halves, one with a filling row, equal those of all rows at once."""
-    draw = torch.Generator().manual_seed(1)
-    logp, old = -torch.rand(4, 3, generator=draw), -torch.rand(4, 3, generator=draw)
-    advantages, mask, ones = torch.randn(4, generator=draw), torch.ones(4, 3), torch.ones(4)
-    learner = GRPO(config())
-    whole, whole_sums = learner.loss(logp, old, None, advantages, ones, mask)
-    filled = torch.tensor([1.0, 1.0, 1.0, 0.0])
-    first, first_sums = learner.loss(logp, old, None, advantages, filled, mask)
-    second, second_sums = learner.loss(logp[3:], old[3:], None, advantages[3:], ones[3:], mask[3:])
-    torch.testing.assert_close(first + second, whole)
-    for name, (value, count) in whole_sums.items():
-        assert (first_sums[name][0] + second_sums[name][0], first_sums[name][1] + second_sums[name][1]) == (
-            value,
-            count,
-        )
+def part(batch, which, unit_size):
+    """Some units of a batch, behind a first one that only fills the pass up."""
+    rows = [r for u in (0, *which) for r in range(u * unit_size, (u + 1) * unit_size)]
+    units = [0, *which]
+    weights = torch.tensor([0.0] + [1.0] * len(which), dtype=torch.float64)
+    columns = (batch.logp, batch.old_logp, batch.ref_logp, batch.sampled, batch.mask)
+    return TokenBatch(*(c[rows] for c in columns), batch.advantages[units], weights)
+
+
+@pytest.mark.parametrize("split", [[[0, 1, 2, 3, 4, 5]], [[5, 2], [0], [4, 1, 3]], [[0, 1, 2], [], [3, 4, 5]]])
+@pytest.mark.parametrize("name", EVERY)
+def test_neither_micro_batches_nor_filling_rows_change_loss_gradient_or_metrics(name, split):
+    algorithm = make_algorithm(config(name, **({"kl_coef": 0.1} if name in GRPO_FAMILY else {})))
+    size = algorithm.unit_size
+
+    def step(parts):
+        """What the update does over all micro-batches of all ranks: one denominator, one baseline."""
+        whole = random_tokens(6, size, seed=3)
+        whole.logp.requires_grad_()
+        passes = [whole if p is None else part(whole, p, size) for p in parts]
+        total = sum(algorithm.denominator(p.mask, p.weights) for p in passes)
+        sums = [algorithm.baseline_sums(p) for p in passes]
+        baseline = sum(s for s, _ in sums) / max(1.0, sum(c for _, c in sums))
+        losses, metrics = zip(*(algorithm.loss(p, baseline) for p in passes), strict=True)
+        (sum(losses) / total).backward()
+        added = {key: [sum(m[key][i] for m in metrics) for i in (0, 1)] for key in metrics[0]}
+        return (sum(losses) / total).item(), whole.logp.grad, added
+
+    loss, gradient, metrics = step([None])
+    again, other, others = step(split)
+    assert again == pytest.approx(loss, rel=1e-12)
+    torch.testing.assert_close(other, gradient)
+    assert gradient.any()
+    for key, values in metrics.items():
+        assert others[key] == pytest.approx(values, rel=1e-9), key
 
 
 def test_dpo_sums_over_completion_tokens_and_ignores_filling_pairs():
@@ -153,11 +189,40 @@ def test_dpo_sums_over_completion_tokens_and_ignores_filling_pairs():
     logp = torch.tensor([[-1.0, -1.0], [-3.0, 50.0], [-9.0, -9.0], [-1.0, -1.0]], requires_grad=True)
     ref = torch.tensor([[-2.0, -2.0], [-2.0, -2.0], [-1.0, -1.0], [-9.0, -9.0]])
     mask = torch.tensor([[1.0, 1.0], [1.0, 0.0], [1.0, 1.0], [1.0, 1.0]])
-    learner = OnlineDPO(config("online_dpo", beta=0.1))
-    loss, sums = learner.loss(logp, logp.detach(), ref, torch.ones(2), torch.tensor([1.0, 0.0]), mask)
+    learner = OnlinePreference(config("online_dpo", beta=0.1))
+    loss, sums = learner.loss(tokens(logp, None, ref, torch.ones(2), torch.tensor([1.0, 0.0]), mask))
     assert loss.item() == pytest.approx(math.log(1 + math.exp(-0.3)))
     assert sums["rewards/margins"] == (pytest.approx(0.3), 1.0)
     assert sums["rewards/accuracies"] == (1.0, 1.0)
     loss.backward()
     assert not logp.grad[2:].any() and logp.grad[1, 1] == 0
     assert logp.grad[0, 0] < 0 < logp.grad[1, 0]  # descending raises the chosen one and lowers the rejected one
+
+
+def test_an_adaptive_coefficient_follows_the_kl_and_survives_a_checkpoint():
+    cfg = config(kl_coef=0.1, kl_target=0.02)
+    first, second = GRPO(cfg), GRPO(cfg)
+    assert first.after_update({"kl": 1.0}) == {"kl_coef": 0.1}, "the one that this step used"
+    assert first.after_update({}) == {"kl_coef": pytest.approx(0.102)}, "a step that taught nothing changes nothing"
+    second.load_state_dict(first.state_dict())
+    assert second.after_update({"kl": 1.0}) == first.after_update({"kl": 1.0}) == {"kl_coef": pytest.approx(0.102)}
+    batch = random_tokens(3, 1, seed=0)
+    low, high = GRPO(config(kl_coef=0.1)).loss(batch)[0], second.loss(batch)[0]
+    assert high > low, "and the loss uses it"
+
+
+def test_a_fixed_coefficient_is_reported_only_where_there_is_a_ref_model():
+    assert GRPO(config()).after_update({}) == {}
+    assert GRPO(config(kl_coef=0.1)).after_update({"kl": 5.0}) == {"kl_coef": 0.1}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_completion_of_no_tokens_does_no_harm(name):
+    algorithm = make_algorithm(config(name, **({"kl_coef": 0.1} if name in GRPO_FAMILY else {})))
+    batch = random_tokens(3, algorithm.unit_size, seed=2)
+    batch.mask[1] = 0.0
+    batch.logp.requires_grad_()
+    loss, sums = algorithm.loss(batch)
+    loss.backward()
+    assert torch.isfinite(loss) and torch.isfinite(batch.logp.grad).all() and not batch.logp.grad[1].any()
+    assert all(math.isfinite(total) for total, _ in sums.values())

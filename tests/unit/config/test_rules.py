@@ -10,6 +10,14 @@ from online_rl.errors import ConfigError
 REMOTE = [{"use": "green", "args": {"url": "https://8.8.8.8/v1"}}]
 
 
+def grpo(name: str = "grpo", **options) -> dict:
+    return {"algorithm": {"name": name, "grpo": options}}
+
+
+def pairs(name: str, **options) -> dict:
+    return {"algorithm": {"name": name, "online_dpo": options}}
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
@@ -59,6 +67,21 @@ REMOTE = [{"use": "green", "args": {"url": "https://8.8.8.8/v1"}}]
         ),
         ({"judges": [{"use": "findings", "length_args": {"low": 2.0}}]}, ["judges[0].length_args", "low", "none"]),
         ({"algorithm": {"name": "online_dpo"}, "train": {"micro_batch_size": 3}}, ["micro_batch_size", "found 3"]),
+        (grpo(kl_target=0.01), ["algorithm.grpo.kl_coef", "found 0", "kl_target=0.01"]),
+        (grpo(dual_clip=1.1), ["algorithm.grpo.dual_clip", "found 1.1", "= 1.2"]),
+        (grpo("cispo", dual_clip=9.0), ["algorithm.grpo.dual_clip", "found 9", "cispo"]),
+        (grpo(correction_max=0.5), ["correction_max", "found 0 and 0.5", "1 between them"]),
+        (grpo("gspo", loss_type="dapo"), ["algorithm.grpo.loss_type", "found dapo", "gspo"]),
+        (pairs("online_ipo", label_smoothing=0.1), ["label_smoothing", "found 0.1", "online_ipo"]),
+        (pairs("online_orpo", sft_coef=0.5), ["sft_coef", "found 0.5", "has that term already"]),
+        (pairs("online_kto", pairing="best_vs_rest"), ["pairing", "found best_vs_rest", "kto_threshold"]),
+        (pairs("online_dpo", kto_threshold=0.5), ["kto_threshold", "found 0.5", "online_kto alone"]),
+        (
+            pairs("online_kto", desirable_weight=0.0, undesirable_weight=0.0),
+            ["undesirable_weight", "nothing is learned"],
+        ),
+        (pairs("online_dpo", beta=0.0), ["algorithm.online_dpo.beta", "found 0.0", "more than 0"]),
+        ({"algorithm": {"name": "online_ppo"}}, ["algorithm.name", "'online_ppo'", "online_kto"]),
         ({"resume": "runs/none/step-5"}, ["resume", "'runs/none/step-5'", "never, auto"]),
     ],
 )
@@ -134,3 +157,10 @@ def test_settings_with_a_cost_are_pointed_out_and_the_defaults_have_none():
     assert config_from_dict({}).warnings() == []
     notes = config_from_dict({"rollout": {"top_p": 0.9}, "model": {"trust_remote_code": True}}).warnings()
     assert [note.split("=")[0] for note in notes] == ["rollout.top_p", "model.trust_remote_code"]
+
+
+def test_pairings_that_give_any_number_of_pairs_need_no_divisor():
+    cfg = config_from_dict(pairs("online_dpo", pairing="all_above_margin") | {"train": {"micro_batch_size": 6}})
+    cfg.check_world(2)
+    # 16 studies x 28 pairs x 2 on 2 ranks = 448 completions in passes of 6
+    assert (cfg.sequences_per_update(2), cfg.micro_batches_per_update(2)) == (448, 75)

@@ -65,3 +65,10 @@ def test_other_data_or_another_seed_is_refused_with_both_numbers():
 def test_fewer_studies_than_a_batch_are_refused():
     with pytest.raises(ConfigError, match=r"rollout.studies_per_step: found 4, expected at most 3"):
         StudySampler(3, 4, 0)
+
+
+@given(st.integers(4, 30), st.lists(st.integers(0, 9), max_size=12), st.integers(0, 5))
+def test_batches_of_any_size_walk_the_same_way(n, sizes, seed):
+    walk = StudySampler(n, 4, seed).next_batch(sum(sizes))
+    sampler = StudySampler(n, 4, seed)
+    assert [i for size in sizes for i in sampler.next_batch(size)] == walk

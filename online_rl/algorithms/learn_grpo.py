@@ -1,0 +1,98 @@
+"""Learning from advantages: grpo, dr_grpo, dapo, gspo and cispo share all but the ratio, the clip and the average."""
+
+from __future__ import annotations
+
+import torch
+
+from online_rl import distributed
+from online_rl.algorithms import advantage
+from online_rl.algorithms.base import Algorithm, LearnBatch, Sums, TokenBatch, flat_fraction
+from online_rl.algorithms.cispo import cispo_loss
+from online_rl.algorithms.grpo import clip_fractions, clipped_policy_loss, reduce_tokens
+from online_rl.algorithms.gspo import sequence_ratio
+from online_rl.algorithms.kl import KLCoefficient, kl_term
+from online_rl.algorithms.mismatch import correction_weights
+from online_rl.config import Config
+from online_rl.rollout.types import Completion, Rollouts
+
+
+class GRPO(Algorithm):
+    """Every scored candidate of a group with spread, weighted by its advantage."""
+
+    def __init__(self, cfg: Config) -> None:
+        self.name, self.options = cfg.algorithm.name, cfg.algorithm.grpo
+        self.limit = cfg.rollout.max_completion_tokens
+        self.needs_ref_model = self.options.kl_coef > 0
+        self.kl = KLCoefficient(self.options.kl_coef, self.options.kl_target)
+
+    def teaches(self, rewards):
+        return advantage.has_spread(rewards, self.options.min_reward_std)
+
+    def learn_from(self, rollouts: Rollouts, rewards):
+        units: list[tuple[Completion, ...]] = []
+        advantages: list[float] = []
+        for group, group_advantages in zip(rollouts.groups, self._advantages(rewards), strict=True):
+            for completion, value in zip(group, group_advantages, strict=True):
+                if value is not None:
+                    units.append((completion,))
+                    advantages.append(value)
+        return LearnBatch(units, advantages, 1, flat_fraction(self, rewards))
+
+    def _advantages(self, rewards: list[list[float | None]]) -> list[list[float | None]]:
+        kind, min_std = self.options.advantage, self.options.min_reward_std
+        if kind == "rloo":
+            return [advantage.rloo_advantage(group, min_std=min_std) for group in rewards]
+        if kind == "batch_std":
+            scored = [r for part in distributed.gather(rewards) for group in part for r in group if r is not None]
+            std = advantage.sample_std(scored)
+            return [advantage.batch_std_advantage(group, std, min_std=min_std) for group in rewards]
+        by_std = kind == "group"
+        return [advantage.group_advantage(group, divide_by_std=by_std, min_std=min_std) for group in rewards]
+
+    def denominator(self, mask, weights):
+        return float((mask.sum(-1) * weights).sum()) if self.options.loss_type == "dapo" else float(weights.sum())
+
+    def loss(self, tokens: TokenBatch, baseline: float = 0.0):
+        o, logp, old_logp, mask = self.options, tokens.logp, tokens.old_logp, tokens.mask
+        column = tokens.advantages[:, None]  # (B, 1)
+        by_sequence = self.name == "gspo"
+        ratio = sequence_ratio(logp, old_logp, mask) if by_sequence else torch.exp(logp - old_logp)
+        if self.name == "cispo":
+            per_token = cispo_loss(logp, ratio, column, o.clip_low, o.clip_high)
+        else:
+            per_token = clipped_policy_loss(ratio, column, o.clip_low, o.clip_high, o.dual_clip)
+        sums: Sums = {}
+        live = tokens.live  # (B, T)
+        count = float(live.sum())
+        if o.correction != "none":
+            weights, outside = correction_weights(
+                old_logp, tokens.sampled, mask, o.correction, o.correction_min, o.correction_max
+            )
+            per_token = per_token * weights  # (B, T), or (B, 1) where both are of whole completions
+            kind = "sampling/masked_fraction" if o.correction.endswith("mask") else "sampling/truncated_fraction"
+            sums[kind] = (float((outside * live).sum()), count)
+        if self.kl.value:
+            per_token = per_token + self.kl.value * kl_term(logp, old_logp, tokens.ref, o.kl_estimator)
+        per_unit = reduce_tokens(per_token, mask, o.loss_type, self.limit)  # (B,)
+        with torch.no_grad():
+            low, high = clip_fractions(ratio, tokens.advantages, live, o.clip_low, o.clip_high)
+        sums |= {
+            "clip_ratio/low_mean": (float(low), count),
+            "clip_ratio/high_mean": (float(high), count),
+            "clip_ratio/region_mean": (float(low + high), count),
+        }
+        return (per_unit * tokens.weights).sum(), sums
+
+    def after_update(self, metrics):
+        if not self.needs_ref_model:
+            return {}
+        used = self.kl.value
+        if "kl" in metrics:
+            self.kl.update(metrics["kl"])
+        return {"kl_coef": used}
+
+    def state_dict(self):
+        return {"kl_coef": self.kl.value}
+
+    def load_state_dict(self, state):
+        self.kl.value = state["kl_coef"]
