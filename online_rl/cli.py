@@ -92,11 +92,33 @@ def demo_prepare(
 
 
 @app.command("plot")
-def plot(run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder")]) -> None:
-    """Draw the curves of a run into RUN/plots."""
-    from online_rl.monitor.plots import plot_run
+def plot(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders; several are drawn side by side.")],
+    html: Annotated[bool, typer.Option("--html", help="Also write one self-contained report.html.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Otherwise RUN/plots, or comparison for several.")
+    ] = None,
+) -> None:
+    """Draw the curves of a run, or of several runs side by side."""
+    from online_rl.monitor.plot_command import plot
 
-    plot_run(run)
+    for path in plot(runs, html, output, note=lambda line: typer.echo(f"note: {line}", err=True)):
+        typer.echo(path)
+
+
+@app.command("export")
+def export(
+    source: Annotated[Path, typer.Argument(metavar="RUN|CHECKPOINT", help="Run folder, or its checkpoints/step-N.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="New or empty folder.")],
+    without_vllm: Annotated[
+        bool, typer.Option("--without-vllm", help="Leave out the trial by vLLM; the model card says so.")
+    ] = False,
+) -> None:
+    """Write a checkpoint as a Hugging Face folder that was compared and seen loading, with a model card."""
+    from online_rl.export import export
+
+    path = export(source, output, with_vllm=not without_vllm, say=lambda line: typer.echo(line, err=True))
+    typer.echo(path)
 
 
 def main(arguments: list[str] | None = None) -> int:
