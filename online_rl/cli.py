@@ -96,7 +96,8 @@ def plot(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders; several are drawn side by side.")],
     html: Annotated[bool, typer.Option("--html", help="Also write one self-contained report.html.")] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Otherwise RUN/plots, or comparison for several.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Otherwise RUN/plots; for several, comparison."),
     ] = None,
 ) -> None:
     """Draw the curves of a run, or of several runs side by side."""
@@ -119,6 +120,35 @@ def export(
 
     path = export(source, output, with_vllm=not without_vllm, say=lambda line: typer.echo(line, err=True))
     typer.echo(path)
+
+
+@app.command("doctor")
+def doctor(
+    config: Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="YAML configuration")] = None,
+    overrides: Overrides = None,
+    world_size: Annotated[int | None, typer.Option(min=1, help="Ranks of the run; otherwise one per GPU.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Examine machine, configuration, data and judges. Exit code 2 where something would stop a run."""
+    import json
+
+    from online_rl.doctor import report
+
+    findings = report.examine(config, overrides or [], world_size)
+    typer.echo(json.dumps(report.as_json(findings), indent=1) if as_json else report.as_text(findings))
+    raise typer.Exit(0 if report.is_well(findings) else 2)
+
+
+@app.command("size")
+def size(
+    config: Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="YAML configuration")] = None,
+    overrides: Overrides = None,
+    gpus: Annotated[list[int] | None, typer.Option(min=1, help="GPUs; more than once for several rows.")] = None,
+) -> None:
+    """Estimate GPU memory by model and number of GPUs, in GiB per GPU. With --config, of that policy and run."""
+    from online_rl.sizing import print_table
+
+    print_table(config, overrides or [], gpus or [1, 2, 4, 8, 16])
 
 
 def main(arguments: list[str] | None = None) -> int:

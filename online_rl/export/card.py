@@ -145,7 +145,8 @@ def evaluation_table(run_dir: Path, found: Checkpoint) -> str:
     after = {name: value for name, value in at.items() if isinstance(value, int | float)}
     lines = ["| greedy reports, held-out studies | before | after | change |", "|---|---|---|---|"]
     lines += [
-        f"| {_cell(label)} | {old:.3f} | {new:.3f} | {new - old:+.3f} |" for label, old, new in table_rows(before, after)
+        f"| {_cell(label)} | {old:.3f} | {new:.3f} | {new - old:+.3f} |"
+        for label, old, new in table_rows(before, after)
     ]
     return "\n".join(lines)
 
