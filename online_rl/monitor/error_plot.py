@@ -50,12 +50,10 @@ def errors_figure(runs: Runs) -> Figure | None:
             if judge in series:
                 stack(axes, series[judge])
             finish(axes, f"{name}, judge {judge}", "mean errors per report", legend="none")
-    handles, labels = [], []
-    for axes in grid.flat:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            if label not in labels:
-                handles, labels = [*handles, handle], [*labels, label]
-    figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=6)
+    shown = {
+        label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend([*shown.values()][::-1], [*shown][::-1], loc="outside lower center", ncols=6)
     return figure
 
 
