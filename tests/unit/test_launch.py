@@ -270,6 +270,7 @@ def test_a_slurm_job_starts_one_launcher_per_node(slurm: Path, config: Path) -> 
     assert not list(slurm.parent.glob("hostfile-*"))
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize(("signal_name", "requeued"), [("USR1", True), ("TERM", False)])
 def test_a_slurm_job_saves_and_requeues_before_its_time_is_over(
     signal_name: str, requeued: bool, slurm: Path, config: Path
