@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from judges.length import RULES
 from online_rl import __version__
 from online_rl.checkpoint import Checkpoint
 from online_rl.config import Config
@@ -78,10 +79,10 @@ def _data(cfg: Config, found: Checkpoint) -> str:
         else f"`{Path(data.path or '').name}`, read as {data.reader}"
     )
     studies = found.state.get("sampler", {}).get("n_studies")
-    count = f"{studies} studies from " if studies else ""
+    count = f"{studies} studies: " if studies else ""
     prompt = data.prompt.replace("`", "'")
     return (
-        f"{count}{source}; the reference report is the {data.section} section, at most {data.max_images} image(s) per "
+        f"{count}{source}. The reference report is the {data.section} section, at most {data.max_images} image(s) per "
         f"study, the longer side at most {data.image_max_side} pixels. Splits are by patient.\n\nPrompt "
         f"(SHA-256 {_digest(data.prompt)}):\n\n```\n{prompt}\n```"
     )
@@ -99,13 +100,13 @@ def reward_formula(judges: list[JudgeEntry]) -> str:
 
 def _reward(cfg: Config) -> str:
     lines = [f"`{reward_formula(cfg.judges)}`", ""]
-    if any(judge.length_control != "none" for judge in cfg.judges):
-        lines += [
-            "Length control is per candidate, against its own reference report: verbosity = candidate words / "
-            "reference words, and lc_green(value) = value / max(verbosity, 1).",
-            "",
-        ]
-    lines += ["| judge | weight | length control | settings (SHA-256) | judge (SHA-256) |", "|---|---|---|---|---|"]
+    for rule in sorted({judge.length_control for judge in cfg.judges} - {"none"}):
+        formula = (inspect.getdoc(RULES.get(rule)) or "").partition("\n")[0]
+        lines += [f"Length control, `{rule}`: {formula} Verbosity is candidate / reference report, in words.", ""]
+    lines += [
+        "| judge | weight | length control | settings (SHA-256) | code and prompt (SHA-256) |",
+        "|---|---|---|---|---|",
+    ]
     for judge in cfg.judges:
         settings = _digest(json.dumps([judge.use, judge.args], sort_keys=True))
         lines.append(
@@ -115,17 +116,16 @@ def _reward(cfg: Config) -> str:
 
 
 def judge_hash(entry: JudgeEntry) -> str:
-    """What the judge says of itself (`fingerprint`: prompt and model), else the hash of the file that defines it."""
+    """Of the file that defines the judge, or of every file of its package, its prompt among them."""
     from judges.registry import load_judge
 
     try:
         judge = load_judge(entry.use, entry.args, name=entry.label)
-        own = getattr(judge, "fingerprint", None)
-        own = own() if callable(own) else own
-        if own:
-            return _digest(str(own))
-        code = getattr(judge, "function", None) or type(judge)
-        return _digest(Path(inspect.getfile(code)).read_text(encoding="utf-8"))
+        code: Any = getattr(judge, "function", None) or type(judge)
+        file = Path(inspect.getfile(code))
+        packaged = code.__module__.count(".") > 1 and (file.parent / "__init__.py").exists()
+        files = sorted(p for p in file.parent.glob("*") if p.suffix in (".py", ".txt")) if packaged else [file]
+        return _digest("\0".join(f"{p.name}\0{p.read_text(encoding='utf-8')}" for p in files))
     except Exception:  # a judge of another machine does not keep a policy from being exported
         return "not at hand when exported"
 

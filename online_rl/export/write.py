@@ -73,15 +73,19 @@ def _write(
     found: checkpoint.Checkpoint, run_dir: Path, cfg: Config, partial: Path, with_vllm: bool, say: Callable[[str], Any]
 ) -> None:
     import torch
+    from transformers.utils import logging
 
     from online_rl.export.card import model_card
     from online_rl.export.weights import checkpoint_weights, compare, load_policy
+    from online_rl.policy.engine import quiet_transformers
 
+    logging.set_verbosity_error()  # it comments on what the run has lived with
     weights = checkpoint_weights(found.folder)
     origin = _architecture(cfg, run_dir)
     model: Any = load_policy(origin, weights, cfg)
     _refuse_a_small_disk(partial.parent, sum(p.numel() * p.element_size() for p in model.parameters()))
-    model.save_pretrained(partial)
+    with quiet_transformers():
+        model.save_pretrained(partial)
     _processor(origin, cfg).save_pretrained(partial)
     count = compare(partial, weights, model, getattr(torch, cfg.model.dtype))
     say(f"weights     {count} tensors in {cfg.model.dtype}, each as in the checkpoint")
@@ -172,7 +176,8 @@ def _free(folder: Path) -> int:
 
 
 def _sync_to_disk(folder: Path) -> None:
-    """A full disk may show only when the data leave the cache."""
+    """A full disk may show only when the data leave the cache. Weights are as readable as the rest."""
     for path in folder.iterdir():
+        shutil.copymode(folder / "config.json", path)
         with path.open("rb") as file:
             os.fsync(file.fileno())
