@@ -146,9 +146,9 @@ def size(
     gpus: Annotated[list[int] | None, typer.Option(min=1, help="GPUs; more than once for several rows.")] = None,
 ) -> None:
     """Estimate GPU memory by model and number of GPUs, in GiB per GPU. With --config, of that policy and run."""
-    from online_rl.sizing import print_table
+    from online_rl.sizing import GPUS, print_table
 
-    print_table(config, overrides or [], gpus or [1, 2, 4, 8, 16])
+    print_table(config, overrides or [], gpus or GPUS)
 
 
 def main(arguments: list[str] | None = None) -> int:

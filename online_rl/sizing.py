@@ -63,6 +63,7 @@ KNOWN = {
     "google/medgemma-4b-it": Shape(4_300_079_472, 416_866_032, 34, 2560, 4, 256, 262_208),
 }
 GREEN = Shape(6_738_415_616, 0, 32, 4096, 32, 128, 32_000)  # StanfordAIMI/GREEN-radllama2-7b, a LLaMA-2 7B
+GPUS = (1, 2, 4, 8, 16)  # rows of the table
 GREEN_TOKENS, GREEN_ANSWERS = 2048, 16  # tokens of one pair, and pairs that the judge reads at once
 
 

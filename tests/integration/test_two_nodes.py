@@ -18,7 +18,7 @@ APART = ["unshare", "--user", "--map-root-user", "--net", "bash", str(SCRIPT)]
 @pytest.fixture(scope="module")
 def rights() -> None:
     """Skip with the reason where namespaces cannot be made."""
-    missing = [tool for tool in ("unshare", "nsenter", "ip", "deepspeed") if not shutil.which(tool)]
+    missing = [tool for tool in ("unshare", "nsenter", "ip") if not shutil.which(tool)]
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
     tried = subprocess.run([*APART, "up"], capture_output=True, text=True, timeout=60)
