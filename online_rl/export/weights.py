@@ -1,9 +1,7 @@
-"""A ZeRO-3 checkpoint's tensors, written under the names of `save_pretrained` and compared with what was written."""
+"""A checkpoint's tensors, written under the names of `save_pretrained` and compared with what was written."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,26 +10,8 @@ import torch
 from torch import Tensor
 
 from online_rl.errors import CheckpointError, ConfigError
-from online_rl.policy.engine import SHARDS, quiet_deepspeed, quiet_transformers
+from online_rl.policy.engine import quiet_transformers
 from online_rl.policy.names import disk_names
-
-INSIDE = "hf."  # the policy's place inside the module that DeepSpeed was given (online_rl.policy.model)
-
-
-def checkpoint_weights(folder: Path) -> dict[str, Any]:
-    """Name in memory -> what gives the whole tensor by `.contiguous()`, so that one is put together at a time.
-
-    Trained tensors are DeepSpeed's float32 masters, frozen ones are as they were loaded.
-    """
-    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
-
-    try:
-        with quiet_deepspeed(), contextlib.redirect_stderr(io.StringIO()):
-            state = get_fp32_state_dict_from_zero_checkpoint(str(folder), tag=SHARDS, lazy_mode=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as problem:
-        reason = str(problem).partition("\n")[0]
-        raise CheckpointError(f"{folder}: its ZeRO shards cannot be put together ({reason}).") from problem
-    return {name.removeprefix(INSIDE): tensor for name, tensor in state.items()}
 
 
 def load_policy(source: str, weights: Mapping[str, Any], cfg: Any) -> torch.nn.Module:

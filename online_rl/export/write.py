@@ -76,11 +76,11 @@ def _write(
     from transformers.utils import logging
 
     from online_rl.export.card import model_card
-    from online_rl.export.weights import checkpoint_weights, compare, load_policy
-    from online_rl.policy.engine import quiet_transformers
+    from online_rl.export.weights import compare, load_policy
+    from online_rl.policy.engine import quiet_transformers, saved_weights
 
     logging.set_verbosity_error()  # it comments on what the run has lived with
-    weights = checkpoint_weights(found.folder)
+    weights = saved_weights(found.folder)
     origin = _architecture(cfg, run_dir)
     model: Any = load_policy(origin, weights, cfg)
     _refuse_a_small_disk(partial.parent, sum(p.numel() * p.element_size() for p in model.parameters()))
