@@ -131,6 +131,27 @@ def test_a_full_disk_leaves_nothing_behind(policy, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_killed_export_left_does_not_get_into_the_next(tmp_path):
+    partial = tmp_path / ".out.partial"
+    partial.mkdir()
+    (partial / "half.safetensors").touch()
+    with write._aside(partial):
+        assert list(partial.iterdir()) == []
+
+
+def test_tied_weights_are_written_once_and_compared(demo_processor, tmp_path):
+    model = make_model(demo_processor, seed=0)
+    config = model.config
+    config.tie_word_embeddings = config.text_config.tie_word_embeddings = True
+    tied = type(model)(config)
+    save_policy(tmp_path / "policy", tied, demo_processor)
+    weights = {name: p.detach() + 0.25 for name, p in tied.named_parameters()}
+    assert "lm_head.weight" not in weights
+    again = load_policy(str(tmp_path / "policy"), weights, CONFIG)
+    again.save_pretrained(tmp_path / "out")
+    assert compare(tmp_path / "out", weights, again, torch.float32) == len(weights)
+
+
 def test_too_small_a_disk_is_refused_with_both_numbers(tmp_path):
     with pytest.raises(CheckpointError, match=r"GiB free, expected at least 1048576\.00 GiB"):
         write._refuse_a_small_disk(tmp_path, 2**50)
