@@ -70,5 +70,6 @@ for other in "$HOME/.deepspeed_env" .deepspeed_env; do
 done
 env | grep -E '^(VLLM|HF|ONLINE_RL|TOKENIZERS|TORCH|DO_NOT_TRACK)[A-Z_]*=' >>"$variables" || true
 export DS_ENV_FILE="${DS_ENV_FILE:-$variables}"
-cd "$REPO"
+# Paths are relative to where you start, on every machine; the launcher hands PYTHONPATH on.
+export PYTHONPATH="$REPO${PYTHONPATH:+:$PYTHONPATH}"
 "${command[@]}"

@@ -71,6 +71,8 @@ for plot in curves before_after; do
 done
 cat <<END
 TensorBoard     bash launch/tensorboard.sh $run
-your own data   the data: section of a config in configs/, then online-rl config check CONFIG
+one HTML file   online-rl plot $run --html
+the policy      online-rl export $run --output exported
+your own data   the data: section of a config in configs/, then online-rl doctor --config CONFIG
 your own reward judges: [{use: path/to/file.py:function}] in the config; any TRL reward function will do
 END

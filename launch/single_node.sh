@@ -73,6 +73,7 @@ echo "\$ ${command[*]}"
 children() { cat "/proc/$1/task/$1/children" 2>/dev/null || true; }
 # shellcheck disable=SC2329
 stop() { # the launcher kills what it started 30 s after its own SIGTERM; the ranks may need longer to save
+    signals=$((signals + 1))
     if [[ -n "${stopping:-}" ]]; then
         kill -KILL -- "-$launcher" 2>/dev/null
         exit 130
@@ -87,15 +88,16 @@ stop() { # the launcher kills what it started 30 s after its own SIGTERM; the ra
     done
 }
 
+signals=0
 set -m # a process group of its own, so that nothing is left behind
 "${command[@]}" &
 launcher=$!
 set +m
 trap stop INT TERM
-while true; do
-    status=0
+while true; do # a signal ends `wait`, not the run
+    before=$signals status=0
     wait "$launcher" || status=$?
-    kill -0 "$launcher" 2>/dev/null || break # a signal ends `wait`, not the run
+    ((signals != before)) || break
 done
 gone_within() { # SECONDS: whether the last process of the group ends in time
     local i

@@ -18,4 +18,6 @@ fi
 [[ -d "$run" ]] || die "no run at '$run' (looked in $PWD and in $REPO)."
 [[ "$port" =~ ^[0-9]+$ ]] || die "the port is '$port'; expected a number, such as 6006."
 command -v tensorboard >/dev/null || die "tensorboard is not installed here; run: bash launch/setup.sh"
-exec tensorboard --logdir "$run" --port "$port"
+command=(tensorboard --logdir "$run" --port "$port")
+echo "\$ ${command[*]}"
+exec "${command[@]}"

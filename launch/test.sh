@@ -30,7 +30,7 @@ check() { # NAME COMMAND...
 }
 check "ruff check" ruff check .
 check "ruff format" ruff format --check .
-check "shellcheck" shellcheck -x launch/*.sh .ci/run
+check "shellcheck" shellcheck -x launch/*.sh launch/slurm.sbatch tests/integration/*.sh .ci/run
 check "mypy" mypy
 ((${#failed[@]} == 0)) || printf 'error: failed: %s\n' "$(printf '%s; ' "${failed[@]}")" >&2
 

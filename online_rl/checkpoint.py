@@ -120,19 +120,24 @@ def find(cfg: Config, warn: Any) -> Checkpoint | None:
     if cfg.resume == "never":
         return None
     if cfg.resume != "auto":
-        checkpoint = _open(Path(cfg.resume))
+        checkpoint = open_complete(Path(cfg.resume))
         _same_run(checkpoint, cfg)
         return checkpoint
-    root = Path(cfg.run.dir) / "checkpoints"
-    for folder in reversed(_steps(root)):
+    newest = find_newest(Path(cfg.run.dir), warn)
+    if newest is None:
+        warn(f"resume=auto: no complete checkpoint in {Path(cfg.run.dir) / 'checkpoints'}; starting at step 1.")
+    else:
+        _same_run(newest, cfg)
+    return newest
+
+
+def find_newest(run_dir: Path, warn: Any) -> Checkpoint | None:
+    """The newest complete checkpoint of a run, verified; damaged ones are passed over with a warning."""
+    for folder in reversed(_steps(run_dir / "checkpoints")):
         try:
-            checkpoint = _open(folder)
+            return open_complete(folder)
         except CheckpointError as problem:
             warn(f"{problem} Going back to the one before it.")
-            continue
-        _same_run(checkpoint, cfg)
-        return checkpoint
-    warn(f"resume=auto: no complete checkpoint in {root}; starting at step 1.")
     return None
 
 
@@ -151,7 +156,8 @@ def claim_run_folder(cfg: Config) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _open(folder: Path) -> Checkpoint:
+def open_complete(folder: Path) -> Checkpoint:
+    """The checkpoint in `folder`, every file compared with the marker. Raises CheckpointError."""
     if not (folder / MARKER).exists():
         raise CheckpointError(f"{folder}: no marker {MARKER!r}, so it is unfinished. Name another, or use resume=auto.")
     manifest = _read_json(folder / MARKER)
@@ -171,7 +177,7 @@ def _open(folder: Path) -> Checkpoint:
 
 def _is_whole(folder: Path) -> bool:
     try:
-        _open(folder)
+        open_complete(folder)
     except CheckpointError:
         return False
     return True

@@ -92,11 +92,63 @@ def demo_prepare(
 
 
 @app.command("plot")
-def plot(run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder")]) -> None:
-    """Draw the curves of a run into RUN/plots."""
-    from online_rl.monitor.plots import plot_run
+def plot(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders; several are drawn side by side.")],
+    html: Annotated[bool, typer.Option("--html", help="Also write one self-contained report.html.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Otherwise RUN/plots; for several, comparison."),
+    ] = None,
+) -> None:
+    """Draw the curves of a run, or of several runs side by side."""
+    from online_rl.monitor.plot_command import plot
 
-    plot_run(run)
+    for path in plot(runs, html, output, note=lambda line: typer.echo(f"note: {line}", err=True)):
+        typer.echo(path)
+
+
+@app.command("export")
+def export(
+    source: Annotated[Path, typer.Argument(metavar="RUN|CHECKPOINT", help="Run folder, or its checkpoints/step-N.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="New or empty folder.")],
+    without_vllm: Annotated[
+        bool, typer.Option("--without-vllm", help="Leave out the trial by vLLM; the model card says so.")
+    ] = False,
+) -> None:
+    """Write a checkpoint as a Hugging Face folder that was compared and seen loading, with a model card."""
+    from online_rl.export import export
+
+    path = export(source, output, with_vllm=not without_vllm, say=lambda line: typer.echo(line, err=True))
+    typer.echo(path)
+
+
+@app.command("doctor")
+def doctor(
+    config: Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="YAML configuration")] = None,
+    overrides: Overrides = None,
+    world_size: Annotated[int | None, typer.Option(min=1, help="Ranks of the run; otherwise one per GPU.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Examine machine, configuration, data and judges. Exit code 2 where something would stop a run."""
+    import json
+
+    from online_rl.doctor import report
+
+    findings = report.examine(config, overrides or [], world_size)
+    typer.echo(json.dumps(report.as_json(findings), indent=1) if as_json else report.as_text(findings))
+    raise typer.Exit(0 if report.is_well(findings) else 2)
+
+
+@app.command("size")
+def size(
+    config: Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="YAML configuration")] = None,
+    overrides: Overrides = None,
+    gpus: Annotated[list[int] | None, typer.Option(min=1, help="GPUs; more than once for several rows.")] = None,
+) -> None:
+    """Estimate GPU memory by model and number of GPUs, in GiB per GPU. With --config, of that policy and run."""
+    from online_rl.sizing import GPUS, print_table
+
+    print_table(config, overrides or [], gpus or GPUS)
 
 
 @app.command("score")

@@ -35,8 +35,9 @@ class Pair:
         return self.after["reward"] - self.before["reward"]
 
 
-def plot_before_after(run_dir: Path) -> Path | None:
-    """Write `plots/before_after.png` from `samples/before.jsonl` and `samples/after.jsonl`; None without them."""
+def plot_before_after(run_dir: Path, place: Path | None = None) -> Path | None:
+    """Write `before_after.png` into `place` (None = `plots` in the run folder) from `samples/before.jsonl` and
+    `samples/after.jsonl`; None without them."""
     run_dir = Path(run_dir)
     files = [run_dir / "samples" / name for name in ("before.jsonl", "after.jsonl")]
     if not all(file.is_file() for file in files):
@@ -45,7 +46,7 @@ def plot_before_after(run_dir: Path) -> Path | None:
     pairs = [Pair(sample, after[study]) for study, sample in before.items() if study in after]
     if not pairs:
         return None
-    out = run_dir / "plots" / "before_after.png"
+    out = (place or run_dir / "plots") / "before_after.png"
     out.parent.mkdir(parents=True, exist_ok=True)
     compose(choose(pairs), len(pairs), run_dir).save(out)
     return out

@@ -1,4 +1,4 @@
-"""Pictures of a run from its folder: training curves, several runs overlaid, and reports before and after."""
+"""Pictures of a run from its folder: training curves, errors, several runs overlaid, reports before and after."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from online_rl.errors import DataError
 from online_rl.monitor.before_after import plot_before_after
+from online_rl.monitor.error_plot import errors_figure
 from online_rl.monitor.records import Record, read_records
 from online_rl.monitor.summary import raw_score, time_split
 
@@ -46,32 +47,46 @@ TIGHT = {"columnspacing": 0.7, "handlelength": 0.7, "handletextpad": 0.3}
 Points = tuple[list[int], list[float]]  # steps and values of the same length, in order of step
 
 
-def plot_run(run_dir: Path) -> list[Path]:
-    """Write `plots/curves.png` (and `plots/before_after.png` where the run kept samples); return what was written."""
+def plot_run(run_dir: Path, place: Path | None = None) -> list[Path]:
+    """Write `curves.png`, and `errors.png` and `before_after.png` where the run has what they need.
+
+    place  the folder to write to; None = `plots` in the run folder
+
+    Returns what was written.
+    """
     run_dir = Path(run_dir)
-    train, evals = load_run(run_dir)
+    place = place or run_dir / "plots"
+    runs = {run_dir.resolve().name: load_run(run_dir)}
+    [(name, (train, evals))] = runs.items()
     with style():
-        written = [save(curves_figure(train, evals, run_dir.resolve().name), run_dir / "plots" / "curves.png")]
-    before_after = plot_before_after(run_dir)
+        written = [save(curves_figure(train, evals, name), place / "curves.png")]
+        errors = errors_figure(runs)
+        written += [save(errors, place / "errors.png")] if errors else []
+    before_after = plot_before_after(run_dir, place)
     return written + ([before_after] if before_after else [])
 
 
-def plot_comparison(runs: list[Path], out: Path) -> Path:
-    """Several runs in the same axes: reward, verbosity, length, and step time."""
+def plot_comparison(runs: list[Path], out: Path) -> list[Path]:
+    """Several runs in the same axes: reward with its spread, verbosity, length, step time. Beside `out`, `errors.png`
+    where judges tell errors apart. Returns what was written."""
     if not runs:
         raise DataError("plot_comparison: no run folder was given; name at least one folder that holds metrics.jsonl.")
-    folders = [Path(run) for run in runs]
+    loaded = {name: load_run(folder) for name, folder in labels([Path(run) for run in runs]).items()}
     with style():
-        return save(comparison_figure({name: load_run(folder) for name, folder in labels(folders).items()}), Path(out))
+        written = [save(comparison_figure(loaded), Path(out))]
+        errors = errors_figure(loaded)
+        return written + ([save(errors, Path(out).with_name("errors.png"))] if errors else [])
 
 
 def load_run(run_dir: Path) -> tuple[list[Record], list[Record]]:
     """The training records and the evaluation records; of two with the same step the later one counts."""
     path = run_dir / "metrics.jsonl"
     if not path.is_file():
+        events = any(run_dir.rglob("events.out.tfevents.*"))
+        found = "TensorBoard events but no metrics.jsonl" if events else "no metrics.jsonl"
         raise DataError(
-            f"{run_dir}: no metrics.jsonl found, expected the folder of a run that has started (run.dir). "
-            "Check the path, or start the run first."
+            f"{run_dir}: {found} found, expected the folder of a run that has started (run.dir). "
+            f"{'Look at it by launch/tensorboard.sh' if events else 'Check the path'}, or start the run first."
         )
     train: dict[int, Record] = {}
     evals: dict[int, Record] = {}
@@ -97,10 +112,13 @@ def curves_figure(train: list[Record], evals: list[Record], title: str) -> Figur
     reward_panel(figure.add_subplot(grid[0, :2]), train, evals)
 
     verbosity = figure.add_subplot(grid[0, 2])
+    decile_band(verbosity, train)
     curve(verbosity, points(train, "verbosity/mean"), ORANGE, "training")
     eval_markers(verbosity, points(evals, "verbosity/mean"), points(train, "verbosity/mean"), "{:.2f}")
     reference_line(verbosity)
-    finish(verbosity, "Verbosity", "words / words in the reference report", legend="none")
+    unit = "words / words in the reference report"
+    banded = bool(points(train, "verbosity/p10")[0])
+    finish(verbosity, "Verbosity", f"{unit}, 10 to 90 %" if banded else unit, legend="none")
 
     length = figure.add_subplot(grid[1, 0])
     curve(length, points(train, "completions/mean_length"), GREEN, "training")
@@ -114,21 +132,31 @@ def curves_figure(train: list[Record], evals: list[Record], title: str) -> Figur
 
 def reward_panel(axes: Axes, train: list[Record], evals: list[Record]) -> None:
     steps, reward = points(train, "reward")
-    band = [(record["step"], record["reward"], record["reward_std"]) for record in train if numbers_in(record)]
-    if len(band) > 1:
-        band_steps = [step for step, _, _ in band]
-        middle, spread = smooth([value for _, value, _ in band]), smooth([std for _, _, std in band])
-        low, high = (
-            [m - s for m, s in zip(middle, spread, strict=True)],
-            [m + s for m, s in zip(middle, spread, strict=True)],
-        )
-        axes.fill_between(band_steps, low, high, color=BLUE, alpha=0.12, linewidth=0, label="± reward_std")
+    spread_band(axes, train, BLUE, "± reward_std")
     curve(axes, (steps, reward), BLUE, "training reward")
     raw = points([{"step": record["step"], "raw": raw_score(record)} for record in train], "raw")
     if raw[0] and raw[1] != reward:
         axes.plot(raw[0], smooth(raw[1]), color=GREY, linewidth=1.6, label="raw score, before length control")
     eval_markers(axes, points(evals, "reward"), (steps, reward), "{:.3f}")
     finish(axes, "Reward", "reward, mean over the step")
+
+
+def spread_band(axes: Axes, train: list[Record], colour: str, label: str | None = None) -> None:
+    """The smoothed reward, one standard deviation within groups to either side."""
+    band = [(record["step"], record["reward"], record["reward_std"]) for record in train if numbers_in(record)]
+    if len(band) > 1:
+        middle, spread = smooth([value for _, value, _ in band]), smooth([std for _, _, std in band])
+        low = [m - s for m, s in zip(middle, spread, strict=True)]
+        high = [m + s for m, s in zip(middle, spread, strict=True)]
+        axes.fill_between([step for step, _, _ in band], low, high, color=colour, alpha=0.12, linewidth=0, label=label)
+
+
+def decile_band(axes: Axes, train: list[Record]) -> None:
+    """Between the shortest and the longest tenth of a step's candidates."""
+    steps, low = points(train, "verbosity/p10")
+    high_steps, high = points(train, "verbosity/p90")
+    if len(steps) > 1 and steps == high_steps:
+        axes.fill_between(steps, smooth(low), smooth(high), color=ORANGE, alpha=0.12, linewidth=0)
 
 
 def numbers_in(record: Record) -> bool:
@@ -174,7 +202,7 @@ def time_panel(axes: Axes, train: list[Record]) -> None:
 def comparison_figure(runs: dict[str, tuple[list[Record], list[Record]]]) -> Figure:
     figure = new_figure("Runs compared")
     panels = [
-        ("reward", "Reward", "reward, mean over the step"),
+        ("reward", "Reward", "reward, mean over the step ± reward_std"),
         ("verbosity/mean", "Verbosity", "words / words in the reference report"),
         ("completions/mean_length", "Completion length", "tokens, mean over the step"),
         ("step_time", "Step time", "seconds"),
@@ -182,6 +210,8 @@ def comparison_figure(runs: dict[str, tuple[list[Record], list[Record]]]) -> Fig
     for axes, (metric, title, unit) in zip(figure.subplots(2, 2).flat, panels, strict=True):
         for index, (name, (train, evals)) in enumerate(runs.items()):
             colour = RUN_COLOURS[index % len(RUN_COLOURS)]
+            if metric == "reward":
+                spread_band(axes, train, colour)
             curve(axes, points(train, metric), colour, name)
             eval_steps, eval_values = points(evals, metric)
             axes.plot(eval_steps, eval_values, "D", color=colour, markeredgecolor="white", markersize=7)
@@ -291,12 +321,12 @@ def style() -> Any:
     return matplotlib.rc_context(STYLE)
 
 
-def new_figure(title: str) -> Any:
-    """A 1400 x 900 figure outside pyplot, so that nothing global is touched."""
+def new_figure(title: str, width: float = 14, height: float = 9) -> Any:
+    """A figure outside pyplot, so that nothing global is touched; sizes in hundreds of pixels."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(14, 9), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(  # type: ignore[union-attr, call-arg]
         w_pad=0.12, h_pad=0.12, wspace=0.03, hspace=0.04

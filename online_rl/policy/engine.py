@@ -324,6 +324,25 @@ def _token_metrics(mb: MicroBatch, seen: TokenBatch, entropy: Tensor) -> Sums:
     return sums | mismatch_sums(seen.old_logp, seen.sampled, live)
 
 
+def saved_weights(folder: Path) -> dict[str, Any]:
+    """What `Policy.save` wrote, on one process and without a GPU: name in memory -> what gives the whole tensor by
+    `.contiguous()`, so that one is put together at a time.
+
+    Trained tensors are the float32 masters, frozen ones are as they were loaded. Raises CheckpointError.
+    """
+    import io
+
+    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
+    try:
+        with quiet_deepspeed(), contextlib.redirect_stderr(io.StringIO()):
+            state = get_fp32_state_dict_from_zero_checkpoint(str(folder), tag=SHARDS, lazy_mode=True)
+    except (OSError, ValueError, KeyError, RuntimeError) as problem:
+        reason = str(problem).partition("\n")[0]
+        raise CheckpointError(f"{folder}: its ZeRO shards cannot be put together ({reason}).") from problem
+    return {name.removeprefix("hf."): tensor for name, tensor in state.items()}  # as PolicyModel calls the policy
+
+
 @contextlib.contextmanager
 def quiet_deepspeed() -> Iterator[None]:
     """DeepSpeed prints to stdout and logs at INFO while it starts and saves; the console is the monitor's."""

@@ -96,11 +96,16 @@ def test_demo_prepare_works_with_and_without_a_file(module, root):
     assert studies == [(50, 1024), (60, 256)]
 
 
-def test_plot_takes_the_run_folder(module, tmp_path):
-    folders = []
-    module("online_rl.monitor.plots", plot_run=folders.append)
-    assert main(["plot", str(tmp_path)]) == 0
-    assert folders == [tmp_path]
+def test_plot_says_what_it_wrote_and_what_to_know(module, tmp_path, capsys):
+    def plot(runs, html, output, note):
+        note("a: still being written")
+        return [output / f"{run.name}-{html}" for run in runs]
+
+    module("online_rl.monitor.plot_command", plot=plot)
+    assert main(["plot", "a", "b", "--html", "-o", str(tmp_path)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.split() == [str(tmp_path / "a-True"), str(tmp_path / "b-True")]
+    assert captured.err == "note: a: still being written\n"
 
 
 def test_exit_codes_say_who_can_put_it_right(capsys):

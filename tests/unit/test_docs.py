@@ -23,6 +23,7 @@ from online_rl.config.model import Config, Data
 from online_rl.config.yaml_text import parse_yaml
 from online_rl.data.readers import read_studies
 from online_rl.data.rows import COLUMNS, SPLITS
+from online_rl.sizing import GIB, GPUS, KNOWN, as_markdown, default_config, estimate, table
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -167,6 +168,27 @@ def test_launching_page_names_every_key_that_may_change_on_resume() -> None:
     assert set(re.findall(r"`([^`]+)`", text)) == set(FREE_KEYS)
 
 
+def test_the_sizing_table_is_what_the_command_prints() -> None:
+    text = (ROOT / "docs" / "launching.md").read_text()
+    [shown] = re.findall(r"<!-- online-rl size -->\n(.*?)\n<!-- end -->", text, re.S)
+    assert shown == as_markdown(table(default_config(), KNOWN, GPUS))
+
+
+RECIPES = {"qwen2_5_vl_3b_grpo": 8, "qwen3_vl_8b_grpo": 16, "medgemma_4b_grpo": 1, "chexalign_online_dpo": 8}
+
+
+@pytest.mark.parametrize(("name", "ranks"), RECIPES.items())
+def test_recipes_load_fit_their_gpus_and_comment_every_key(name: str, ranks: int) -> None:
+    path = ROOT / "configs" / f"{name}.yaml"
+    cfg = load_config(path)
+    cfg.check_world(ranks)
+    sizes = estimate(KNOWN[cfg.model.path], cfg, ranks)
+    assert sizes.peak < (80 if "8b" in name or ranks == 1 else 40) * GIB
+    assert f"`configs/{name}.yaml`" in (ROOT / "docs" / "launching.md").read_text()
+    bare = [line for line in path.read_text().splitlines() if re.match(r"\s+(- )?\w+: [^{}#]+$", line)]
+    assert bare == [], "keys without a comment"
+
+
 def test_demo_configurations_name_every_key() -> None:
     """The README says so."""
     for path in sorted((ROOT / "configs").glob("demo_*.yaml")):
@@ -245,7 +267,7 @@ def test_quoted_messages_are_messages_of_the_code() -> None:
     """The parts of a quoted message between `…` stand, in this order, in one string of the source or in a script."""
     modules = [path for folder in ("online_rl", "judges") for path in (ROOT / folder).rglob("*.py")]
     sources = [text for path in modules for text in string_templates(path, "…")]
-    scripts = [path.read_text() for path in sorted((ROOT / "launch").glob("*.sh"))]
+    scripts = [path.read_text() for path in sorted((ROOT / "launch").glob("*.s*"))]
     page = (ROOT / "docs" / "troubleshooting.md").read_text()
     quoted = [m for row in re.findall(r"^\| (.+?) \|", page, re.M) for m in re.findall(r"`([^`]+)`", row)]
     assert len(quoted) > 40

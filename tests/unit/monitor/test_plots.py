@@ -125,7 +125,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 
 def test_comparison_tells_runs_of_the_same_name_apart(tmp_path):
     runs = [write_run(tmp_path / "a" / "run"), write_run(tmp_path / "b" / "run", reward=0.3)]
-    out = plot_comparison(runs, tmp_path / "new" / "comparison.png")
+    [out] = plot_comparison(runs, tmp_path / "new" / "comparison.png")
     with Image.open(out) as image:
         assert image.size == (1400, 900)
     figure = comparison_figure({"a/run": load_run(runs[0]), "b/run": load_run(runs[1])})

@@ -1,0 +1,202 @@
+"""Checks of one configuration: policy, disk, GPU memory, data, images, lengths, judges. Nothing is trained."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from judges.base import Case, Status
+from online_rl.config import Config
+from online_rl.data.text import clean_report
+from online_rl.doctor.report import Finding
+from online_rl.errors import ConfigError, UserError
+from online_rl.sizing import GIB, Shape, estimate, shape_of
+
+SOME = 3  # images and prompts that are tried
+MANY = 2000  # reference reports that are measured
+
+# One report as good as its reference, and one that says the opposite of it. Not from any data set.
+REFERENCE = "There is a small left pleural effusion. The heart is normal in size. No pneumothorax."
+CONTRARY = "No pleural effusion. The heart is enlarged. There is a large right pneumothorax."
+
+
+class Patient:
+    """A configuration under examination; what one check has read, the next ones use."""
+
+    def __init__(self, cfg: Config, ranks: int) -> None:
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()  # it would comment on the policy's configuration amid the findings
+        self.cfg, self.ranks = cfg, ranks
+
+    @cached_property
+    def demo(self) -> Any:
+        from online_rl.demo.prepare import prepare
+
+        return prepare(self.cfg)
+
+    @cached_property
+    def model_path(self) -> str:
+        return str(self.demo.policy or self.cfg.model.path)
+
+    @cached_property
+    def hub(self) -> dict[str, Any]:
+        return {"revision": self.cfg.model.revision, "trust_remote_code": self.cfg.model.trust_remote_code}
+
+    @cached_property
+    def model_config(self) -> Any:
+        from transformers import AutoConfig
+
+        return self._loaded(AutoConfig)
+
+    @cached_property
+    def processor(self) -> Any:
+        from transformers import AutoProcessor
+
+        return self._loaded(AutoProcessor)
+
+    def _loaded(self, auto: Any) -> Any:
+        try:
+            return auto.from_pretrained(self.model_path, **self.hub)
+        except (OSError, ValueError) as problem:
+            reason = str(problem).partition("\n")[0]
+            raise ConfigError(
+                f"model.path: {self.cfg.model.path!r} cannot be read ({reason}). Check the name, your access to it "
+                "(hf auth login), and the network."
+            ) from None
+
+    @cached_property
+    def shape(self) -> Shape:
+        return shape_of(self.model_config)
+
+    @cached_property
+    def studies(self) -> Any:
+        from online_rl.data.readers import read_studies
+
+        return read_studies(self.cfg, self.demo.world, None)
+
+    def policy(self) -> Finding:
+        frozen = f", {self.shape.vision / 1e6:.1f} M of them frozen" if self.cfg.model.freeze_vision else ""
+        name = type(self.model_config).__name__.removesuffix("Config")
+        return Finding("policy", "ok", f"{name}, {self.shape.parameters / 1e6:.1f} M parameters{frozen}")
+
+    def disk(self) -> Finding:
+        """Room for the checkpoints that are kept, the one being written, and the model at the end."""
+        sizes = estimate(self.shape, self.cfg, self.ranks)
+        kept = self.cfg.train.keep_checkpoints
+        model = sizes.policy * self.ranks or self.shape.parameters * 2
+        needed = (kept + 1) * sizes.checkpoint + model
+        place = Path(self.cfg.run.dir).absolute()
+        free = shutil.disk_usage(next(p for p in (place, *place.parents) if p.exists())).free
+        detail = (
+            f"run.dir={self.cfg.run.dir!r} has {free / GIB:.1f} GiB free; {kept} checkpoint(s) of "
+            f"{sizes.checkpoint / GIB:.2f} GiB, one being written and the model need {needed / GIB:.2f} GiB"
+        )
+        if free < needed:
+            return Finding("disk", "failed", f"{detail}. Move run.dir, or lower train.keep_checkpoints.")
+        return Finding("disk", "ok", detail)
+
+    def gpu_memory(self) -> Finding:
+        import torch
+
+        sizes = estimate(self.shape, self.cfg, self.ranks)
+        detail = f"about {sizes.peak / GIB:.1f} GiB per GPU with {self.ranks} rank(s)"
+        if not torch.cuda.is_available():
+            return Finding("gpu memory", "skipped", f"no GPU here; the policy would need {detail}")
+        has = torch.cuda.get_device_properties(0).total_memory
+        detail += f", {has / GIB:.1f} GiB there"
+        if sizes.peak > has:
+            return Finding(
+                "gpu memory",
+                "warning",
+                f"{detail} (an estimate: `online-rl size`). Use more GPUs, deepspeed.offload_optimizer=cpu, a smaller "
+                "train.micro_batch_size, or model.gradient_checkpointing=true.",
+            )
+        return Finding("gpu memory", "ok", detail)
+
+    def data(self) -> Finding:
+        train, held_out = len(self.studies.train), len(self.studies.eval)
+        return Finding("data", "ok", f"{train} studies to train on, {held_out} held out")
+
+    def images(self) -> Finding:
+        """The first, the middle and the last training study's first image."""
+        from online_rl.data.images import load_image
+
+        train = self.studies.train
+        chosen = {0, len(train) // 2, len(train) - 1}
+        read = [load_image(train[i].images[0], self.cfg.data.image_max_side, train[i].source) for i in sorted(chosen)]
+        sizes = ", ".join(f"{image.width} x {image.height}" for image in read)
+        return Finding("images", "ok", f"{len(read)} read: {sizes} pixels")
+
+    def model_length(self) -> Iterator[Finding]:
+        """Prompts with their images against the room for them, reference reports against the completion's."""
+        from online_rl.rollout.prompts import PromptBuilder
+
+        rollout, train = self.cfg.rollout, self.studies.train
+        limit = getattr(self.model_config.get_text_config(), "max_position_embeddings", None)
+        if limit and rollout.max_model_len > limit:
+            yield Finding(
+                "model length",
+                "failed",
+                f"rollout.max_model_len: found {rollout.max_model_len}, expected at most {limit}, which the policy "
+                "was made for. Lower it.",
+            )
+            return
+        most_images = sorted(range(len(train)), key=lambda i: -len(train[i].images))[:SOME]
+        builder = PromptBuilder(self.processor, self.cfg)  # refuses a prompt without room for its completion
+        longest = max(len(builder.build(train[i]).ids) for i in most_images)
+        texts = [study.reference for study in train[:MANY]]
+        lengths = sorted(len(ids) for ids in self.processor.tokenizer(texts)["input_ids"])
+        cut = sum(n > rollout.max_completion_tokens for n in lengths) / len(lengths)
+        detail = (
+            f"prompts take {longest} of {rollout.max_model_len - rollout.max_completion_tokens} tokens, reference "
+            f"reports {lengths[len(lengths) // 2]} (median) to {lengths[-1]} of {rollout.max_completion_tokens}"
+        )
+        if cut > 0.01:
+            yield Finding(
+                "model length",
+                "warning",
+                f"{detail}: {cut:.0%} of them are longer than a candidate may be. Raise rollout.max_completion_tokens.",
+            )
+        else:
+            yield Finding("model length", "ok", detail)
+
+    def judges(self) -> Iterator[Finding]:
+        for entry in self.cfg.judges:
+            yield examine_judge(entry, self.cfg.scoring.max_retries)
+
+
+def examine_judge(entry: Any, max_retries: int) -> Finding:
+    """Load it, start it, and have it score a report that equals its reference and one that says the opposite."""
+    from judges.registry import load_judge
+    from online_rl.scoring.calls import call_judge
+
+    name = f"judge {entry.label}"
+    judge: Any = None
+    try:
+        judge = load_judge(entry.use, entry.args, entry.length_control, entry.label)
+        if hasattr(judge, "start"):
+            judge.start()
+        reference = clean_report(REFERENCE)
+        cases = [
+            Case(f"golden-{kind}", clean_report(text), reference, "cough")
+            for kind, text in (("same", REFERENCE), ("contrary", CONTRARY))
+        ]
+        (same, contrary), _ = call_judge(judge, cases, max_retries)
+    except (UserError, RuntimeError) as problem:
+        return Finding(name, "failed", str(problem))
+    finally:
+        if hasattr(judge, "close"):
+            judge.close()
+    if same.status is not Status.SCORED or same.value is None:
+        return Finding(name, "failed", f"a report equal to its reference is {same.status.value}, expected a score.")
+    values = f"a report equal to its reference gets {same.value:.3f}"
+    if contrary.value is None:
+        return Finding(name, "warning", f"{values}, a contrary one is {contrary.status.value}.")
+    values += f", a contrary one {contrary.value:.3f}"
+    if entry.weight > 0 and not same.value > contrary.value:
+        return Finding(name, "warning", f"{values}; expected the first to be higher. Is its sign right?")
+    return Finding(name, "ok", f"{values} ({same.seconds:.2g} s each)")

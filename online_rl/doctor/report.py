@@ -1,0 +1,110 @@
+"""The examination: every check runs, whatever the ones before it found, and says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from online_rl.errors import UserError
+
+State = Literal["ok", "warning", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found. `failed` would stop a run; a `warning` would not."""
+
+    check: str
+    state: State
+    detail: str
+
+    def line(self, width: int) -> str:
+        return f"{self.state:8} {self.check:{width}}  {self.detail}"
+
+
+Check = Callable[[], "Finding | Iterable[Finding]"]
+
+
+def examine(config: Path | None = None, overrides: Iterable[str] = (), ranks: int | None = None) -> list[Finding]:
+    """All findings, the machine first. Without a configuration the machine alone is examined.
+
+    ranks  processes of the run; None = one per GPU, or one
+    """
+    from online_rl.doctor import machine
+
+    count = ranks or machine.likely_ranks()
+    findings = run_checks(
+        {
+            "versions": machine.versions,
+            "accelerators": machine.accelerators,
+            "cpu threads": lambda: machine.cpu_threads(count),
+            "shared memory": lambda: machine.shared_memory(count),
+        }
+    )
+    if config is None:
+        return [*findings, Finding("config", "skipped", "none was given; --config FILE examines data and judges too")]
+    return findings + examine_config(config, list(overrides), count)
+
+
+def examine_config(config: Path, overrides: list[str], ranks: int) -> list[Finding]:
+    """The findings that need a configuration; where it does not load, the others are skipped."""
+    from online_rl.config import load_config
+    from online_rl.doctor import fitness
+
+    later = ("policy", "disk", "gpu memory", "data", "images", "model length", "judges")
+    try:
+        cfg = load_config(config, overrides)
+        cfg.check_world(ranks)
+    except UserError as problem:
+        skipped = [Finding(name, "skipped", "needs a configuration that loads") for name in later]
+        return [Finding("config", "failed", str(problem)), *skipped]
+    patient = fitness.Patient(cfg, ranks)
+    return [
+        Finding("config", "ok", f"{config}: {len(cfg.judges)} judge(s), fits {ranks} rank(s)"),
+        *(Finding("config", "warning", warning) for warning in cfg.warnings()),
+        *run_checks(
+            {
+                "policy": patient.policy,
+                "disk": patient.disk,
+                "gpu memory": patient.gpu_memory,
+                "data": patient.data,
+                "images": patient.images,
+                "model length": patient.model_length,
+                "judges": patient.judges,
+            }
+        ),
+    ]
+
+
+def run_checks(checks: dict[str, Check]) -> list[Finding]:
+    """A check that raises has failed: with its message where it is the user's to put right, else with its type."""
+    findings: list[Finding] = []
+    for name, check in checks.items():
+        try:
+            found = check()
+            findings += [found] if isinstance(found, Finding) else list(found)
+        except (UserError, RuntimeError, OSError) as problem:
+            findings.append(Finding(name, "failed", str(problem) or type(problem).__name__))
+        except Exception as problem:  # an examination goes on; the text of others' errors may quote data
+            detail = f"{type(problem).__name__} while examining it; --debug of `online-rl train` shows where"
+            findings.append(Finding(name, "failed", detail))
+    return findings
+
+
+def as_text(findings: list[Finding]) -> str:
+    width = max(len(finding.check) for finding in findings)
+    lines = [finding.line(width) for finding in findings]
+    failed = sum(finding.state == "failed" for finding in findings)
+    warned = sum(finding.state == "warning" for finding in findings)
+    return "\n".join([*lines, "", f"{failed} failed, {warned} warning(s), {len(findings)} findings"])
+
+
+def as_json(findings: list[Finding]) -> dict[str, Any]:
+    """`ok` says whether nothing failed."""
+    return {"ok": is_well(findings), "findings": [asdict(finding) for finding in findings]}
+
+
+def is_well(findings: list[Finding]) -> bool:
+    return all(finding.state != "failed" for finding in findings)

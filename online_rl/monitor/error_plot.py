@@ -1,0 +1,73 @@
+"""Errors per report by category, (a) to (f) of GREEN's taxonomy, stacked over training; runs side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from online_rl.monitor.final_table import ERRORS
+from online_rl.monitor.records import Record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from online_rl.monitor.plots import Points
+
+CATEGORIES = ERRORS[:6]  # the seventh counts what is right
+COLOURS = ("#dc2626", "#2563eb", "#d97706", "#7c3aed", "#0891b2", "#64748b")
+Runs = dict[str, tuple[list[Record], list[Record]]]
+
+
+def error_series(records: list[Record]) -> dict[str, dict[str, Points]]:
+    """Judge -> category -> steps and mean errors per report, of the judges that tell errors apart."""
+    from online_rl.monitor.plots import points
+
+    judges = {name.split("/")[1] for record in records for name in record if is_error(name)}
+    series: dict[str, dict[str, Points]] = {}
+    for judge in sorted(judges):
+        found = {category: points(records, f"judge/{judge}/{category}") for category in CATEGORIES}
+        series[judge] = {category: (steps, values) for category, (steps, values) in found.items() if steps}
+    return series
+
+
+def is_error(metric: str) -> bool:
+    """`judge/<judge>/<one of the six categories>`"""
+    parts = metric.split("/")
+    return len(parts) == 3 and parts[0] == "judge" and parts[2] in CATEGORIES
+
+
+def errors_figure(runs: Runs) -> Figure | None:
+    """One panel per run and judge, with equal axes in a row; None where no judge tells errors apart."""
+    from online_rl.monitor.plots import finish, new_figure
+
+    found = {name: error_series(train) for name, (train, _) in runs.items()}
+    judges = sorted({judge for series in found.values() for judge in series})
+    if not judges:
+        return None
+    figure = new_figure("Errors per report by category", width=max(9, 6 * len(runs)), height=1.5 + 5 * len(judges))
+    grid = figure.subplots(len(judges), len(runs), squeeze=False, sharey="row")
+    for row, judge in zip(grid, judges, strict=True):
+        for axes, (name, series) in zip(row, found.items(), strict=True):
+            if judge in series:
+                stack(axes, series[judge])
+            finish(axes, f"{name}, judge {judge}", "mean errors per report", legend="none")
+    shown = {
+        label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend([*shown.values()][::-1], [*shown][::-1], loc="outside lower center", ncols=6)
+    return figure
+
+
+def stack(axes: object, series: dict[str, Points]) -> None:
+    """Smoothed and stacked over the steps that every category has."""
+    from online_rl.monitor.plots import smooth
+
+    steps = sorted(set.intersection(*(set(points[0]) for points in series.values())))
+    values = {category: dict(zip(*points, strict=True)) for category, points in series.items()}
+    stacks = [smooth([values[category][step] for step in steps]) for category in series]
+    if len(steps) == 1:  # an area needs two ends
+        steps, stacks = [steps[0] - 1, *steps], [one * 2 for one in stacks]
+    colours = [COLOURS[CATEGORIES.index(category)] for category in series]
+    names = [category.replace("_", " ") for category in series]
+    axes.stackplot(steps, stacks, labels=names, colors=colours, alpha=0.85)  # type: ignore[attr-defined]
+    axes.set_xlim(steps[0], steps[-1])  # type: ignore[attr-defined]
+    axes.set_ylim(bottom=0)  # type: ignore[attr-defined]

@@ -1,0 +1,203 @@
+"""GPU memory of a run, by what takes it, from the sizes of its models. Arithmetic only: nothing is loaded.
+
+Per GPU, with W ranks, P parameters of which T are trained, and b bytes per parameter (2 in bfloat16, 4 in float32):
+
+    policy      b P / W                     ZeRO-3's share
+    gathered    b min(P, 1e9)               what ZeRO-3 may keep gathered at once (its stage3_max_live_parameters)
+    ref_model   b P / W                     where the algorithm keeps one
+    gradients   4 T / W                     summed in float32
+    optimiser   12 T / W                    AdamW: float32 weights and two moments; 0 on the GPU when offloaded,
+                                            and the gradients with them
+    activations b L D S (checkpointed: one layer's output per token) or 16 times as much, S tokens per pass, L layers
+                of width D, and 4 x 3 bytes per completion token and word of the vocabulary for the logits
+    engine      b P + KV cache of max_num_seqs x max_model_len tokens, at 2 x 2 layers x heads x width bytes per token
+
+vLLM sleeps while the policy updates, so the peak is the larger of the two phases:
+
+    update   policy + ref_model + gathered + gradients + optimiser + activations
+    sample   policy + ref_model + gradients + optimiser + engine
+
+The peak holds a RESERVE for CUDA contexts and fragmentation. A judge is one more engine (weights and KV cache, here
+GREEN's), on a GPU of its own or beside them. Estimates are for planning (is it 40 or 400 GiB?), not for filling a GPU
+to the last byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from online_rl.config import Config
+
+GIB = 2**30
+MAX_LIVE = 1_000_000_000  # DeepSpeed's default of stage3_max_live_parameters
+RESERVE = 4 * GIB  # CUDA contexts of torch, NCCL and vLLM, and fragmentation
+PLAIN_ACTIVATIONS = 16  # layer outputs' worth that a layer keeps for backward without gradient checkpointing
+LOGIT_COPIES = 3  # float32 logits, log-softmax, gradient
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a model. `vision` of its `parameters` are the vision encoder's, which model.freeze_vision freezes."""
+
+    parameters: int
+    vision: int
+    layers: int
+    hidden: int
+    kv_heads: int
+    head_dim: int
+    vocabulary: int
+
+    def kv_bytes(self, tokens: int) -> int:
+        """Key-value cache in 16 bits."""
+        return 2 * 2 * self.layers * self.kv_heads * self.head_dim * tokens
+
+
+# From the configurations that the models' authors publish; a test counts the parameters of those architectures.
+KNOWN = {
+    "Qwen/Qwen2.5-VL-3B-Instruct": Shape(3_754_622_976, 631_975_680, 36, 2048, 2, 128, 151_936),
+    "Qwen/Qwen3-VL-8B-Instruct": Shape(8_767_123_696, 536_269_296, 36, 4096, 8, 128, 151_936),
+    "google/medgemma-4b-it": Shape(4_300_079_472, 416_866_032, 34, 2560, 4, 256, 262_208),
+}
+GREEN = Shape(6_738_415_616, 0, 32, 4096, 32, 128, 32_000)  # StanfordAIMI/GREEN-radllama2-7b, a LLaMA-2 7B
+GPUS = (1, 2, 4, 8, 16)  # rows of the table
+GREEN_TOKENS, GREEN_ANSWERS = 2048, 16  # tokens of one pair, and pairs that the judge reads at once
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes per GPU; `cpu` is what offloading moves to the memory of the machine, per rank."""
+
+    policy: float
+    gathered: float
+    ref_model: float
+    gradients: float
+    optimiser: float
+    activations: float
+    engine: float
+    judge: float
+    cpu: float
+    checkpoint: float  # on disk, all ranks together
+
+    @property
+    def kept(self) -> float:
+        return self.policy + self.ref_model + self.gradients + self.optimiser
+
+    @property
+    def peak(self) -> float:
+        return self.kept + max(self.gathered + self.activations, self.engine) + RESERVE
+
+
+def estimate(shape: Shape, cfg: Config, ranks: int) -> Sizes:
+    """Memory of `cfg` with a policy of this shape on so many GPUs. The formulas are at the top of this file."""
+    b = 2 if cfg.model.dtype == "bfloat16" else 4
+    trained = shape.parameters - (shape.vision if cfg.model.freeze_vision else 0)
+    offloaded = cfg.deepspeed.offload_optimizer == "cpu"
+    share = b * shape.parameters / ranks
+    gradients, optimiser = 4 * trained / ranks, 12 * trained / ranks
+    params_offloaded = cfg.deepspeed.offload_params == "cpu"
+    rollout, train = cfg.rollout, cfg.train
+    tokens = train.micro_batch_size * rollout.max_model_len
+    logits = train.micro_batch_size * rollout.max_completion_tokens
+    if train.logits_chunk:
+        logits = min(logits, train.logits_chunk)
+    kept_per_layer = 1 if cfg.model.gradient_checkpointing else PLAIN_ACTIVATIONS
+    activations = (
+        b * shape.layers * shape.hidden * tokens * kept_per_layer + 4 * LOGIT_COPIES * shape.vocabulary * logits
+    )
+    return Sizes(
+        policy=0 if params_offloaded else share,
+        gathered=b * min(shape.parameters, MAX_LIVE),
+        ref_model=0 if params_offloaded or not keeps_ref_model(cfg) else share,
+        gradients=0 if offloaded else gradients,
+        optimiser=0 if offloaded else optimiser,
+        activations=activations,
+        engine=b * shape.parameters + shape.kv_bytes(rollout.max_num_seqs * rollout.max_model_len),
+        judge=2 * GREEN.parameters + GREEN.kv_bytes(GREEN_ANSWERS * GREEN_TOKENS),
+        cpu=(gradients + optimiser if offloaded else 0) + (share if params_offloaded else 0),
+        checkpoint=12 * trained + b * shape.parameters,
+    )
+
+
+def keeps_ref_model(cfg: Config) -> bool:
+    """Whether the algorithm holds a frozen copy of the policy."""
+    from online_rl.algorithms import make_algorithm
+
+    return bool(make_algorithm(cfg).needs_ref_model)
+
+
+def shape_of(config: Any) -> Shape:
+    """The shape of a transformers configuration, counted on the meta device, without any memory."""
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    from online_rl.policy.model import PROJECTOR, VISION
+
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(config)
+    sizes = {name: p.numel() for name, p in model.named_parameters()}
+    vision = [
+        n for n in sizes if any(w in VISION for w in n.split(".")) and not any(w in PROJECTOR for w in n.split("."))
+    ]
+    text = config.get_text_config()
+    heads = text.num_attention_heads
+    return Shape(
+        parameters=sum(sizes.values()),
+        vision=sum(sizes[name] for name in vision),
+        layers=text.num_hidden_layers,
+        hidden=text.hidden_size,
+        kv_heads=getattr(text, "num_key_value_heads", None) or heads,
+        head_dim=getattr(text, "head_dim", None) or text.hidden_size // heads,
+        vocabulary=text.vocab_size,
+    )
+
+
+COLUMNS = ("policy", "gathered", "ref_model", "gradients", "optimiser", "activations", "engine", "peak", "cpu", "judge")
+
+
+def table(cfg: Config, shapes: dict[str, Shape], ranks: Sequence[int]) -> list[dict[str, float | str]]:
+    """A row per model and number of GPUs, GiB per GPU."""
+    rows = []
+    for name, shape in shapes.items():
+        for count in ranks:
+            sizes = estimate(shape, cfg, count)
+            row: dict[str, float | str] = {"model": name, "GPUs": count}
+            rows.append(row | {column: round(getattr(sizes, column) / GIB, 1) for column in COLUMNS})
+    return rows
+
+
+def as_markdown(rows: list[dict[str, float | str]]) -> str:
+    """What `online-rl size` prints and docs/launching.md shows."""
+    lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
+    return "\n".join(lines + ["| " + " | ".join(str(value) for value in row.values()) + " |" for row in rows])
+
+
+def default_config() -> Config:
+    """What the table assumes where no configuration is given: GRPO with a ref_model, 8 candidates per pass."""
+    from online_rl.config import config_from_dict
+
+    return config_from_dict(
+        {
+            "model": {"path": "any", "gradient_checkpointing": True},
+            "algorithm": {"grpo": {"kl_coef": 0.01}},
+            "rollout": {"max_model_len": 2048, "max_completion_tokens": 256, "max_num_seqs": 64},
+            "train": {"micro_batch_size": 8, "logits_chunk": 1024},
+        }
+    )
+
+
+def print_table(config: Path | None, overrides: Sequence[str], ranks: Sequence[int]) -> None:
+    """The command: of the known models, or of the configuration's policy."""
+    from online_rl.config import load_config
+
+    if config is None:
+        print(as_markdown(table(default_config(), KNOWN, ranks)))
+        return
+    from online_rl.doctor.fitness import Patient
+
+    cfg = load_config(config, overrides)
+    shape = KNOWN.get(cfg.model.path) or Patient(cfg, ranks[0]).shape
+    print(as_markdown(table(cfg, {cfg.model.path: shape}, ranks)))

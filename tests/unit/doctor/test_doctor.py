@@ -1,0 +1,173 @@
+"""The doctor: what it finds on a machine, in a configuration, in data and in judges, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import namedtuple
+
+import pytest
+from PIL import Image
+
+from online_rl.cli import main
+from online_rl.config.model import JudgeEntry
+from online_rl.demo.policy import make_model, save_policy
+from online_rl.doctor import Finding, examine, fitness, machine, report
+from online_rl.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, demo_processor):
+    """A configuration with a policy and six studies on disk."""
+    folder = tmp_path_factory.mktemp("run")
+    save_policy(folder / "policy", make_model(demo_processor, seed=0), demo_processor)
+    rows = []
+    for i in range(6):
+        Image.new("L", (64, 48 + i), 90).save(folder / f"{i}.png")
+        text = "The lungs are clear. No pleural effusion."
+        rows.append({"study_id": f"s{i}", "patient_id": f"p{i}", "image": f"{i}.png", "findings": text})
+    rows[0]["split"], rows[1]["split"] = "validate", "train"
+    (folder / "studies.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "config.yaml").write_text(
+        f"model: {{path: {folder / 'policy'}, dtype: float32}}\n"
+        f"data: {{reader: jsonl, path: {folder / 'studies.jsonl'}, eval_fraction: 0.0}}\n"
+        f"run: {{dir: {folder / 'runs'}}}\n"
+        "rollout: {studies_per_step: 4, max_model_len: 256, max_completion_tokens: 96}\n"
+    )
+    return folder
+
+
+def state_of(findings: list[Finding]) -> dict[str, str]:
+    return {finding.check: finding.state for finding in findings}
+
+
+def detail_of(findings: list[Finding], check: str) -> str:
+    return next(finding.detail for finding in findings if finding.check == check)
+
+
+def test_a_run_that_is_fit_is_found_fit(run):
+    findings = examine(run / "config.yaml", ranks=1)
+    states = state_of(findings)
+    for check in ("versions", "config", "policy", "disk", "data", "images", "model length", "judge findings"):
+        assert states[check] == "ok", detail_of(findings, check)
+    assert "3 read: 64 x 49, 64 x 51, 64 x 53 pixels" in detail_of(findings, "images")
+    assert "5 studies to train on, 1 held out" in detail_of(findings, "data")
+    assert "equal to its reference gets 1.000" in detail_of(findings, "judge findings")
+    assert report.is_well(findings)
+
+
+@pytest.mark.parametrize(
+    ("override", "check", "words"),
+    [
+        ("rollout.group_size=1", "config", "at least 2"),
+        ("rollout.max_model_len=4096", "model length", "expected at most 2048"),
+        ("data.path=nowhere.jsonl", "data", "nowhere.jsonl"),
+        ("model.path=nowhere/at-all", "policy", "nowhere/at-all"),
+        ("judges=[{use: finding}]", "judge finding", "Did you mean 'findings'?"),
+    ],
+)
+def test_what_would_stop_a_run_has_failed_and_the_rest_is_still_examined(run, override, check, words, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    findings = examine(run / "config.yaml", [override], ranks=1)
+    assert state_of(findings)[check] == "failed" and words in detail_of(findings, check)
+    assert not report.is_well(findings)
+    if check != "config":
+        assert state_of(findings)["config"] == "ok"
+    else:
+        assert state_of(findings)["judges"] == "skipped"
+
+
+def test_reports_longer_than_a_candidate_may_be_are_a_warning(run):
+    findings = examine(run / "config.yaml", ["rollout.max_completion_tokens=4"], ranks=1)
+    assert state_of(findings)["model length"] == "warning"
+    assert "100% of them are longer" in detail_of(findings, "model length")
+
+
+def test_a_small_disk_has_failed_with_both_numbers(run, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage(0, 0, 10_000_000))
+    findings = examine(run / "config.yaml", ranks=1)
+    assert state_of(findings)["disk"] == "failed"
+    assert "0.0 GiB free" in detail_of(findings, "disk") and "train.keep_checkpoints" in detail_of(findings, "disk")
+
+
+def test_the_checkpoint_estimate_is_what_deepspeed_writes(run):
+    """12 bytes per trained parameter and the weights: 30.3 MB for the demo's policy on two ranks, as measured."""
+    from online_rl.config import load_config
+    from online_rl.sizing import estimate
+
+    patient = fitness.Patient(load_config(run / "config.yaml", ["model.freeze_vision=true"]), 2)
+    assert estimate(patient.shape, patient.cfg, 2).checkpoint == pytest.approx(30.3e6, rel=0.35)
+
+
+JUDGE = """
+from judges import Score
+
+class Judge:
+    def start(self):
+        {start}
+    def score(self, cases):
+        return [{score} for case in cases]
+    def close(self):
+        open({closed!r}, "w").close()
+"""
+
+
+@pytest.mark.parametrize(
+    ("start", "score", "state", "words"),
+    [
+        ("pass", "Score(float(case.candidate == case.reference))", "ok", "gets 1.000, a contrary one 0.000"),
+        ("pass", "Score(-float(case.candidate == case.reference))", "warning", "Is its sign right?"),
+        ("pass", "Score.unscorable('no')", "failed", "unscorable, expected a score"),
+        ("pass", "Score.failed('refused')", "failed", "refused"),
+        ("raise __import__('online_rl.errors').errors.ConfigError('no server')", "Score(1.0)", "failed", "no server"),
+    ],
+)
+def test_a_judge_is_started_scores_a_golden_pair_and_is_closed(tmp_path, start, score, state, words):
+    closed = tmp_path / "closed"
+    (tmp_path / "own.py").write_text(JUDGE.format(start=start, score=score, closed=str(closed)))
+    finding = fitness.examine_judge(JudgeEntry(use=f"{tmp_path / 'own.py'}:Judge", name="own"), max_retries=0)
+    assert (finding.check, finding.state) == ("judge own", state)
+    assert words in finding.detail and closed.exists()
+
+
+def test_threads_and_shared_memory_are_counted(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda pid: set(range(8)))
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    assert machine.cpu_threads(2).state == "ok"
+    too_many = machine.cpu_threads(4)
+    assert too_many.state == "warning" and "set it to 2" in too_many.detail
+    assert machine.cpu_threads(16).state == "warning"
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage(0, 0, 64 * 2**20))  # what containers are given
+    assert machine.shared_memory(1, tmp_path).state == "ok"
+    small = machine.shared_memory(2, tmp_path)
+    assert small.state == "failed" and "--shm-size" in small.detail and "132 MiB" in small.detail
+
+
+def test_another_version_has_failed_with_both_numbers(monkeypatch):
+    real = machine._installed
+    monkeypatch.setattr(machine, "_installed", lambda name: "0.1.0" if name == "deepspeed" else real(name))
+    [finding] = machine.versions()
+    assert finding.state == "failed" and "deepspeed 0.1.0 is installed, expected ==0.19.8" in finding.detail
+
+
+def test_a_check_that_breaks_does_not_stop_the_others_and_quotes_nothing():
+    def breaks():
+        raise KeyError("report text")
+
+    def refuses():
+        raise ConfigError("a: found 1, expected 2.")
+
+    findings = report.run_checks({"one": breaks, "two": refuses, "three": lambda: Finding("three", "ok", "")})
+    assert [finding.state for finding in findings] == ["failed", "failed", "ok"]
+    assert "report text" not in findings[0].detail and findings[1].detail == "a: found 1, expected 2."
+
+
+def test_the_command_prints_text_or_json_and_ends_with_0_or_2(run, capsys):
+    assert main(["doctor", "--config", str(run / "config.yaml"), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["ok"] and {"check", "state", "detail"} == set(answer["findings"][0])
+    assert main(["doctor", "--config", str(run / "config.yaml"), "judges=[{use: nothing}]"]) == 2
+    out = capsys.readouterr().out
+    assert "failed   judge nothing" in out and "1 failed" in out
