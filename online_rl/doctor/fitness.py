@@ -10,6 +10,7 @@ from typing import Any
 
 from judges.base import Case, Status
 from online_rl.config import Config
+from online_rl.config.model import GuardEntry, Scoring
 from online_rl.data.text import clean_report
 from online_rl.doctor.report import Finding
 from online_rl.errors import ConfigError, UserError
@@ -165,38 +166,41 @@ class Patient:
             yield Finding("model length", "ok", detail)
 
     def judges(self) -> Iterator[Finding]:
-        for entry in self.cfg.judges:
-            yield examine_judge(entry, self.cfg.scoring.max_retries)
+        for entry in (*self.cfg.judges, *self.cfg.guards):
+            yield examine_judge(entry, self.cfg.scoring)
 
 
-def examine_judge(entry: Any, max_retries: int) -> Finding:
+def examine_judge(entry: GuardEntry, options: Scoring) -> Finding:
     """Load it, start it, and have it score a report that equals its reference and one that says the opposite."""
-    from judges.registry import load_judge
-    from online_rl.scoring.calls import call_judge
+    from online_rl.scoring.calls import Calls
+    from online_rl.scoring.setup import load_entry
 
     name = f"judge {entry.label}"
+    calls = Calls(options)
     judge: Any = None
     try:
-        judge = load_judge(entry.use, entry.args, entry.length_control, entry.label)
-        if hasattr(judge, "start"):
-            judge.start()
+        judge = load_entry(entry)
+        calls.start(judge)
         reference = clean_report(REFERENCE)
         cases = [
             Case(f"golden-{kind}", clean_report(text), reference, "cough")
             for kind, text in (("same", REFERENCE), ("contrary", CONTRARY))
         ]
-        (same, contrary), _ = call_judge(judge, cases, max_retries)
+        same, contrary = calls.submit(judge, cases).result().scores
     except (UserError, RuntimeError) as problem:
         return Finding(name, "failed", str(problem))
     finally:
-        if hasattr(judge, "close"):
-            judge.close()
+        if judge is not None:
+            calls.close_judge(judge)
+        calls.close()
+    if same.status is Status.FAILED:
+        return Finding(name, "failed", f"it cannot be reached: {same.detail}")
     if same.status is not Status.SCORED or same.value is None:
         return Finding(name, "failed", f"a report equal to its reference is {same.status.value}, expected a score.")
     values = f"a report equal to its reference gets {same.value:.3f}"
     if contrary.value is None:
         return Finding(name, "warning", f"{values}, a contrary one is {contrary.status.value}.")
     values += f", a contrary one {contrary.value:.3f}"
-    if entry.weight > 0 and not same.value > contrary.value:
+    if getattr(entry, "weight", 0.0) > 0 and not same.value > contrary.value:
         return Finding(name, "warning", f"{values}; expected the first to be higher. Is its sign right?")
     return Finding(name, "ok", f"{values} ({same.seconds:.2g} s each)")

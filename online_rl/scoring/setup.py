@@ -25,10 +25,11 @@ DRY_CANDIDATE = "the heart is normal in size. the lungs are clear. no pleural ef
 
 def load_judges(cfg: Config) -> tuple[list[tuple[Judge, float]], list[Judge]]:
     """The rewarded judges with their weights, and the guards. Raises JudgeError."""
-    return [(_load(entry), entry.weight) for entry in cfg.judges], [_load(entry) for entry in cfg.guards]
+    return [(load_entry(entry), entry.weight) for entry in cfg.judges], [load_entry(entry) for entry in cfg.guards]
 
 
-def _load(entry: GuardEntry) -> Judge:
+def load_entry(entry: GuardEntry) -> Judge:
+    """One judge or guard of the configuration. Raises JudgeError."""
     return load_judge(
         entry.use,
         entry.args,
