@@ -34,8 +34,12 @@ check "shellcheck" shellcheck -x launch/*.sh launch/slurm.sbatch tests/integrati
 check "mypy" mypy
 ((${#failed[@]} == 0)) || printf 'error: failed: %s\n' "$(printf '%s; ' "${failed[@]}")" >&2
 
-echo "== pytest ${folders[*]} $*"
 status=0
-python -m pytest "${folders[@]}" "$@" || status=$?
+for folder in "${folders[@]}"; do
+    workers=() # an engine takes the whole machine
+    [[ "$folder" != tests/unit ]] || workers=(--numprocesses auto --dist loadfile)
+    echo "== pytest $folder ${workers[*]} $*"
+    OMP_NUM_THREADS=1 python -m pytest "$folder" "${workers[@]}" "$@" || status=$?
+done
 ((status != 0 || ${#failed[@]} == 0)) || status=1
 exit "$status"

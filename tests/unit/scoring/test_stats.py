@@ -37,3 +37,12 @@ def test_counts_add_up_and_percentiles_are_over_all_ranks():
 
 def test_a_step_without_calls_has_no_latency():
     assert not any("latency" in name for name in step_metrics([stats(candidates=0)]))
+
+
+def test_further_studies_of_a_step_add_their_time_and_calls():
+    first = CallStats(2.0, 0.5, [1.0], in_flight=3, retries=1, failed=0, candidates=4, drained={"judge/a/hits": 2.0})
+    more = CallStats(1.0, 0.25, [0.5], in_flight=2, retries=0, failed=1, candidates=2, drained={"judge/b/hits": 1.0})
+    both = first.followed_by(more)
+    assert (both.generate_seconds, both.exposed_seconds, both.latencies) == (3.0, 0.75, [1.0, 0.5])
+    assert (both.in_flight, both.retries, both.failed, both.candidates) == (3, 1, 1, 6)
+    assert both.drained == {"judge/a/hits": 2.0, "judge/b/hits": 1.0}
