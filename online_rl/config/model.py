@@ -140,9 +140,9 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
 
 
 class Scoring(Section):
-    call_timeout_s: float = Field(default=60.0, gt=0, description="seconds that one call of a judge may take")
+    call_timeout_s: float = Field(default=120.0, gt=0, description="seconds that one call of a judge may take")
     max_retries: Count = Field(default=3, description="further attempts after a failed or late one, with pauses")
-    deadline_s: float = Field(default=300.0, gt=0, description="seconds that judges may take after the last completion")
+    deadline_s: float = Field(default=600.0, gt=0, description="seconds that judges may take after the last completion")
     max_failed_rate: Fraction = Field(
         default=0.0, description="share of a step's candidates that no retry may reach; more: save and stop"
     )

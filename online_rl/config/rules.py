@@ -194,6 +194,19 @@ def the_deadline_outlasts_a_call_and_its_retries(cfg: Config) -> str | None:
     )
 
 
+@rule("judges", "scoring.call_timeout_s")
+def a_judges_own_timeout_ends_first(cfg: Config) -> str | None:
+    limit = cfg.scoring.call_timeout_s
+    for position, judge in enumerate(cfg.judges):
+        own = judge.args.get("timeout_s")
+        if isinstance(own, int | float) and own >= limit:
+            return (
+                f"judges[{position}].args.timeout_s: found {own:g}, expected less than scoring.call_timeout_s={limit:g}"
+                ", which would cut the judge off before it can say what is wrong. Lower it, or raise the other."
+            )
+    return None
+
+
 @rule("scoring.deadline_s", "train.collective_timeout_s")
 def the_watchdog_outlasts_every_deadline(cfg: Config) -> str | None:
     if cfg.train.collective_timeout_s > cfg.scoring.deadline_s:

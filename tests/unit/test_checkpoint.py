@@ -217,7 +217,7 @@ def test_keys_that_do_not_change_the_run_may_change(tmp_path):
         "train": {"max_steps": 7, "save_every": 1, "keep_checkpoints": 9, "stop_after": 2},
         "eval": {"every": 3},
         "monitor": {"tensorboard": False, "samples": 2},
-        "scoring": {"call_timeout_s": 0.1, "deadline_s": 70.0, "max_retries": 9, "workers": 1, "canary_every": 0},
+        "scoring": {"call_timeout_s": 1.0, "deadline_s": 70.0, "max_retries": 9, "workers": 1, "canary_every": 0},
         "rollout": {"kv_cache_gib": 2.0, "gpu_memory_utilization": 0.5},
     }
     folder = tmp_path / "old" / "checkpoints" / "step-5"

@@ -28,6 +28,10 @@ REMOTE = [{"use": "green", "args": {"url": "https://8.8.8.8/v1"}}]
             ["train.collective_timeout_s", "found 500", "deadline_s=500"],
         ),
         (
+            {"judges": [{"use": "http", "args": {"timeout_s": 30}}], "scoring": {"call_timeout_s": 30.0}},
+            ["judges[0].args.timeout_s", "found 30", "call_timeout_s=30"],
+        ),
+        (
             {"scoring": {"call_timeout_s": 10.0, "max_retries": 2, "deadline_s": 30.0}},
             ["scoring.deadline_s", "found 30", "at least 30.6"],  # 3 x 10, and pauses of 0.2 and 0.4
         ),

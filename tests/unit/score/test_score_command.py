@@ -111,6 +111,18 @@ def test_what_cannot_be_scored_is_null_and_keeps_its_place(folder, capsys):
     assert "4 pairs, 2 scored, 2 unscorable" in capsys.readouterr().out
 
 
+def test_an_async_judge_is_asked_many_things_at_once(folder):
+    Path("server.py").write_text(
+        "import asyncio\nnow = 0\nasync def reward(completions, **columns):\n    global now\n    now += 1\n"
+        "    await asyncio.sleep(0.1)\n    most, now = now, 0\n    return [float(most)] * len(completions)\n"
+    )
+    many(60)
+    assert score(judge="server.py:reward") == 0
+    assert max(row["score"] for row in output()) == 60
+    assert score("--overwrite", "scoring.workers=5", judge="server.py:reward") == 0
+    assert max(row["score"] for row in output()) == 5
+
+
 def test_raw_leaves_the_texts_as_they_are(folder):
     Path("upper.py").write_text(
         "def reward(completions, **columns):\n    return [float(sum(c.isupper() for c in t)) for t in completions]\n"

@@ -1,5 +1,6 @@
 """Rewards of a step: aligned with their candidates, weighted, masked, bounded in time, never invented."""
 
+import asyncio
 import threading
 import time
 
@@ -41,6 +42,26 @@ def test_judging_starts_while_others_still_decode(make_scorer, make_completion, 
 
     scored = make_scorer((Notices(), 1.0)).score(Rollouts(stream(), 1, 2, version=0))
     assert scored.rewards == [[2.0, 2.0]]
+
+
+def test_a_judge_as_slow_as_generation_hides_behind_it(make_scorer, make_completion):
+    """64 completions, one every 10 ms; a judge that is busy for as long, 4 calls at a time, 40 ms each."""
+
+    class Network:
+        name = "network"
+
+        async def score(self, cases):
+            await asyncio.sleep(0.04)
+            return [Score(1.0) for _ in cases]
+
+    def engine():
+        for i in range(64):
+            time.sleep(0.01)
+            yield make_completion(group=i // 8, candidate=i % 8)
+
+    stats = make_scorer((Network(), 1.0), workers=4).score(Rollouts(engine(), 8, 8, version=0)).stats
+    assert stats.generate_seconds >= 0.64
+    assert stats.exposed_seconds < 0.32  # 0.05 s on a free machine; 0.64 s and more if judging came after
 
 
 def test_rewards_are_the_weighted_sum_of_the_judges(make_scorer, make_rollouts, judges):
