@@ -2,14 +2,13 @@
 
     only_if: findings.false_finding == 0            a gate: judge.part, a comparison, a number; joined by `and`
 
-A term whose gate is closed adds nothing (0) to the sum, as GDPO conditions one reward on another (arXiv 2601.05242,
-section 3.2). `judge.value` is the judge's value; every other word is one of its parts (`raw` is the value before length
+A term whose gate is closed adds nothing (0) to the sum. `judge.value` is the judge's value; every other word is one of its parts (`raw` is the value before length
 control).
 
 What an algorithm learns from a group of candidates i, with terms k, is one of
 
     sum_then_normalize   r_i = sum_k w_k v_ik                                     (the algorithm normalises r)
-    normalize_then_sum   r_i = sum_k w_k (v_ik - mean_k) / (std_k + 1e-4)         (GDPO; TRL's names for the two)
+    normalize_then_sum   r_i = sum_k w_k (v_ik - mean_k) / (std_k + 1e-4)         (GDPO, arXiv 2601.05242)
 
 with mean_k and std_k (n - 1) over the scored candidates of the group: judges of different spread then weigh what their
 weights say.

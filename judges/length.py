@@ -34,8 +34,8 @@ _GLUED = re.compile(r"(?<=\w)[.,;:!?]+(?=[^\W\d_]{2})")
 def count_words(text: str) -> int:
     """Whitespace words; a word glued to the punctuation before it counts as well.
 
-    Otherwise a policy under length control learns to leave the space out. One of 300 reports of IU X-ray has such a
-    place; everywhere else this is `len(text.split())`.
+    Otherwise a policy under length control learns to leave the space out. IU X-ray's 3,080 findings sections have ten
+    such places; everywhere else this is `len(text.split())`.
 
     >>> count_words("no effusion.no pneumothorax, 1.5 cm nodule")
     7
