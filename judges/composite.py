@@ -2,8 +2,8 @@
 
     only_if: findings.false_finding == 0            a gate: judge.part, a comparison, a number; joined by `and`
 
-A term whose gate is closed adds nothing (0) to the sum. `judge.value` is the judge's value; every other word is one of its parts (`raw` is the value before length
-control).
+A term whose gate is closed adds nothing (0) to the sum. `judge.value` is the judge's value; every
+other word is one of its parts (`raw` is the value before length control).
 
 What an algorithm learns from a group of candidates i, with terms k, is one of
 
