@@ -25,7 +25,7 @@ def blend(work, small, own_reward) -> tuple[Finished, Finished, str]:
     with started(work / "serve", command) as server:
         server.wait_until(lambda: "listening" in server.text("out"))
         [url] = re.findall(r"http://127\.0\.0\.1:\d+", server.text("out"))
-        band = "length_control: target_band, length_args: {high: 0.1, rate: 1.0}"
+        band = "length_control: target_band, length_args: {low: 0.0, high: 0.1, rate: 1.0}"
         judges = [
             f"judges=[{{use: '{own}', {band}}}, {{use: http, args: {{url: '{url}', judge: commas}}, "
             "only_if: findings.false_finding <= 3}]",
