@@ -85,7 +85,7 @@ class Loop:
         """Metrics over all ranks, and what depends on them: adapting length rules, too many unscorable candidates."""
         groups = gather_groups(scores.groups)
         metrics |= summarise(groups) | step_metrics(distributed.gather(scores.stats)) | scores.canaries.metrics()
-        spent = sum(metrics[f"time/{part}"] for part in ("generate", "judge_exposed", "update", "sync"))
+        spent = sum(metrics[name] for name in ("time/generate", "time/judge_exposed", "time/update", "time/sync"))
         metrics["time/wait"] = max(0.0, metrics["step_time"] - spent)
         metrics["rollout/extra_studies"] = float(len(groups) - self.cfg.rollout.studies_per_step)
         candidates = [candidate for group in groups for candidate in group]

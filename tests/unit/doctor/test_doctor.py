@@ -67,7 +67,7 @@ def test_a_run_that_is_fit_is_found_fit(run):
     ],
 )
 def test_what_would_stop_a_run_has_failed_and_the_rest_is_still_examined(run, override, check, words, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # as $HF_HUB_OFFLINE sets it on import
     findings = examine(run / "config.yaml", [override], ranks=1)
     assert state_of(findings)[check] == "failed" and words in detail_of(findings, check)
     assert not report.is_well(findings)
