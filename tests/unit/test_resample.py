@@ -79,11 +79,11 @@ def make_loop(make_completion, make_study):
 
 
 def step(loop):
-    """Sampling and scoring of one step: (rollouts, scores, further studies)."""
+    """Sampling and scoring of one step: (rollouts, scores, number of further studies)."""
     cursor = loop.sampler.state_dict()
     rollouts, scores = loop._sample_and_score(loop._next_studies(), 1, cursor)
-    extra = loop._resample(rollouts, scores, 1, cursor)
-    return rollouts, scores, extra
+    loop._resample(rollouts, scores, 1, cursor)
+    return rollouts, scores, len(scores.groups) - loop.cfg.rollout.studies_per_step
 
 
 def order(n):
