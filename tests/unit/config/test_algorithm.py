@@ -42,8 +42,8 @@ def test_the_resolved_copy_holds_what_the_name_meant(tmp_path):
 
 
 def test_an_override_of_the_name_carries_its_values_along(root):
-    cfg = load_config(root / "configs" / "demo_grpo.yaml", ["algorithm.name=gspo"])
-    assert cfg.algorithm.grpo.clip_high == 4e-4
+    cfg = load_config(root / "configs" / "demo_grpo.yaml", ["algorithm.name=dapo"])
+    assert (cfg.algorithm.grpo.clip_high, cfg.algorithm.grpo.loss_type) == (0.28, "dr_grpo"), "null follows, set stays"
 
 
 def test_every_algorithm_has_a_recipe_that_says_what_it_is_for(root):
