@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import shutil
 from collections.abc import Iterator
 from functools import cached_property
@@ -166,13 +168,12 @@ class Patient:
 
     def judges(self) -> Iterator[Finding]:
         for entry in self.cfg.judges:
-            yield examine_judge(entry, self.cfg.scoring.max_retries)
+            yield examine_judge(entry)
 
 
-def examine_judge(entry: Any, max_retries: int) -> Finding:
+def examine_judge(entry: Any) -> Finding:
     """Load it, start it, and have it score a report that equals its reference and one that says the opposite."""
     from judges.registry import load_judge
-    from online_rl.scoring.calls import call_judge
 
     name = f"judge {entry.label}"
     judge: Any = None
@@ -185,18 +186,23 @@ def examine_judge(entry: Any, max_retries: int) -> Finding:
             Case(f"golden-{kind}", clean_report(text), reference, "cough")
             for kind, text in (("same", REFERENCE), ("contrary", CONTRARY))
         ]
-        (same, contrary), _ = call_judge(judge, cases, max_retries)
+        answer: Any = judge.score(cases)
+        same, contrary = asyncio.run(answer) if inspect.iscoroutine(answer) else answer
     except (UserError, RuntimeError) as problem:
         return Finding(name, "failed", str(problem))
+    except Exception as problem:  # its text may quote what it was given
+        return Finding(name, "failed", f"raised {type(problem).__name__} on a golden pair; expected two scores.")
     finally:
         if hasattr(judge, "close"):
             judge.close()
     if same.status is not Status.SCORED or same.value is None:
-        return Finding(name, "failed", f"a report equal to its reference is {same.status.value}, expected a score.")
+        reason = f" ({same.detail})" if same.status is Status.FAILED and same.detail else ""
+        found = f"a report equal to its reference is {same.status.value}{reason}"
+        return Finding(name, "failed", f"{found}, expected a score.")
     values = f"a report equal to its reference gets {same.value:.3f}"
     if contrary.value is None:
         return Finding(name, "warning", f"{values}, a contrary one is {contrary.status.value}.")
     values += f", a contrary one {contrary.value:.3f}"
     if entry.weight > 0 and not same.value > contrary.value:
         return Finding(name, "warning", f"{values}; expected the first to be higher. Is its sign right?")
-    return Finding(name, "ok", f"{values} ({same.seconds:.2g} s each)")
+    return Finding(name, "ok", f"{values} ({same.seconds:.2g} s)")

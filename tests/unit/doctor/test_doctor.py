@@ -120,13 +120,14 @@ class Judge:
         ("pass", "Score(-float(case.candidate == case.reference))", "warning", "Is its sign right?"),
         ("pass", "Score.unscorable('no')", "failed", "unscorable, expected a score"),
         ("pass", "Score.failed('refused')", "failed", "refused"),
+        ("pass", "1 / 0", "failed", "raised ZeroDivisionError"),
         ("raise __import__('online_rl.errors').errors.ConfigError('no server')", "Score(1.0)", "failed", "no server"),
     ],
 )
 def test_a_judge_is_started_scores_a_golden_pair_and_is_closed(tmp_path, start, score, state, words):
     closed = tmp_path / "closed"
     (tmp_path / "own.py").write_text(JUDGE.format(start=start, score=score, closed=str(closed)))
-    finding = fitness.examine_judge(JudgeEntry(use=f"{tmp_path / 'own.py'}:Judge", name="own"), max_retries=0)
+    finding = fitness.examine_judge(JudgeEntry(use=f"{tmp_path / 'own.py'}:Judge", name="own"))
     assert (finding.check, finding.state) == ("judge own", state)
     assert words in finding.detail and closed.exists()
 
