@@ -189,6 +189,8 @@ def examine_judge(entry: GuardEntry, options: Scoring) -> Finding:
         same, contrary = calls.submit(judge, cases).result().scores
     except (UserError, RuntimeError) as problem:
         return Finding(name, "failed", str(problem))
+    except Exception as problem:  # its text may quote what it was given
+        return Finding(name, "failed", f"raised {type(problem).__name__} on a golden pair; expected two scores.")
     finally:
         if judge is not None:
             calls.close_judge(judge)
@@ -203,4 +205,4 @@ def examine_judge(entry: GuardEntry, options: Scoring) -> Finding:
     values += f", a contrary one {contrary.value:.3f}"
     if getattr(entry, "weight", 0.0) > 0 and not same.value > contrary.value:
         return Finding(name, "warning", f"{values}; expected the first to be higher. Is its sign right?")
-    return Finding(name, "ok", f"{values} ({same.seconds:.2g} s each)")
+    return Finding(name, "ok", f"{values} ({same.seconds:.2g} s)")

@@ -21,7 +21,8 @@ class Finding:
     detail: str
 
     def line(self, width: int) -> str:
-        return f"{self.state:8} {self.check:{width}}  {self.detail}"
+        indent = "\n" + " " * (width + 11)  # a configuration may have several problems
+        return f"{self.state:8} {self.check:{width}}  {indent.join(self.detail.split(chr(10)))}"
 
 
 Check = Callable[[], "Finding | Iterable[Finding]"]

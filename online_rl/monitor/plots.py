@@ -116,9 +116,8 @@ def curves_figure(train: list[Record], evals: list[Record], title: str) -> Figur
     curve(verbosity, points(train, "verbosity/mean"), ORANGE, "training")
     eval_markers(verbosity, points(evals, "verbosity/mean"), points(train, "verbosity/mean"), "{:.2f}")
     reference_line(verbosity)
-    unit = "words / words in the reference report"
-    banded = bool(points(train, "verbosity/p10")[0])
-    finish(verbosity, "Verbosity", f"{unit}, 10 to 90 %" if banded else unit, legend="none")
+    banded = " (band: 10 to 90 %)" if points(train, "verbosity/p10")[0] else ""
+    finish(verbosity, "Verbosity", f"words / reference words{banded}", legend="none")
 
     length = figure.add_subplot(grid[1, 0])
     curve(length, points(train, "completions/mean_length"), GREEN, "training")

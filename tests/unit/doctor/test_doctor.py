@@ -120,6 +120,7 @@ class Judge:
         ("pass", "Score(-float(case.candidate == case.reference))", "warning", "Is its sign right?"),
         ("pass", "Score.unscorable('no')", "failed", "unscorable, expected a score"),
         ("pass", "Score.failed('refused')", "failed", "refused"),
+        ("pass", "1 / 0", "failed", "raised ZeroDivisionError"),
         ("raise __import__('online_rl.errors').errors.ConfigError('no server')", "Score(1.0)", "failed", "no server"),
     ],
 )
