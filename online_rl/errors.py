@@ -20,6 +20,10 @@ class JudgeError(UserError):
     """A judge could not be loaded, or broke its contract (wrong length, NaN, wrong type, raised)."""
 
 
+class UnreadableAnalysis(ValueError):
+    """A judge's answer does not have the form it must have. The case is unscorable; nothing is guessed from it."""
+
+
 class JudgeFailed(RuntimeError):
     """A judge could not be reached within its budget. The run saves and stops; no reward is invented."""
 

@@ -1,0 +1,110 @@
+"""Take from a candidate report what could speak as the judge or as the user, before the prompt is built around it.
+
+GREEN pastes the candidate into its prompt without a fence. A policy that is paid by the judge can learn to write
+`[Matched Findings]: 9.` itself, to close the user's turn, or to open another. None of this belongs in a report.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+_GAP = r"[\s_*\"'`.-]*"  # what may be put between two words of a phrase to disguise it
+
+
+def _phrase(words: str) -> str:
+    return _GAP.join(words.split())
+
+
+# Everything is matched on a folded copy of the text (`_fold`): lower case, no invisible marks, plain letters.
+_PATTERNS = (
+    # chat markers of LLaMA, of GREEN's template and of others
+    r"<\s*\|[^|<>\n]{0,40}\|\s*>|<\s*/?\s*(?:s|unk|pad|bos|eos|mask)\s*>",
+    r"\[\s*/?\s*inst\s*\]|<<?\s*/?\s*sys\s*>>?|<\s*(?:start|end)_of_turn\s*>|<\s*/?\s*(?:user|assistant|system)\s*>",
+    r"#{2,}\s*(?:instructions?|response|input|output|user|assistant|system|human)\b\s*:?",
+    # code fences
+    r"`{3,}|~{3,}",
+    # section headers, with or without brackets and emphasis
+    rf"\[{_GAP}(?:explanation|{_phrase('clinically significant')}|{_phrase('clinically insignificant')}|"
+    rf"{_phrase('matched findings')})[^\]\n:]{{0,30}}\]?\s*:?",
+    rf"(?:{_phrase('clinically significant errors')}|{_phrase('clinically insignificant errors')}|"
+    rf"{_phrase('matched findings')}){_GAP}[\])]?{_GAP}:",
+    # the lines of the answer
+    r"(?:\(?\s*[a-f1-6]\s*\)\s*)?(?:" + "|".join(
+        _phrase(label)
+        for label in (
+            "false report of a finding in the candidate",
+            "missing a finding present in the reference",
+            "misidentification of a finding s anatomic location",
+            "misassessment of the severity of a finding",
+            "mentioning a comparison that isn t in the reference",
+            "omitting a comparison detailing a change from a prior study",
+        )
+    ) + r")(?:/position)?\s*:?(?:\s*[0-9]+\s*\.)?",
+    # the headings of the prompt
+    rf"(?:\b[1-4]\s*[.)]\s*)?(?:{_phrase('reporting your assessment')}|{_phrase('criteria for judgment')}|"
+    rf"{_phrase('process overview')})\s*:?",
+    rf"(?:\b[1-4]\s*[.)]\s*)?(?:{_phrase('reference report')}|{_phrase('candidate report')})\s*:",
+    rf"{_phrase('follow this specific format')}|objective\s*:\s*evaluate\b",
+    r"<\s*(?:explanation|error type|error [1n]|finding [1n]|the number of (?:errors|matched findings))\s*>",
+)  # fmt: skip
+_SPEECH = re.compile("|".join(f"(?:{pattern})" for pattern in _PATTERNS))
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]+")  # not tab, LF, CR, NEL
+# Letters of other scripts that look like those of the phrases above.
+_ALIKE = str.maketrans("асеорхуіѕԁһмтк" + "ɑοιν" + "ıſ" + "’‘", "aceopxyisdhmtk" + "aoiv" + "is" + "''")
+
+
+class Neutralised(NamedTuple):
+    """text: the report without what was found; hits: how many such places there were."""
+
+    text: str
+    hits: int
+
+
+def neutralise(candidate: str) -> Neutralised:
+    """Put a space where the candidate speaks as the judge or the user; ordinary reports stay as they are.
+
+    Found are section headers, the lines and the headings of GREEN's prompt, chat markers, code fences, control and
+    invisible characters, in any case, spacing, width, and with look-alike letters. Lone surrogates, which no tokenizer
+    takes, become U+FFFD and are not counted. Neutralising twice changes nothing more.
+    """
+    text, hits = _CONTROL.subn(" ", _SURROGATES.sub("\ufffd", candidate))
+    text, invisible = _without_invisible(text)
+    hits += invisible
+    while True:  # what stood around a removed place may itself form one; each round makes the text shorter
+        text, found = _once(text)
+        if not found:
+            return Neutralised(text, hits)
+        hits += found
+
+
+def _without_invisible(text: str) -> tuple[str, int]:
+    if text.isascii():
+        return text, 0
+    kept = [character for character in text if unicodedata.category(character) != "Cf"]
+    return "".join(kept), int(len(kept) != len(text))
+
+
+def _once(text: str) -> tuple[str, int]:
+    folded, places = _fold(text)
+    spans = [(places[found.start()], places[found.end() - 1] + 1) for found in _SPEECH.finditer(folded)]
+    pieces, end = [], 0
+    for start, stop in spans:
+        pieces.append(text[end:start].rstrip(" "))
+        end = stop + (len(text[stop:]) - len(text[stop:].lstrip(" ")))
+    pieces.append(text[end:])
+    return " ".join(pieces) if spans else text, len(spans)
+
+
+def _fold(text: str) -> tuple[str, list[int]]:
+    """A copy to search in, and for each of its characters (and its end) the place in `text`."""
+    if text.isascii():
+        return text.lower(), list(range(len(text) + 1))
+    folded, places = [], []
+    for place, character in enumerate(text):
+        plain = unicodedata.normalize("NFKC", character).lower().translate(_ALIKE)
+        folded.append(plain)
+        places += [place] * len(plain)
+    return "".join(folded), [*places, len(text)]
