@@ -30,7 +30,7 @@ from judges.callable import CallableJudge
 from judges.length import RULES, LengthControlled
 from online_rl.errors import JudgeError
 
-BUILT_IN = {"findings": "judges.findings:FindingsJudge"}
+BUILT_IN = {"findings": "judges.findings:FindingsJudge", "green": "judges.green.judge:GreenJudge"}
 ENTRY_POINT_GROUP = "online_rl.judges"
 
 

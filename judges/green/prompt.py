@@ -7,6 +7,7 @@ empty answer of the assistant beside the generation prompt, and the tokenizer pu
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import cache
 from pathlib import Path
@@ -95,3 +96,13 @@ def _file(model: str, revision: str | None, name: str) -> Path:
             f"green: {name} of model {model!r} (revision {revision or 'main'}) could not be had: "
             f"{type(problem).__name__}. Expected a folder, or a name on the hub; offline, give the folder of a download."
         ) from None
+
+
+def model_identity(model: str, revision: str | None = None) -> str:
+    """What tells this checkpoint from others under the same name: the hub's commit, or a folder's files and their times."""
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        return f"{model}@{_file(model, revision, 'tokenizer.json').parent.name}"
+    files = [path for path in folder.iterdir() if path.suffix in (".json", ".safetensors", ".bin", ".model")]
+    stats = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files)
+    return f"{folder.resolve()}@{hashlib.sha256(repr(stats).encode()).hexdigest()[:16]}"
