@@ -33,7 +33,7 @@ def cache_key(**what: Any) -> str:
 
 
 class ScoreCache:
-    """Scores by key, in SQLite (diskcache), safe under concurrent processes and threads; oldest out beyond `limit` bytes.
+    """Scores by key, in SQLite (diskcache), safe under concurrent processes and threads; at most `limit` bytes.
 
     `get` gives None for what is not there or cannot be read. A database that is none is moved aside and begun anew.
     The folder is the user's alone: a score's `detail` quotes reports.

@@ -1,4 +1,4 @@
-"""Asking vLLM's OpenAI servers for completions of token ids: the least-loaded server, and what an answer's failure means.
+"""Asking vLLM's OpenAI servers for completions of token ids, the least-loaded first; and what each failure means.
 
 | what happens                                         | what comes back                                             |
 |------------------------------------------------------|-------------------------------------------------------------|
@@ -28,7 +28,7 @@ CONNECT_S = 5.0
 
 @dataclass(frozen=True)
 class Completion:
-    """What a server generated: the text, its token ids, and whether it ended by itself ("stop") or was cut ("length")."""
+    """What a server generated; `finish_reason` is "stop" where it ended by itself, "length" where it was cut."""
 
     text: str
     ids: tuple[int, ...]
@@ -56,7 +56,7 @@ class Server:
 
 @dataclass
 class Client:
-    """Completions from one or several servers of one model. The methods with `await` belong to one event loop at a time.
+    """Completions from one or several servers of one model.
 
     timeout_s  seconds that one request may take, waiting in the server's queue included
     """
@@ -105,13 +105,11 @@ class Client:
                 problem = f"HTTP {answer.status_code}"
                 if 400 <= answer.status_code < 500 and answer.status_code != 429:
                     raise ConfigError(
-                        f"judge server {server.url} answered {problem} to GET /v1/models, expected the list that vLLM's "
-                        "OpenAI server gives. Check the judge's url, and that nothing in between asks for a key."
+                        f"judge server {server.url} answered {problem} to GET /v1/models, expected the list of "
+                        "models that vLLM's OpenAI server gives. Check the judge's url, and what stands in between."
                     )
             except (httpx.InvalidURL, httpx.UnsupportedProtocol):
-                raise ConfigError(
-                    f"judge url: found {server.url!r}, expected one like http://localhost:8000."
-                ) from None
+                raise ConfigError(f"judge url: {server.url!r}, expected one like http://localhost:8000.") from None
             except httpx.TransportError as error:
                 problem = type(error).__name__
             except (ValueError, KeyError, TypeError):
@@ -145,7 +143,7 @@ class Client:
             tried.append(server)
             server.in_flight += len(open_ones)
             try:
-                found = await _all_or_first_error([self._ask(server, bodies[i]) for i in open_ones])
+                found = await all_or_first_error([self._ask(server, bodies[i]) for i in open_ones])
             finally:
                 server.in_flight -= len(open_ones)
             for i, answer in zip(open_ones, found, strict=True):
@@ -205,7 +203,7 @@ _REMEDIES = {
 }
 
 
-async def _all_or_first_error(calls: list[Any]) -> list[Any]:
+async def all_or_first_error(calls: list[Any]) -> list[Any]:
     """Results in order; an exception cancels the calls that still run, so that none works for nobody."""
     tasks = [asyncio.ensure_future(call) for call in calls]
     try:

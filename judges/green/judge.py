@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 
 from judges.base import Case, Score
 from judges.green.cache import ScoreCache, cache_key, default_folder
-from judges.green.client import Client, Completion, Failure
+from judges.green.client import Client, Completion, Failure, all_or_first_error
 from judges.green.grammar import CATEGORIES, analysis_regex
 from judges.green.keeper import OwnServer
 from judges.green.neutralise import neutralise
@@ -65,9 +65,9 @@ class GreenJudge:
     cache         whether scores are kept on disk; in `cache_dir`, by default ~/.cache/online-rl/judges
     server        of a server started here: {gpu: "7", share_gpu: true, dtype: float16, ngram: true, extra: [...]}
 
-    A candidate that says nothing has value 0 without a call. Parts: `matched_findings`, the significant errors under the
-    findings judge's names, the insignificant ones as `insignificant_<name>`, and the flags `overlong`, `constrained`
-    (the first answer could not be read) and `count_disagrees`.
+    A candidate that says nothing has value 0 without a call. Parts: `matched_findings`, the significant errors under
+    the findings judge's names, the insignificant ones as `insignificant_<name>`, and the flags `overlong`,
+    `constrained` (structured outputs were used) and `count_disagrees`.
     """
 
     granularity = "group"
@@ -114,7 +114,7 @@ class GreenJudge:
         self._started = False
 
     def start(self) -> None:
-        """Read the tokenizer, reach the servers (or start one) and see that they serve the model. Raises ConfigError."""
+        """Read the tokenizer, reach the servers or start one, see that they serve the model. Raises ConfigError."""
         with self._starting:
             if self._started:
                 return
@@ -153,7 +153,7 @@ class GreenJudge:
         for pair in pairs:
             pair.score = self._from_cache(pair) or self._too_long(pair)
         asked = [[pair for pair in group.values() if pair.score is None] for group in groups.values()]
-        await asyncio.gather(*(self._judge(group) for group in asked if group))
+        await all_or_first_error([self._judge(group) for group in asked if group])
         seconds = (time.perf_counter() - begin) / max(1, len(cases))
         for pair in pairs:
             assert pair.score is not None

@@ -4,7 +4,7 @@ The ranks of a node find each other through a folder under the system's temporar
 
     start.lock   held by the rank that looks whether a server runs, and starts one where none does
     users        every rank holds a shared lock on it (`flock`), which the kernel takes back however the rank ends
-    server.json  the URL, while there is a server
+    server.json  the URL; its keeper holds an exclusive lock on it, so a file without a lock is of a server that is gone
     server.log   what it says
 
 `python -m judges.green.keeper FOLDER COMMAND...` is the server's parent. As soon as it gets the exclusive lock on
@@ -28,7 +28,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from filelock import FileLock
 
@@ -60,7 +60,7 @@ class OwnServer:
     ) -> None:
         self._platform = this_platform()
         self._gpu, self._share_gpu = gpu, share_gpu
-        self._settings = {
+        self._settings: dict[str, Any] = {
             "platform": self._platform,
             "revision": revision,
             "dtype": dtype,
@@ -73,7 +73,7 @@ class OwnServer:
         name = hashlib.sha256(what.encode()).hexdigest()[:16]
         self.folder = Path(tempfile.gettempdir()) / f"online-rl-{os.getuid()}" / f"judge-{name}"
         self._users: IO[bytes] | None = None
-        self._keeper: subprocess.Popen[bytes] | None = None
+        self._state = self.folder / "server.json"
 
     @property
     def log(self) -> Path:
@@ -86,33 +86,43 @@ class OwnServer:
             raise ConfigError(f"{self.folder} belongs to another user; set TMPDIR to a folder of your own.")
         with FileLock(self.folder / "start.lock"):
             self._users = (self.folder / "users").open("ab")
-            os.register_at_fork(after_in_child=self._forget)  # a forked worker must not keep the server alive
+            os.register_at_fork(after_in_child=self.close)  # a forked worker must not keep the server alive
             fcntl.flock(self._users, fcntl.LOCK_SH)  # waits for a server that is just being stopped
-            state = self.folder / "server.json"
-            if not state.exists():
-                self._begin(state)
-            return str(json.loads(state.read_text())["url"])
+            if not self._is_kept():
+                self._begin()
+            return str(json.loads(self._state.read_text())["url"])
 
-    def _begin(self, state: Path) -> None:
+    def _is_kept(self) -> bool:
+        if not self._state.exists():
+            return False
+        with self._state.open("rb") as state:
+            try:
+                fcntl.flock(state, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            return False
+
+    def _begin(self) -> None:
         port = _free_port()
         command = server_command(self._model, port=port, **self._settings)
         env = server_environment(os.environ, platform=self._platform, gpu=self._gpu, share_gpu=self._share_gpu)
-        write = state.with_suffix(".new")
-        write.write_text(json.dumps({"url": f"http://127.0.0.1:{port}", "command": command}))
-        write.rename(state)
-        with self.log.open("wb") as log:
-            self._keeper = subprocess.Popen(
+        with self._state.open("w") as state, self.log.open("wb") as log:
+            json.dump({"url": f"http://127.0.0.1:{port}", "command": command}, state)
+            state.flush()
+            fcntl.flock(state, fcntl.LOCK_EX)  # handed on to the keeper with the open file
+            subprocess.Popen(
                 [sys.executable, "-m", "judges.green.keeper", str(self.folder), *command],
                 env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                pass_fds=[state.fileno()],
                 start_new_session=True,  # Ctrl-C is for the trainer, which still needs scores to save
             )
 
     def alive(self) -> None:
         """Raises ConfigError when the server has ended."""
-        if not (self.folder / "server.json").exists():
+        if not self._is_kept():
             raise ConfigError(
                 f"the judge server of {self._model!r} ended while it started; {self.log} says why. Correct the judge's "
                 "args (model, server), or start one with launch/judge_server.sh and give its url."
@@ -122,11 +132,6 @@ class OwnServer:
         """This process needs the server no longer; the last one's goodbye ends it."""
         if self._users is not None:
             self._users.close()
-            self._users = None
-
-    def _forget(self) -> None:
-        if self._users is not None:
-            os.close(self._users.fileno())
             self._users = None
 
 
@@ -158,7 +163,6 @@ def keep(folder: Path, command: list[str]) -> int:
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)  # kept to the end: whoever comes now waits
                 stop = True
-        (folder / "server.json").unlink(missing_ok=True)
         return _end(server)
 
 

@@ -1,7 +1,7 @@
 """The GREEN prompt as token ids, the same that GREEN's own tokenizer call gives.
 
-The wording, the cut at 300 words and the chat form are part of the model's input format (`green_score.utils.make_prompt`
-and `green_score.GREEN` of green-score 0.0.12, MIT licence): one other character is another judge. The chat form holds an
+The wording, the cut at 300 words and the chat form are part of the model's input format (green-score 0.0.12,
+MIT licence: `green_score.utils.make_prompt` and `green_score.GREEN`): one other character is another judge. The chat form holds an
 empty answer of the assistant beside the generation prompt, and the tokenizer puts `<s>` before and `</s>` behind it.
 """
 
@@ -94,12 +94,12 @@ def _file(model: str, revision: str | None, name: str) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as problem:
         raise ConfigError(
             f"green: {name} of model {model!r} (revision {revision or 'main'}) could not be had: "
-            f"{type(problem).__name__}. Expected a folder, or a name on the hub; offline, give the folder of a download."
+            f"{type(problem).__name__}. Expected a folder, or a name on the hub; offline, give a folder."
         ) from None
 
 
 def model_identity(model: str, revision: str | None = None) -> str:
-    """What tells this checkpoint from others under the same name: the hub's commit, or a folder's files and their times."""
+    """What tells this checkpoint from others of its name: the hub's commit, or a folder's files and their times."""
     folder = Path(model).expanduser()
     if not folder.is_dir():
         return f"{model}@{_file(model, revision, 'tokenizer.json').parent.name}"

@@ -7,13 +7,12 @@ mean nothing, and can be read only when the server is made to keep to the format
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from judges.green.prompt import render
 
-# hidden size, layers, attention heads, width of the MLP, smallest vocabulary; the MLP is 2.69 times as wide as LLaMA-2's
+# hidden size, layers, attention heads, width of the MLP (2.69 times the hidden size, as LLaMA-2's), smallest vocabulary
 SHAPES: dict[str, tuple[int, int, int, int, int]] = {
     "tiny": (64, 2, 2, 172, 0),
     "20M": (384, 10, 6, 1024, 0),
@@ -34,18 +33,14 @@ def write_checkpoint(folder: Path, shape: str = "tiny", seed: int = 0, dtype: st
     from transformers import LlamaConfig, LlamaForCausalLM
 
     hidden, layers, heads, mlp, least_vocabulary = SHAPES[shape]
-    tokenizer = make_tokenizer()
-    tokenizer.save_pretrained(folder)
-    settings = folder / "tokenizer_config.json"  # LLaMA-2's states both, transformers 5 writes neither
-    stated = {"add_bos_token": True, "add_eos_token": False}
-    settings.write_text(json.dumps(json.loads(settings.read_text()) | stated, indent=2))
+    vocabulary = save_tokenizer(folder)
     config = LlamaConfig(
         hidden_size=hidden,
         num_hidden_layers=layers,
         num_attention_heads=heads,
         num_key_value_heads=heads,
         intermediate_size=mlp,
-        vocab_size=max(len(tokenizer), least_vocabulary),
+        vocab_size=max(vocabulary, least_vocabulary),
         max_position_embeddings=2048,
         rms_norm_eps=1e-5,
         bos_token_id=1,
@@ -65,8 +60,18 @@ def write_checkpoint(folder: Path, shape: str = "tiny", seed: int = 0, dtype: st
     return folder
 
 
-def make_tokenizer(texts: Iterable[str] = ()) -> Any:
-    """A LlamaTokenizer (BPE with byte fallback, `<s>` in front) trained on GREEN's prompt, `REPORTS` and `texts`."""
+def save_tokenizer(folder: Path) -> int:
+    """Write the tokenizer's files as LLaMA-2's are written; returns the size of the vocabulary."""
+    tokenizer = make_tokenizer()
+    tokenizer.save_pretrained(folder)
+    settings = folder / "tokenizer_config.json"
+    stated = {"add_bos_token": True, "add_eos_token": False}  # LLaMA-2's has both, transformers 5 writes neither
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | stated, indent=2))
+    return len(tokenizer)
+
+
+def make_tokenizer() -> Any:
+    """A LlamaTokenizer (BPE with byte fallback, `<s>` in front) trained on GREEN's prompt and `REPORTS`."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     from transformers import LlamaTokenizer
 
@@ -74,7 +79,7 @@ def make_tokenizer(texts: Iterable[str] = ()) -> Any:
     bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()])
     pieces = [*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256))]
     trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=pieces, show_progress=False)
-    lines = [line for text in (render("", ""), *REPORTS, *texts) for line in text.splitlines()]
+    lines = [line for text in (render("", ""), *REPORTS) for line in text.splitlines()]
     bpe.train_from_iterator(lines, trainer)
     trained = json.loads(bpe.to_str())["model"]
     merges = [tuple(merge) if isinstance(merge, list) else tuple(merge.split(" ")) for merge in trained["merges"]]
