@@ -96,26 +96,21 @@ class Client:
     def _served(
         self, server: Server, deadline: float, wait_s: float, alive: Callable[[], None]
     ) -> list[dict[str, Any]]:
-        problem = ""
         while True:
             try:
                 answer = httpx.get(f"{server.url}/v1/models", timeout=CONNECT_S, trust_env=False)
-                if answer.status_code == 200:
-                    return list(answer.json()["data"])
                 problem = f"HTTP {answer.status_code}"
-                if 400 <= answer.status_code < 500 and answer.status_code != 429:
-                    raise ConfigError(
-                        f"judge server {server.url} answered {problem} to GET /v1/models, expected the list of "
-                        "models that vLLM's OpenAI server gives. Check the judge's url, and what stands in between."
-                    )
             except (httpx.InvalidURL, httpx.UnsupportedProtocol):
                 raise ConfigError(f"judge url: {server.url!r}, expected one like http://localhost:8000.") from None
             except httpx.TransportError as error:
-                problem = type(error).__name__
-            except (ValueError, KeyError, TypeError):
+                answer, problem = None, type(error).__name__
+            if answer is not None and answer.status_code == 200:
+                return _models(server, answer)
+            if answer is not None and 400 <= answer.status_code < 500 and answer.status_code != 429:
                 raise ConfigError(
-                    f"judge server {server.url}: GET /v1/models gave no list of models; expected vLLM's OpenAI server."
-                ) from None
+                    f"judge server {server.url} answered {problem} to GET /v1/models, expected the list of models that "
+                    "vLLM's OpenAI server gives. Check the judge's url, and what stands in between."
+                )
             alive()
             if time.monotonic() > deadline:
                 raise ConfigError(
@@ -211,6 +206,15 @@ async def all_or_first_error(calls: list[Any]) -> list[Any]:
     finally:
         for task in tasks:
             task.cancel()
+
+
+def _models(server: Server, answer: httpx.Response) -> list[dict[str, Any]]:
+    try:
+        return [dict(entry) for entry in answer.json()["data"]]
+    except (ValueError, KeyError, TypeError):
+        raise ConfigError(
+            f"judge server {server.url}: GET /v1/models gave no list of models; expected vLLM's OpenAI server."
+        ) from None
 
 
 def _completion(answer: dict[str, Any]) -> Completion:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import multiprocessing
+import subprocess
+import sys
 
 import pytest
 
@@ -12,7 +13,7 @@ from judges import Case, Score
 from judges.green.cache import ScoreCache, cache_key
 
 REFERENCE = "the lungs are clear. no pleural effusion."
-BATCH = [Case("s1", text, REFERENCE) for text in ("clear lungs.", "large heart.", "small effusion.")]
+BATCH = [Case("s1", text, REFERENCE) for text in ("the lungs are clear.", "the heart is large.", "a small effusion.")]
 
 
 def values(judge) -> list[float | None]:
@@ -103,22 +104,23 @@ def test_the_folder_is_the_users_alone(tmp_path):
     assert (tmp_path / "c").stat().st_mode & 0o077 == 0
 
 
-def write_many(folder, worker: int) -> None:
-    cache = ScoreCache(folder)
-    for i in range(40):
-        cache.put(f"{worker}-{i}", Score(i / 40, parts={"matched_findings": float(worker)}))
-        cache.put("shared", Score(0.5))
-        assert cache.get("shared") == Score(0.5)
+WRITER = """
+import sys
+from pathlib import Path
+from judges import Score
+from judges.green.cache import ScoreCache
+
+cache = ScoreCache(Path(sys.argv[1]))
+for i in range(40):
+    cache.put(f"{sys.argv[2]}-{i}", Score(i / 40, parts={"matched_findings": float(sys.argv[2])}))
+    cache.put("shared", Score(0.5))
+    assert cache.get("shared") == Score(0.5)
+"""
 
 
 def test_processes_write_side_by_side(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=write_many, args=(tmp_path / "c", worker)) for worker in range(3)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(120)
-    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "c"), str(i)]) for i in range(3)]
+    assert [writer.wait(120) for writer in writers] == [0, 0, 0]
     cache = ScoreCache(tmp_path / "c")
     for worker in range(3):
         for i in range(40):

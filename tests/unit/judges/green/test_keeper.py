@@ -161,7 +161,13 @@ def test_a_server_that_cannot_start_is_reported_with_its_log(place, monkeypatch)
 
 
 def test_the_server_does_not_take_the_trainers_variables_for_its_own():
-    inherited = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_PORT": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "HOME": "/h"}
+    inherited = {
+        "RANK": "1",
+        "WORLD_SIZE": "2",
+        "MASTER_PORT": "1",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "HOME": "/h",
+    }
     env = server_environment(inherited, platform="gpu", gpu="7", share_gpu=True)
     assert not {"RANK", "WORLD_SIZE", "MASTER_PORT", "VLLM_ENABLE_V1_MULTIPROCESSING"} & set(env)
     assert (env["HOME"], env["CUDA_VISIBLE_DEVICES"], env["VLLM_NO_USAGE_STATS"]) == ("/h", "7", "1")
@@ -170,7 +176,9 @@ def test_the_server_does_not_take_the_trainers_variables_for_its_own():
 def test_a_dry_run_prints_the_command_and_starts_nothing(capsys):
     main(["--model", "some/model", "--port", "81", "--platform", "gpu", "--gpu", "3", "--share-gpu", "--dry-run"])
     words = shlex.split(capsys.readouterr().out)
-    assert {"CUDA_VISIBLE_DEVICES=3", "some/model", "81", "--enable-sleep-mode", "--enable-prefix-caching"} <= set(words)
+    assert {"CUDA_VISIBLE_DEVICES=3", "some/model", "81", "--enable-sleep-mode", "--enable-prefix-caching"} <= set(
+        words
+    )
     assert words[words.index("--dtype") + 1] == "float16"
 
 
@@ -180,7 +188,9 @@ def test_vllm_knows_every_argument():
     from vllm.entrypoints.launchers.cli_args import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-    command = server_command("m", port=1, platform="cpu", revision="r", share_gpu=True, ngram=True, extra=["--seed", "1"])
+    command = server_command(
+        "m", port=1, platform="cpu", revision="r", share_gpu=True, ngram=True, extra=["--seed", "1"]
+    )
     options = make_arg_parser(FlexibleArgumentParser()).parse_args(command[3:])
     assert options.enable_prefix_caching and options.enable_sleep_mode and options.seed == 1
     assert options.speculative_config["method"] == "ngram"
