@@ -57,6 +57,7 @@ class PromptTokenizer:
                 f"green: the tokenizer of {model!r} lacks the tokens {[t for t in marks if ids[t] is None]} that its "
                 "tokenizer_config.json names; expected a LLaMA-like GREEN checkpoint."
             )
+        self.eos_id: int = ids[self.eos]
         self._tokenizer.post_processor = TemplateProcessing(
             single=f"{bos} $A {self.eos}".strip(), special_tokens=list(ids.items())
         )

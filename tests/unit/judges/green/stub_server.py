@@ -1,4 +1,4 @@
-"""A small HTTP server in vLLM's place: real sockets, answers and failures as told, and a record of what it was asked."""
+"""A small HTTP server in vLLM's place: real sockets, answers and failures as told, a record of what it was asked."""
 
 from __future__ import annotations
 

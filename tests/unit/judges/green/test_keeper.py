@@ -62,9 +62,9 @@ def processes(place: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.pid != os.getpid() and process.environ().get("TMPDIR") == str(place):
-                if process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
+            alive = process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE
+            if alive and process.environ().get("TMPDIR") == str(place):
+                found.append(process)
         except psutil.Error:
             continue
     return found
