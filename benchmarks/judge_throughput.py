@@ -6,7 +6,7 @@
 weights never end their answers, so there every answer is `--tokens` long (200 unless told otherwise); a real model's
 ends by itself. Both sides get the same prompt token ids, generate greedily in the same number format (float32 on a CPU,
 float16 on a GPU), and the token ids that they generate are compared one by one. The baseline is green_score's own code
-(transformers, batches of 8). Needs requirements/green.txt. Keeps the table in benchmarks/results/ under the model's name.
+(transformers, batches of 8), which requirements/green.txt installs. Keeps the table in benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -33,13 +33,22 @@ from judges.green.shapes import SHAPES, write_checkpoint
 RESULTS = Path(__file__).resolve().parent / "results"
 PUBLISHED_S = 2.67  # per pair, GREEN's model card
 SENTENCES = (
-    "the heart is normal in size. the heart is mildly enlarged. the mediastinal contours are within normal limits. "
-    "the lungs are clear. there is no focal consolidation. there is a small left pleural effusion. no pneumothorax is "
-    "seen. there is patchy opacity at the right lung base, which may represent atelectasis. a calcified granuloma is "
-    "noted in the left upper lobe. the bony structures are intact. degenerative changes of the thoracic spine. low lung "
-    "volumes with bronchovascular crowding. a right internal jugular catheter ends in the superior vena cava. interval "
-    "improvement of the pulmonary edema. unchanged position of the endotracheal tube."
-).split(". ")
+    "the heart is normal in size",
+    "the heart is mildly enlarged",
+    "the mediastinal contours are within normal limits",
+    "the lungs are clear",
+    "there is no focal consolidation",
+    "there is a small left pleural effusion",
+    "no pneumothorax is seen",
+    "there is patchy opacity at the right lung base, which may represent atelectasis",
+    "a calcified granuloma is noted in the left upper lobe",
+    "the bony structures are intact",
+    "degenerative changes of the thoracic spine",
+    "low lung volumes with bronchovascular crowding",
+    "a right internal jugular catheter ends in the superior vena cava",
+    "interval improvement of the pulmonary edema",
+    "unchanged position of the endotracheal tube",
+)
 
 
 class Recording(GreenJudge):
@@ -179,14 +188,15 @@ def report(rows: dict[str, Any], cases: Sequence[Case], options: argparse.Namesp
         speed = f"{reference / seconds[name]:.1f}"
         lines.append(f"| {name} | {seconds[name]:.3f} | {1 / seconds[name]:.1f} | {speed} | {agree} |")
     where = machine()
+    place = where.get("gpu") or where["cpu"]
     command = "python benchmarks/" + " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
     lengths = [len(answer) for answer in rows["judge green"][1]]
     against = "`green_score.GREEN`'s own inference" if baseline else f"the published {PUBLISHED_S} s per pair"
     text = (
-        f"# Throughput of the judge `green`\n\n`{command}` on {where.get('gpu') or where['cpu']}, {where['cores']} cores, "
+        f"# Throughput of the judge `green`\n\n`{command}` on {place}, {where['cores']} cores, "
         f"Python {where['python']}.\n{len(cases)} pairs in groups of {options.group}, model {options.model}, {dtype}, "
-        f"greedy, answers of {min(lengths)} to {max(lengths)} tokens, cache off. The baseline is {against}; answers are "
-        "compared with it token for token.\n\n" + "\n".join(lines) + "\n"
+        f"greedy, answers of {min(lengths)} to {max(lengths)} tokens, cache off. The baseline is {against}; answers "
+        "are compared with it token for token.\n\n" + "\n".join(lines) + "\n"
     )
     print(text)
     name = Path(options.model).name

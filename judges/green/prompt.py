@@ -1,7 +1,7 @@
 """The GREEN prompt as token ids, the same that GREEN's own tokenizer call gives.
 
 The wording, the cut at 300 words and the chat form are part of the model's input format (green-score 0.0.12,
-MIT licence: `green_score.utils.make_prompt` and `green_score.GREEN`): one other character is another judge. The chat form holds an
+`green_score.utils.make_prompt` and `green_score.GREEN`, MIT licence): one other character is another judge. The chat form holds an
 empty answer of the assistant beside the generation prompt, and the tokenizer puts `<s>` before and `</s>` behind it.
 """
 
@@ -51,10 +51,11 @@ class PromptTokenizer:
         self.eos = _token(settings.get("eos_token"), "</s>")
         bos = _token(settings.get("bos_token"), "<s>") if settings.get("add_bos_token", True) else ""
         marks = [token for token in (bos, self.eos) if token]
-        ids = {token: self._tokenizer.token_to_id(token) for token in marks}
-        if None in ids.values():
+        found = {token: self._tokenizer.token_to_id(token) for token in marks}
+        ids = {token: number for token, number in found.items() if number is not None}
+        if len(ids) < len(marks):
             raise ConfigError(
-                f"green: the tokenizer of {model!r} lacks the tokens {[t for t in marks if ids[t] is None]} that its "
+                f"green: the tokenizer of {model!r} lacks the tokens {sorted(set(marks) - set(ids))} that its "
                 "tokenizer_config.json names; expected a LLaMA-like GREEN checkpoint."
             )
         self.eos_id: int = ids[self.eos]
