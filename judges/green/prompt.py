@@ -1,7 +1,7 @@
 """The GREEN prompt as token ids, the same that GREEN's own tokenizer call gives.
 
-The wording, the cut at 300 words and the chat form are part of the model's input format (green-score 0.0.12,
-`green_score.utils.make_prompt` and `green_score.GREEN`, MIT licence): one other character is another judge. The chat form holds an
+The wording, the cut at 300 words and the chat form are part of the model's input format: one other character is another
+judge (green-score 0.0.12, MIT licence: `green_score.utils.make_prompt`, `green_score.GREEN`). The chat form holds an
 empty answer of the assistant beside the generation prompt, and the tokenizer puts `<s>` before and `</s>` behind it.
 """
 

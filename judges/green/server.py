@@ -12,6 +12,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from judges.green.prompt import MAX_TOKENS
 
@@ -63,6 +64,9 @@ def server_environment(
     env.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     if platform == "cpu":
         env["VLLM_CPU_KVCACHE_SPACE"] = inherited.get("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
+        openmp = Path(sys.prefix) / "lib" / "libiomp5.so"  # comes with the CPU build of vLLM, which is faster with it
+        if openmp.exists() and "LD_PRELOAD" not in inherited:
+            env["LD_PRELOAD"] = str(openmp)
     if gpu is not None:
         env["CUDA_VISIBLE_DEVICES"] = gpu
     if share_gpu:
