@@ -42,7 +42,7 @@ def read(folder: Path) -> dict:
     steps, evaluations = load_run(folder)
     before, after = evaluations[0], evaluations[-1]
     share = {name: sum(s[key] for s in steps) for name, key in (
-        ("generate", "time/generate"), ("judge exposed", "judge/exposed_seconds"), ("update", "time/update"),
+        ("generate", "time/generate"), ("judge exposed", "time/judge_exposed"), ("update", "time/update"),
         ("sync", "time/sync"), ("step", "step_time"),
     )}  # fmt: skip
     result = {

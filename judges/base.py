@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from enum import Enum
 from typing import Any, Protocol, runtime_checkable
 
 
-class Status(StrEnum):
+class Status(str, Enum):  # noqa: UP042 - StrEnum needs Python 3.11; a judge server may have an older one
     """What became of one case.
 
     SCORED      `Score.value` is a finite number.
@@ -21,6 +21,8 @@ class Status(StrEnum):
     SCORED = "scored"
     UNSCORABLE = "unscorable"
     FAILED = "failed"
+
+    __str__ = str.__str__
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,17 @@ class Score:
 
 @runtime_checkable
 class Judge(Protocol):
-    """Scores cases in batches: same length and order out as in. `score` may be a coroutine function."""
+    """Scores cases in batches: same length and order out as in. `score` may be a coroutine function.
+
+    A judge may have more members, which the trainer uses where they are there:
+
+    granularity = "group"         all candidates of a study in one call, in order
+    start() -> None               once per rank before the first sample; raises ConfigError when it cannot work
+    drain_metrics() -> dict       numbers since the last call, of this rank; they are summed over ranks
+    adapt(mean_verbosity) -> None once per step, with the mean over all ranks
+    state_dict(), load_state_dict(state)   what a checkpoint keeps of it
+    close() -> None               at the end of the run
+    """
 
     name: str
 

@@ -27,13 +27,21 @@ class CallableJudge:
 
     The function gets lists, one entry per case: TRL's three, the columns of `OWN_COLUMNS` (`ground_truth` and
     `reference` are both the reference report), and the further columns of the study's row; only those that its
-    signature takes, unless it takes `**kwargs`.
+    signature takes, unless it takes `**kwargs`. `conversational` gives completions as TRL does for chat data sets,
+    `[{"role": "assistant", "content": ...}]`, which the rewards in `trl.rewards` read; prompts likewise.
     """
 
     granularity = "group"  # a reward function sees the candidates of a study together, so that a run repeats exactly
 
-    def __init__(self, function: Callable[..., Any], name: str | None = None, args: dict[str, Any] | None = None):
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        name: str | None = None,
+        args: dict[str, Any] | None = None,
+        conversational: bool = False,
+    ) -> None:
         self.function = function
+        self.conversational = conversational
         self.name = str(name or getattr(function, "__name__", type(function).__name__))
         self.args = dict(args or {})
         self._parameters = _parameters(function)
@@ -73,8 +81,8 @@ class CallableJudge:
         for column in {key: None for case in cases for key in case.columns}:
             offered[column] = [case.columns.get(column) for case in cases]
         offered |= {
-            "prompts": [case.prompt for case in cases],
-            "completions": [case.candidate for case in cases],
+            "prompts": [self._form(case.prompt, "user") for case in cases],
+            "completions": [self._form(case.candidate, "assistant") for case in cases],
             "completion_ids": [list(case.completion_ids) for case in cases],
             "ground_truth": [case.reference for case in cases],
             "reference": [case.reference for case in cases],
@@ -97,6 +105,9 @@ class CallableJudge:
             return offered
         return {key: value for key, value in offered.items() if key in self._parameters}
 
+    def _form(self, text: str, role: str) -> Any:
+        return [{"role": role, "content": text}] if self.conversational else text
+
     def _scores(self, cases: Sequence[Case], values: Any, seconds: float) -> list[Score]:
         if not isinstance(values, (list, tuple)):
             raise JudgeError(
@@ -113,7 +124,7 @@ class CallableJudge:
             Score(None, Status.UNSCORABLE, {}, f"{self.name} returned None", each)
             if value is None
             else Score(self._number(value, row, case), seconds=each)
-            for row, (case, value) in enumerate(zip(cases, values, strict=True))
+            for row, (case, value) in enumerate(zip(cases, values))  # noqa: B905 - as long as each other
         ]
 
     def _number(self, value: Any, row: int, case: Case) -> float:

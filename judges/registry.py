@@ -2,7 +2,7 @@
 
 | `use`                     | is                                                                 |
 |---------------------------|--------------------------------------------------------------------|
-| `findings`                | a built-in judge                                                   |
+| `findings`, `green`, ...  | a built-in judge                                                   |
 | `package.module:object`   | an object of an installed module                                   |
 | `path/to/file.py:object`  | an object of a file                                                |
 | `my_judge`                | the entry point of that name in the group `online_rl.judges`       |
@@ -27,21 +27,35 @@ from typing import Any
 
 from judges.base import Judge
 from judges.callable import CallableJudge
-from judges.length import RULES, LengthControlled
+from judges.length import LengthControlled, Unit
 from online_rl.errors import JudgeError
 
-BUILT_IN = {"findings": "judges.findings:FindingsJudge", "green": "judges.green.judge:GreenJudge"}
+BUILT_IN = {
+    "findings": "judges.findings:FindingsJudge",
+    "green": "judges.green.judge:GreenJudge",
+    "http": "judges.remote:HttpJudge",
+}
 ENTRY_POINT_GROUP = "online_rl.judges"
 
 
 def load_judge(
-    use: str, args: dict[str, Any] | None = None, length_control: str = "none", name: str | None = None
+    use: str,
+    args: dict[str, Any] | None = None,
+    length_control: str = "none",
+    name: str | None = None,
+    *,
+    length_unit: Unit = "words",
+    length_args: dict[str, Any] | None = None,
+    conversational: bool = False,
 ) -> Judge:
-    """The judge that `use` names, made with `args`, called `name`, under the length rule `length_control`."""
-    if length_control != "none" and length_control not in RULES:
-        raise JudgeError(f"length_control is {length_control!r}; expected none, {', '.join(RULES)}.")
-    judge = _as_judge(_find(use), use, dict(args or {}), name)
-    return judge if length_control == "none" else LengthControlled(judge, length_control)
+    """The judge that `use` names, made with `args`, called `name`, under the length rule `length_control`.
+
+    conversational  give a reward function its prompts and completions as lists of messages, not as strings
+    """
+    judge = _as_judge(_find(use), use, dict(args or {}), name, conversational)
+    if length_control == "none":
+        return judge
+    return LengthControlled(judge, length_control, length_unit, length_args)
 
 
 def judge_name(use: str) -> str:
@@ -70,7 +84,7 @@ def _find(use: str) -> Any:
 
 
 def _entry_point(use: str) -> Any:
-    named = entry_points(group=ENTRY_POINT_GROUP)
+    named = tuple(entry_points(group=ENTRY_POINT_GROUP))
     for entry in named:
         if entry.name == use:
             try:
@@ -122,7 +136,7 @@ def _import_module(place: str, use: str) -> ModuleType:
         raise JudgeError(f"judge {use!r}: importing {place} raised {type(error).__name__}: {error}") from error
 
 
-def _as_judge(found: Any, use: str, args: dict[str, Any], name: str | None) -> Judge:
+def _as_judge(found: Any, use: str, args: dict[str, Any], name: str | None, conversational: bool) -> Judge:
     if inspect.isclass(found):
         try:
             inspect.signature(found).bind(**args)
@@ -134,11 +148,13 @@ def _as_judge(found: Any, use: str, args: dict[str, Any], name: str | None) -> J
             raise JudgeError(f"judge {use!r} is an instance already; args {sorted(args)} cannot be given to it.")
         found = copy.copy(found)  # a configuration may name one instance twice
     if callable(getattr(found, "score", None)):
+        if conversational:
+            raise JudgeError(f"judge {use!r}: conversational is for reward functions; this is a judge with `score`.")
         if name is not None or not isinstance(getattr(found, "name", None), str):
             found.name = name or judge_name(use)
         return found
     if callable(found):
-        return CallableJudge(found, name or judge_name(use), args)
+        return CallableJudge(found, name or judge_name(use), args, conversational)
     raise JudgeError(
         f"judge {use!r} is of type {type(found).__name__}; expected a Judge class, a Judge instance, or a reward "
         "function."

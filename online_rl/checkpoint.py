@@ -7,6 +7,7 @@ checkpoints/step-12/complete   the marker: sizes and SHA-256 of every file
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -34,9 +35,12 @@ FREE_KEYS = (
     "train.collective_timeout_s",
     "eval",
     "monitor",
+    "scoring.call_timeout_s",
     "scoring.deadline_s",
     "scoring.max_retries",
+    "scoring.max_failed_rate",
     "scoring.workers",
+    "scoring.canary_every",
     "rollout.kv_cache_gib",
     "rollout.gpu_memory_utilization",
     "demo.cache",
@@ -188,13 +192,21 @@ def _same_run(checkpoint: Checkpoint, cfg: Config) -> None:
             f"{checkpoint.folder} was written by {world} rank(s); this launch has {distributed.world_size()}. "
             f"Launch with {world}, or start a new run.dir."
         )
-    before, now = _flat(checkpoint.state["config"]), _flat(cfg.model_dump(mode="json"))
+    before, now = (_flat(_without_addresses(c)) for c in (checkpoint.state["config"], cfg.model_dump(mode="json")))
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key) and not any(key == free or key.startswith(free + ".") for free in FREE_KEYS):
             raise CheckpointError(
                 f"{key}: the checkpoint {checkpoint.folder} was trained with {before.get(key)!r}, this configuration "
                 f"says {now.get(key)!r}. Set it back to go on, or choose another run.dir."
             )
+
+
+def _without_addresses(config: dict[str, Any]) -> dict[str, Any]:
+    """A judge server may have moved: `url` and `urls` under a judge's args say where it is, not what it is."""
+    config = copy.deepcopy(config)
+    for entry in (*config["judges"], *config.get("guards", [])):
+        entry["args"] = {key: value for key, value in entry["args"].items() if key not in ("url", "urls")}
+    return config
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

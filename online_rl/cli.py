@@ -99,6 +99,36 @@ def plot(run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder")])
     plot_run(run)
 
 
+@app.command("score")
+def score(
+    judge: Annotated[str, typer.Option(metavar="NAME", help="findings, lc_findings, green, lc_green, file.py:object.")],
+    source: Annotated[
+        Path, typer.Option("--input", metavar="FILE", help="JSONL or CSV: reference, candidate, study_id.")
+    ],
+    output: Annotated[Path, typer.Option(metavar="FILE", help="JSONL, one row per pair, in the input's order.")],
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="A page with every pair and its errors.")] = None,
+    length_control: Annotated[str | None, typer.Option(metavar="RULE", help="lc_green, symmetric ...")] = None,
+    args: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An argument of the judge.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Texts as written, not cleaned as in training.")] = False,
+    batch: Annotated[int, typer.Option(min=1, help="Pairs per call.")] = 16,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output of an earlier run.")] = False,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[scoring.KEY=VALUE]...", help="Calls at once, timeouts, retries.")
+    ] = None,
+) -> None:
+    """Score a file of report pairs with a judge; an interrupted run goes on when the command is given again."""
+    from rich.console import Console
+
+    from online_rl.score.run import score_file
+    from online_rl.score.summary import tables
+
+    summary = score_file(
+        judge, source, output, html, length_control, args or [], raw, batch, overwrite, overrides or []
+    )
+    for shown in tables(summary):
+        Console(highlight=False).print(shown)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; errors become one paragraph on stderr and an exit code (see exits.py)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)

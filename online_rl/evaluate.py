@@ -74,5 +74,5 @@ def _sample(candidate: Candidate) -> dict[str, Any]:
         "candidate": candidate.completion.text.strip(),
         "reward": candidate.reward,
         "verbosity": candidate.verbosity,
-        "scores": {name: {"value": s.value, **s.parts} for name, s in candidate.scores.items()},
+        "scores": {name: {"value": s.value, **s.parts} for name, s in (candidate.scores | candidate.guards).items()},
     }

@@ -22,6 +22,8 @@ from online_rl.rollout.engine import RolloutEngine
 from online_rl.rollout.prompts import PromptBuilder
 from online_rl.rollout.types import Rollouts
 from online_rl.scoring import Scored, Scorer
+from online_rl.scoring.adapt import adapt, judge_states, load_judge_states
+from online_rl.scoring.stats import step_metrics
 
 
 @dataclass
@@ -78,11 +80,12 @@ class Loop:
         self.step = step
         groups = gather_groups(scores.groups)
         metrics |= summarise(groups)
+        adapt(self.scorer.judges, groups)
+        metrics |= step_metrics(distributed.gather(scores.stats)) | scores.canaries.metrics()
+        for warning in scores.canaries.warnings:
+            self.monitor.warn(f"step {step}: {warning}")
         metrics |= {
-            "time/generate": scores.generate_seconds,
-            "judge/exposed_seconds": scores.exposed_seconds,
-            "judge/retries": float(scores.retries),
-            "time/wait": scored - start - scores.generate_seconds - scores.exposed_seconds,
+            "time/wait": max(0.0, scored - start - metrics["time/generate"] - metrics["time/judge_exposed"]),
             "time/update": updated - scored,
             "time/sync": synced - updated,
             "step_time": synced - start,
@@ -122,7 +125,7 @@ class Loop:
             with self.monitor.phase("sampling and scoring"):
                 prompts = [self.builder.build(study) for study in studies]
                 rollouts = self.engine.generate(prompts, step, self.policy.version)
-                scores = self.scorer.score(rollouts)
+                scores = self.scorer.score(rollouts, canaries=self._canaries_are_due(step))
         except Exception as problem:
             error = problem
         self._agree(error, cursor)
@@ -161,6 +164,7 @@ class Loop:
         self.sampler.load_state_dict(found.state["sampler"])
         self.step, self.num_tokens = found.step, found.state["num_tokens"]
         self.before = Evaluation(found.state["before"], [])
+        load_judge_states(self.scorer.judges, found.state.get("judges", {}))
         self._sync()
 
     def _save(self, cursor: dict[str, int] | None = None) -> None:
@@ -170,11 +174,17 @@ class Loop:
                 "sampler": cursor or self.sampler.state_dict(),
                 "num_tokens": self.num_tokens,
                 "before": self.before.metrics,
+                "judges": judge_states(self.scorer.judges),
             }
             checkpoint.save(Path(self.cfg.run.dir), self.step, self.policy, state, self.cfg)
 
     def _save_is_due(self) -> bool:
         return self.step % self.cfg.train.save_every == 0 or self.step == self.cfg.train.max_steps
+
+    def _canaries_are_due(self, step: int) -> bool:
+        """On the first rank, from the first step on."""
+        every = self.cfg.scoring.canary_every
+        return bool(every) and (step - 1) % every == 0 and distributed.rank() == 0
 
     def _must_stop(self, steps_taken: int) -> bool:
         """Whether a rank was told to stop, or this launch has taken the steps it may; the same answer on every rank."""

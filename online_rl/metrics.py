@@ -23,9 +23,18 @@ def record(candidate: Candidate) -> Record:
         "prompt_tokens": len(candidate.completion.prompt.ids),
         "truncated": candidate.completion.truncated,
         "scores": {name: (s.value, s.parts) for name, s in candidate.scores.items()},
-        "unscorable": any(s.status is not Status.SCORED for s in candidate.scores.values()),
-        "seconds": sum(s.seconds for s in candidate.scores.values()),
+        "guards": {name: (s.value, s.parts) for name, s in candidate.guards.items()},
+        "unscorable": _is_unscorable(candidate),
+        "seconds": sum(s.seconds for s in (*candidate.scores.values(), *candidate.guards.values())),
     }
+
+
+def _is_unscorable(candidate: Candidate) -> bool:
+    """Whether a judge could not score it, or a gate stayed undecided because its guard could not."""
+    found = {s.status for s in candidate.scores.values()}
+    reached = Status.FAILED not in found | {s.status for s in candidate.guards.values()}
+    undecided = candidate.reward is None and not candidate.masked and reached
+    return Status.UNSCORABLE in found or undecided
 
 
 def gather_groups(groups: Sequence[Sequence[Candidate]]) -> list[list[Record]]:
@@ -60,6 +69,19 @@ def summarise(groups: Sequence[Sequence[Record]]) -> dict[str, float]:
         metrics["reward_std"] = _mean(s for s in spreads if s is not None)
     for name in records[0]["scores"]:
         metrics |= _judge_metrics(name, [r["scores"][name] for r in records if r["scores"][name][0] is not None])
+    for name in records[0].get("guards", {}):
+        metrics |= _guard_metrics(name, [r["guards"][name] for r in records])
+    return metrics
+
+
+def _guard_metrics(name: str, scores: list[tuple[float | None, dict[str, float]]]) -> dict[str, float]:
+    """Of a judge that is not rewarded: its mean, its parts, and how often it could not score."""
+    scored = [(value, parts) for value, parts in scores if value is not None]
+    metrics = {f"guards/{name}/unscorable_rate": 1.0 - len(scored) / len(scores)}
+    if scored:
+        metrics[f"guards/{name}/mean"] = _mean(value for value, _ in scored)
+    for part in sorted({p for _, parts in scored for p in parts} - {"verbosity"}):
+        metrics[f"guards/{name}/{part}"] = _mean(parts[part] for _, parts in scored if part in parts)
     return metrics
 
 

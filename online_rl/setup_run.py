@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from online_rl import checkpoint, distributed
-from online_rl.config import load_config, save_resolved
+from online_rl.config import Config, load_config, save_resolved
 from online_rl.evaluate import Evaluation
 from online_rl.loop import Loop
 
@@ -16,7 +17,13 @@ def build(config: str | Path, overrides: list[str]) -> Loop:
     """Every part of the run. What can be wrong is found out before a model is loaded."""
     _environment()
     cfg = load_config(config, overrides)
-    from judges.registry import load_judge
+    with ExitStack() as undo:  # a judge that has started something is closed when the rest cannot be built
+        loop = _build(cfg, undo)
+        undo.pop_all()
+    return loop
+
+
+def _build(cfg: Config, undo: ExitStack) -> Loop:
     from online_rl.algorithms import make_algorithm
     from online_rl.data.readers import read_studies
     from online_rl.data.sampler import StudySampler
@@ -27,17 +34,21 @@ def build(config: str | Path, overrides: list[str]) -> Loop:
     from online_rl.rollout.engine import RolloutEngine
     from online_rl.rollout.prompts import PromptBuilder
     from online_rl.scoring import Scorer
+    from online_rl.scoring.setup import count_tokens_with, describe_judges, dry_call, load_judges, make_blend
 
     cfg.check_world(int(os.environ.get("WORLD_SIZE", "1")))
-    judges = [(load_judge(j.use, j.args, j.length_control, j.label), j.weight) for j in cfg.judges]
+    judges, guards = load_judges(cfg)
     demo = prepare(cfg)
     init_ranks(cfg)
     main_rank = distributed.rank() == 0
     run_dir = Path(cfg.run.dir)
     error: BaseException | None = None
+    scorer = Scorer(judges, cfg, guards, make_blend(cfg))
+    undo.callback(scorer.close)
     try:
         if main_rank:
             checkpoint.claim_run_folder(cfg)
+        scorer.start()
     except Exception as problem:
         error = problem
     distributed.agree(error)
@@ -45,6 +56,12 @@ def build(config: str | Path, overrides: list[str]) -> Loop:
     studies = read_studies(cfg, demo.world, run_dir if main_rank else None)
     sampler = StudySampler(len(studies.train), cfg.rollout.studies_per_step, cfg.run.seed)
     found = checkpoint.find(cfg, messages.append)
+    error = None
+    try:
+        dry_call(scorer, studies.train[0], cfg)
+    except Exception as problem:
+        error = problem
+    distributed.agree(error)
     if main_rank:
         save_resolved(cfg, run_dir)
 
@@ -55,6 +72,7 @@ def build(config: str | Path, overrides: list[str]) -> Loop:
     processor = AutoProcessor.from_pretrained(path, **hub)
     tokenizer = processor.tokenizer
     banned = banned_token_ids(AutoConfig.from_pretrained(path, **hub), tokenizer)
+    count_tokens_with(tokenizer, [*(judge for judge, _ in judges), *guards])
     algorithm = make_algorithm(cfg)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     policy = Policy(path, cfg, algorithm, banned, pad_id)
@@ -63,6 +81,8 @@ def build(config: str | Path, overrides: list[str]) -> Loop:
         run_dir, cfg.train.max_steps, main_rank, cfg.monitor.tensorboard, found.step if found else 0, run_dir.name
     )
     monitor.log_config(cfg.resolved_yaml())
+    for line in describe_judges(cfg, judges, guards):
+        monitor.note(line)
     for message in messages:
         monitor.warn(message)
     loop = Loop(
@@ -72,7 +92,7 @@ def build(config: str | Path, overrides: list[str]) -> Loop:
         builder=PromptBuilder(processor, cfg),
         sampler=sampler,
         engine=engine,
-        scorer=Scorer(judges, cfg),
+        scorer=scorer,
         algorithm=algorithm,
         policy=policy,
         monitor=monitor,

@@ -35,6 +35,9 @@ MOST_FINDINGS = 25  # highest count that a constrained answer may state
 READER = 1  # version of how answers become scores; a cache from another one is not read
 # The matched count and the character after it decide the score, so decoding may stop there.
 STOPS = [f"[Matched Findings]:\n{count}.{end}" for count in range(100) for end in (" ", "\n")]
+_COUNTS = ["matched_findings", *CATEGORIES.values(), *(f"insignificant_{name}" for name in CATEGORIES.values())]
+# A candidate that says nothing matches nothing, and misses at least one finding.
+_EMPTY = dict.fromkeys([*_COUNTS, "overlong", "constrained", "count_disagrees"], 0.0) | {"missing_finding": 1.0}
 
 
 @dataclass
@@ -165,7 +168,7 @@ class GreenJudge:
         if not _says_something(case.reference):
             return Score.unscorable("the reference report is empty")
         if not _says_something(case.candidate):
-            return Score(0.0, parts={"matched_findings": 0.0, "empty": 1.0})  # GREEN is 0 where nothing matches
+            return Score(0.0, parts=_EMPTY)  # GREEN is 0 where nothing matches
         return None
 
     def _pair(self, case: Case) -> _Pair:

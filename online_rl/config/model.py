@@ -107,12 +107,18 @@ class Rollout(Section):
     engine_args: dict[str, Any] = Field(default_factory=dict, description="further arguments of vllm.LLM, unchanged")
 
 
-class JudgeEntry(Section):
+class GuardEntry(Section):
     use: str = Field(min_length=1, description="built-in name, package.module:object, file.py:object, or entry point")
     name: str | None = Field(default=None, description="in metrics, rewards/<name>/mean; null = taken from `use`")
-    weight: float = Field(default=1.0, description="factor in the reward; 0 = measured, not trained on")
-    length_control: Literal["none", "lc_green", "symmetric", "soft_overlong"] = Field(
+    length_control: Literal["none", "lc_green", "symmetric", "soft_overlong", "target_band"] = Field(
         default="none", description="lc_green: value / max(verbosity, 1)"
+    )
+    length_unit: Literal["words", "characters", "tokens"] = Field(
+        default="words", description="what length control counts, in both cleaned texts"
+    )
+    length_args: dict[str, Any] = Field(default_factory=dict, description="numbers of the length rule")
+    conversational: bool = Field(
+        default=False, description="a reward function gets lists of messages, as TRL's own rewards expect them"
     )
     args: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the judge")
 
@@ -122,10 +128,23 @@ class JudgeEntry(Section):
         return self.name or self.use.rpartition(":")[2]
 
 
+class JudgeEntry(GuardEntry):
+    weight: float = Field(default=1.0, description="factor in the reward; 0 = measured, not trained on")
+    only_if: str | None = Field(
+        default=None, description="gate: adds 0 to the reward unless judge.part op number holds"
+    )
+
+
+# Pauses before the second, third ... attempt of a call: doubled each time, up to the longest.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
+
+
 class Scoring(Section):
-    deadline_s: float = Field(default=120.0, gt=0, description="seconds that judges may take after the last completion")
-    max_retries: Count = Field(
-        default=3, description="further calls after a failed one, before the run saves and stops"
+    call_timeout_s: float = Field(default=120.0, gt=0, description="seconds that one call of a judge may take")
+    max_retries: Count = Field(default=3, description="further attempts after a failed or late one, with pauses")
+    deadline_s: float = Field(default=600.0, gt=0, description="seconds that judges may take after the last completion")
+    max_failed_rate: Fraction = Field(
+        default=0.0, description="share of a step's candidates that no retry may reach; more: save and stop"
     )
     workers: Positive = Field(default=4, description="judge calls in flight at once, per rank")
     max_unscorable_rate: Fraction = Field(default=0.5, description="stop when more candidates than this are unscorable")
@@ -133,6 +152,21 @@ class Scoring(Section):
     truncated: Literal["score", "mask"] = Field(
         default="score", description="candidates cut at the limit: score them, or mask"
     )
+    multi_objective_aggregation: Literal["sum_then_normalize", "normalize_then_sum"] = Field(
+        default="sum_then_normalize", description="or each judge normalised within its group first (TRL's name; GDPO)"
+    )
+    allow_remote: bool = Field(
+        default=False, description="judges may be outside this machine and private networks; they see report text"
+    )
+    canary_every: Count = Field(
+        default=25, description="steps between canaries, cases whose order is known; 0 = none are scored"
+    )
+
+    @property
+    def longest_call_s(self) -> float:
+        """Seconds that a call can take with all its attempts and the pauses between them."""
+        pauses = (min(FIRST_PAUSE_S * 2**i, LONGEST_PAUSE_S) for i in range(self.max_retries))
+        return self.call_timeout_s * (self.max_retries + 1) + sum(pauses)
 
 
 class Grpo(Section):
@@ -237,6 +271,9 @@ class Config(Section):
     judges: list[JudgeEntry] = Field(
         default_factory=_default_judges, description="who scores; the reward is their weighted sum"
     )
+    guards: list[GuardEntry] = Field(
+        default_factory=list, description="judges that are evaluated and plotted, never rewarded: guards/<name>/mean"
+    )
     scoring: Scoring = Field(default_factory=Scoring, description="how judges are called")
     algorithm: Algorithm = Field(default_factory=Algorithm, description="how the policy learns from scores")
     train: Train = Field(default_factory=Train, description="steps, optimiser, checkpoints")
@@ -283,6 +320,7 @@ class Config(Section):
                 f"rollout  {self.rollout.studies_per_step} studies x {self.rollout.group_size} candidates per step, "
                 f"at most {self.rollout.max_completion_tokens} tokens",
                 f"judges   {judges}",
+                *([f"guards   {', '.join(guard.label for guard in self.guards)}"] if self.guards else []),
                 f"learning {algorithm}, learning rate {self.train.learning_rate:g}, {self.train.lr_schedule}",
             ]
         )

@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from judges.length import count_words
+
+__all__ = ["clean_report", "count_words", "plain_unicode", "render_prompt", "says_nothing", "without_surrogates"]
+
 # What a reader cannot see and a tokenizer can: zero-width spaces and joiners, BOM, soft hyphen, bidirectional marks.
 _INVISIBLE = re.compile("[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -33,11 +37,6 @@ def clean_report(text: str) -> str:
     """
     text = _BRACKETED.sub("", plain_unicode(text)).replace("**", "")
     return " ".join(text.split()).lower()
-
-
-def count_words(text: str) -> int:
-    """Whitespace-separated words of a cleaned text."""
-    return len(text.split())
 
 
 def says_nothing(text: str) -> bool:

@@ -114,6 +114,10 @@ class Monitor:
         """Show `message`; the same message is shown once."""
         self._show_once(message, f"warning: {message}")
 
+    def note(self, message: str) -> None:
+        """Show `message` as it is; the same message is shown once."""
+        self._show_once(message, message)
+
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Show in the live display that the run is, for example, "generating" while the block runs."""

@@ -19,7 +19,12 @@ STEP_FIELDS: Fields = [
     ("grad_norm", "grad_norm", ".2f"),
     ("lr", "learning_rate", ".1e"),
 ]
-TIME_PARTS = ("generate", "judge", "update", "sync")
+TIME_PARTS = {
+    "generate": "time/generate",
+    "judge": "time/judge_exposed",
+    "update": "time/update",
+    "sync": "time/sync",
+}
 
 
 def raw_score(metrics: dict[str, float]) -> float | None:
@@ -40,12 +45,10 @@ def fields(metrics: dict[str, float]) -> list[tuple[str, str]]:
 def time_split(metrics: dict[str, float]) -> dict[str, float]:
     """Shares of the step, which sum to 1: generate, judge, update, sync, and "other" where it is worth a word.
 
-    The judge's share is the time that training waited for it (`judge/exposed_seconds`); judging that ran beside
+    The judge's share is the time that training waited for it (`time/judge_exposed`); judging that ran beside
     generation is no part of it.
     """
-    seconds = {part: metrics.get(f"time/{part}", math.nan) for part in TIME_PARTS}
-    if "judge/exposed_seconds" in metrics:
-        seconds["judge"] = metrics["judge/exposed_seconds"]
+    seconds = {part: metrics.get(name, math.nan) for part, name in TIME_PARTS.items()}
     seconds = {part: value for part, value in seconds.items() if math.isfinite(value)}
     known = sum(seconds.values())
     total = max(known, metrics.get("step_time", 0.0))

@@ -25,10 +25,11 @@ LAYOUT: dict[str, dict[str, list[Any]]] = {
     "Judge": {
         "Unscorable share": ["Multiline", ["^train/judge/unscorable_rate$"]],
         "Calls repeated": ["Multiline", ["^train/judge/retries$"]],
-        "Judge time that training waited for (s)": [
-            "Multiline",
-            ["^train/judge/exposed_seconds$"],
-        ],
+        "Share of candidates that no call reached": ["Multiline", ["^train/judge/failed_rate$"]],
+        "Judge time that training waited for (s)": ["Multiline", ["^train/time/judge_exposed$"]],
+        "Latency of a judge call (s)": ["Multiline", ["^train/judge/latency_p(50|95)$"]],
+        "Judge calls in flight": ["Multiline", ["^train/judge/in_flight$"]],
+        "Canaries (cases whose order is known)": ["Multiline", ["^train/canary/.*$"]],
         "Errors per report by category": ["Multiline", ["^train/judge/[^/]+/(false|missing|wrong|omitted)_.*$"]],
     },
     "Policy": {

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import contextvars
-import math
 import time
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from dataclasses import dataclass, field
 
 from judges.base import Case, Judge, Score, Status
+from judges.composite import Blend, Term
 from online_rl.config import Config
 from online_rl.data.text import clean_report, count_words
 from online_rl.errors import JudgeFailed
 from online_rl.rollout.types import Completion, Rollouts
-from online_rl.scoring.calls import call_judge
+from online_rl.scoring.calls import Answer, Calls, drain, out_of_reach
+from online_rl.scoring.canary import Canaries, CanaryReport
+from online_rl.scoring.stats import CallStats
 
 
 @dataclass(frozen=True)
 class Candidate:
     """One completion with what was said of it.
 
-    reward     weighted sum of the judges' values; None when unscorable, or masked because it was cut
+    reward     weighted sum of the judges' values; None when a judge has none, or masked because it was cut
     scores     judge name -> Score
+    guards     guard name -> Score; in no reward, unless a gate reads it
+    masked     its reward is None because it was cut, not because a judge could not score it
     words      of the cleaned candidate
     verbosity  candidate words / reference words
     """
@@ -34,16 +36,20 @@ class Candidate:
     scores: dict[str, Score]
     words: int
     verbosity: float
+    guards: dict[str, Score] = field(default_factory=dict)
+    masked: bool = False
 
 
 @dataclass
 class Scored:
-    """All groups of this rank's step, with where the time went (seconds)."""
+    """All groups of this rank's step, what the calls took, and the canaries where some were due.
+
+    rewards  what the algorithm learns from: the candidates' rewards, normalised per judge where the config asks for it
+    """
 
     groups: list[list[Candidate]]
-    generate_seconds: float
-    exposed_seconds: float
-    retries: int
+    stats: CallStats
+    canaries: CanaryReport
     rewards: list[list[float | None]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,76 +59,124 @@ class Scored:
         return [c for group in self.groups for c in group]
 
 
+Key = tuple[int, int]  # (group, candidate)
+
+
 class Scorer:
-    """Scores rollouts with every configured judge, in threads, while the engine still decodes.
+    """Scores rollouts with every configured judge while the engine still decodes.
 
     Judges whose `granularity` is "group" get the candidates of a study in one call, in order, when the last of them has
     finished; all others get each completion as soon as it is there.
     """
 
-    def __init__(self, judges: Sequence[tuple[Judge, float]], cfg: Config) -> None:
-        self.judges = list(judges)
+    def __init__(
+        self,
+        judges: Sequence[tuple[Judge, float]],
+        cfg: Config,
+        guards: Sequence[Judge] = (),
+        blend: Blend | None = None,
+    ) -> None:
+        self.judges = [*judges, *((guard, 0.0) for guard in guards)]
+        self.guards = {guard.name for guard in guards}
+        self.blend = blend or Blend([Term(judge.name, weight) for judge, weight in judges])
         self.options = cfg.scoring
-        self.pool = ThreadPoolExecutor(max_workers=cfg.scoring.workers, thread_name_prefix="judge")
+        self.calls = Calls(cfg.scoring)
         self._unscorable: deque[tuple[int, int]] = deque(maxlen=cfg.scoring.unscorable_window)
+        self._closed = False
 
-    def score(self, rollouts: Rollouts) -> Scored:
-        """Read the rollouts through and judge them.
+    def start(self) -> None:
+        """Let every judge check its server and start what it needs. Raises ConfigError or JudgeFailed."""
+        for judge, _ in self.judges:
+            self.calls.start(judge)
+
+    def score(self, rollouts: Rollouts, canaries: bool = False) -> Scored:
+        """Read the rollouts through and judge them; with `canaries`, score those of the first study as well.
 
         Raises JudgeFailed (a judge out of reach or too slow), JudgeError (contract broken).
         """
         start = time.perf_counter()
-        cases: dict[tuple[int, int], Case] = {}
+        cases: dict[Key, Case] = {}
         waiting: dict[int, int] = {}
-        calls: list[tuple[str, list[tuple[int, int]], Future]] = []
-        for completion in rollouts:
-            key = (completion.group, completion.candidate)
-            cases[key] = make_case(completion)
-            waiting[completion.group] = waiting.get(completion.group, 0) + 1
-            whole_group = waiting[completion.group] == rollouts.group_size
-            for judge, _ in self.judges:
-                if getattr(judge, "granularity", "completion") != "group":
-                    calls.append(self._submit(judge, [key], cases))
-                elif whole_group:
-                    members = [(completion.group, i) for i in range(rollouts.group_size)]
-                    calls.append(self._submit(judge, members, cases))
-        generated = time.perf_counter()
-        scores: dict[tuple[int, int], dict[str, Score]] = {key: {} for key in cases}
-        retries = 0
-        deadline = time.monotonic() + self.options.deadline_s
-        for name, keys, future in calls:
-            answers, again = self._wait(name, future, deadline)
-            retries += again
-            for key, answer in zip(keys, answers, strict=True):
-                scores[key][name] = answer
-        exposed = time.perf_counter() - generated
-        groups = [[self._candidate(c, scores[c.group, c.candidate]) for c in group] for group in rollouts.groups]
-        return Scored(groups, generated - start, exposed, retries)
-
-    def _submit(self, judge: Judge, keys: list[tuple[int, int]], cases: dict) -> tuple[str, list, Future]:
-        context = contextvars.copy_context()
-        future = self.pool.submit(
-            context.run, call_judge, judge, [cases[key] for key in keys], self.options.max_retries
-        )
-        return judge.name, keys, future
-
-    def _wait(self, name: str, future: Future, deadline: float) -> tuple[list[Score], int]:
+        calls: list[tuple[Judge, list[Key], Future[Answer]]] = []
+        watched: Canaries | None = None
+        self.calls.most_in_flight()
         try:
-            return future.result(timeout=max(0.0, deadline - time.monotonic()))
-        except FutureTimeout:
-            self.pool.shutdown(wait=False, cancel_futures=True)
+            for completion in rollouts:
+                key = (completion.group, completion.candidate)
+                cases[key] = make_case(completion)
+                if canaries and watched is None:  # first in the queue: most of the step still decodes
+                    watched = Canaries(self.calls, [judge for judge, _ in self.judges], cases[key])
+                waiting[completion.group] = waiting.get(completion.group, 0) + 1
+                whole_group = waiting[completion.group] == rollouts.group_size
+                for judge, _ in self.judges:
+                    keys = [key]
+                    if getattr(judge, "granularity", "completion") == "group":
+                        if not whole_group:
+                            continue
+                        keys = [(completion.group, i) for i in range(rollouts.group_size)]
+                    calls.append((judge, keys, self.calls.submit(judge, [cases[k] for k in keys])))
+            generated = time.perf_counter()
+            deadline = time.monotonic() + self.options.deadline_s
+            answers = self._wait(calls)
+            report = watched.report(deadline) if watched else CanaryReport()
+            exposed = time.perf_counter() - generated
+        finally:
+            for _, _, future in calls:
+                future.cancel()  # after an error; what has ended is not touched
+        scores: dict[Key, dict[str, Score]] = {key: {} for key in cases}
+        for (judge, keys, _), answer in zip(calls, answers, strict=True):
+            for key, score in zip(keys, answer.scores, strict=True):
+                scores[key][judge.name] = score
+        groups = [[self._candidate(c, scores[c.group, c.candidate]) for c in group] for group in rollouts.groups]
+        stats = CallStats(
+            generate_seconds=generated - start,
+            exposed_seconds=exposed,
+            latencies=[answer.seconds for answer in answers],
+            in_flight=self.calls.most_in_flight(),
+            retries=sum(answer.retries for answer in answers),
+            failed=self._within_budget(scores),
+            candidates=len(cases),
+            drained={f"judge/{j.name}/{key}": value for j, _ in self.judges for key, value in drain(j).items()},
+        )
+        scored = Scored(groups, stats, report)
+        scored.rewards = [self._learned(group) for group in groups]
+        return scored
+
+    def _wait(self, calls: Sequence[tuple[Judge, list[Key], Future[Answer]]]) -> list[Answer]:
+        """The answers, in the order of the calls. The first error ends the wait."""
+        futures = [future for _, _, future in calls]
+        done, late = wait(futures, timeout=self.options.deadline_s, return_when=FIRST_EXCEPTION)
+        for future in done:
+            future.result()
+        if late:
+            judge = next(judge for judge, _, future in calls if future in late)
             raise JudgeFailed(
-                f"judge {name!r} gave no answer within scoring.deadline_s={self.options.deadline_s:g} s after the "
-                "last completion. Check the judge, or raise the deadline, and start again with resume=auto."
-            ) from None
+                f"judge {judge.name!r} gave no answer within scoring.deadline_s={self.options.deadline_s:g} s after "
+                "the last completion. Check the judge, or raise the deadline, and start again with resume=auto."
+            )
+        return [future.result() for future in futures]
+
+    def _within_budget(self, scores: dict[Key, dict[str, Score]]) -> int:
+        """How many candidates some judge could not be reached for. Raises JudgeFailed when there are too many."""
+        lost = [key for key, found in scores.items() if any(s.status is Status.FAILED for s in found.values())]
+        if len(lost) > self.options.max_failed_rate * len(scores):
+            for judge, _ in self.judges:
+                found = [answers[judge.name] for answers in scores.values()]
+                if any(s.status is Status.FAILED for s in found):
+                    raise out_of_reach(judge, found, self.options.max_retries)
+        return len(lost)
 
     def _candidate(self, completion: Completion, scores: dict[str, Score]) -> Candidate:
         words = count_words(clean_report(completion.text))
         verbosity = words / max(1, count_words(clean_report(completion.prompt.study.reference)))
         masked = completion.truncated and self.options.truncated == "mask"
-        unread = any(s.status is not Status.SCORED for s in scores.values())
-        reward = None if masked or unread else math.fsum(w * _value(scores[j.name]) for j, w in self.judges)
-        return Candidate(completion, reward, scores, words, verbosity)
+        reward = None if masked else self.blend.reward(scores)
+        judged = {name: score for name, score in scores.items() if name not in self.guards}
+        guards = {name: score for name, score in scores.items() if name in self.guards}
+        return Candidate(completion, reward, judged, words, verbosity, guards, masked)
+
+    def _learned(self, group: Sequence[Candidate]) -> list[float | None]:
+        return self.blend.learned([None if c.masked else {**c.scores, **c.guards} for c in group])
 
     def watch_unscorable(self, unscorable: int, total: int) -> None:
         """Raise JudgeFailed when, over the last steps of all ranks, too many answers could not be read."""
@@ -135,12 +189,12 @@ class Scorer:
             )
 
     def close(self) -> None:
-        self.pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _value(score: Score) -> float:
-    assert score.value is not None  # Score guarantees it for a scored case
-    return score.value
+        """Give up what still runs and close the judges; takes bounded time, and nothing the second time."""
+        if not self._closed:
+            self._closed = True
+            for judge, _ in self.judges:
+                self.calls.close_judge(judge)
+            self.calls.close()
 
 
 def make_case(completion: Completion) -> Case:

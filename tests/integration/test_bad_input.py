@@ -72,19 +72,21 @@ def test_no_reference_report_at_all(log, run, small, own_data, world_rows):
     ("body", "words"),
     [
         ("raise ValueError(completions[0])", ("raised ValueError",)),
-        ("return [0.5] * (len(completions) - 1)", ("returned 0 values", "expected 1")),
-        ("return [float('nan')] * len(completions)", ("returned nan", "None where there is nothing to score")),
+        ("return [0.5] * (len(completions) - 1)", ("returned 1 values", "rows 0 to 1", "expected 2")),
+        (
+            "return [float('nan')] * len(completions)",
+            ("returned nan for row 0", "None where there is nothing to score"),
+        ),
     ],
     ids=["raises", "too few", "nan"],
 )
 def test_a_reward_that_breaks_its_contract(log, run, small, tmp_path, world_rows, body, words):
-    """Found at the evaluation before the first step, with models loaded, since only calling it shows it."""
+    """Found by the dry call, before a model is loaded."""
     path = tmp_path / "mine.py"
     path.write_text(f"def mine(completions, **columns):\n    {body}\n")
     finished = train(log, *small, run, f"judges=[{{use: '{path}:mine'}}]", ranks=1)
-    message = finished.refused("judge 'mine'", "row 0", *words)
+    message = refused_at_once(finished, "judge 'mine'", *words)
     assert any(row["study_id"] in message for row in world_rows)
-    assert not records(finished.run_dir), "no step was taken, no reward invented"
 
 
 def test_a_prompt_that_leaves_no_room(log, run, small, own_data, world_rows):

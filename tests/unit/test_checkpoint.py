@@ -184,6 +184,17 @@ def test_a_new_folder_is_made(tmp_path):
     checkpoint.claim_run_folder(config(tmp_path / "runs" / "new"))  # empty, so it holds no run
 
 
+def test_a_judge_server_may_have_moved(tmp_path):
+    def judges(**args):
+        return [{"use": "http", "args": args}]
+
+    save(tmp_path, 4, judges=judges(url="http://localhost:1", judge="words"))
+    checkpoint, _ = found(tmp_path, judges=judges(url="http://localhost:2", judge="words"))
+    assert checkpoint.step == 4
+    with pytest.raises(CheckpointError, match="judges"):
+        found(tmp_path, judges=judges(url="http://localhost:2", judge="other"))
+
+
 def test_another_configuration_is_refused_with_key_and_both_values(tmp_path):
     folder = save(tmp_path, 5, train={"learning_rate": 1e-6})
     for resume in ("auto", str(folder)):
@@ -206,7 +217,7 @@ def test_keys_that_do_not_change_the_run_may_change(tmp_path):
         "train": {"max_steps": 7, "save_every": 1, "keep_checkpoints": 9, "stop_after": 2},
         "eval": {"every": 3},
         "monitor": {"tensorboard": False, "samples": 2},
-        "scoring": {"deadline_s": 5.0, "max_retries": 9, "workers": 1},
+        "scoring": {"call_timeout_s": 1.0, "deadline_s": 70.0, "max_retries": 9, "workers": 1, "canary_every": 0},
         "rollout": {"kv_cache_gib": 2.0, "gpu_memory_utilization": 0.5},
     }
     folder = tmp_path / "old" / "checkpoints" / "step-5"

@@ -7,7 +7,7 @@ import pytest
 from online_rl.config import config_from_dict
 from online_rl.errors import ConfigError
 
-REMOTE = [{"use": "green", "args": {"url": "https://api.example.com/v1"}}]
+REMOTE = [{"use": "green", "args": {"url": "https://8.8.8.8/v1"}}]
 
 
 @pytest.mark.parametrize(
@@ -24,11 +24,40 @@ REMOTE = [{"use": "green", "args": {"url": "https://api.example.com/v1"}}]
         ({"judges": [{"use": "findings", "weight": 0.0}]}, ["judges", "only judges of weight 0"]),
         ({"judges": [{"use": "a.py:f"}, {"use": "b.py:f"}]}, ["judges", "'f'", "`name`"]),
         (
-            {"scoring": {"deadline_s": 500.0}, "train": {"collective_timeout_s": 1900.0}},
-            ["train.collective_timeout_s", "found 1900", "= 2000"],
+            {"scoring": {"deadline_s": 500.0}, "train": {"collective_timeout_s": 500.0}},
+            ["train.collective_timeout_s", "found 500", "deadline_s=500"],
+        ),
+        (
+            {"judges": [{"use": "http", "args": {"timeout_s": 30}}], "scoring": {"call_timeout_s": 30.0}},
+            ["judges[0].args.timeout_s", "found 30", "call_timeout_s=30"],
+        ),
+        (
+            {"scoring": {"call_timeout_s": 10.0, "max_retries": 2, "deadline_s": 30.0}},
+            ["scoring.deadline_s", "found 30", "at least 30.6"],  # 3 x 10, and pauses of 0.2 and 0.4
         ),
         ({"monitor": {"samples": 3, "protected": True}}, ["monitor.samples", "found 3", "protected=true"]),
-        ({"monitor": {"protected": True}, "judges": REMOTE}, ["judges[0].args.url", "api.example.com", "protected"]),
+        ({"monitor": {"protected": True}, "judges": REMOTE}, ["judges[0].args.url", "8.8.8.8", "protected"]),
+        ({"judges": REMOTE}, ["judges[0].args.url", "8.8.8.8", "scoring.allow_remote=true"]),
+        ({"guards": REMOTE}, ["guards[0].args.url", "8.8.8.8", "scoring.allow_remote=true"]),
+        (
+            {"judges": REMOTE, "scoring": {"allow_remote": True}, "monitor": {"protected": True}},
+            ["judges[0].args.url", "monitor.protected=true"],
+        ),
+        ({"guards": [{"use": "findings"}]}, ["'findings'", "`name`"]),
+        (
+            {"judges": [{"use": "findings", "only_if": "finding.raw == 0"}]},
+            ["judges[0].only_if", "'finding'", "expected one of findings"],
+        ),
+        ({"judges": [{"use": "findings", "only_if": "raw = 0"}]}, ["judges[0].only_if", "'raw = 0'", "judge.part"]),
+        (
+            {"judges": [{"use": "findings", "length_control": "target_band", "length_args": {"low": 2.0}}]},
+            ["judges[0].target_band", "low is 2.0, high is 1.2"],
+        ),
+        (
+            {"judges": [{"use": "findings", "length_control": "lc_green", "length_args": {"limit": 2.0}}]},
+            ["judges[0].length_args", "'limit'", "none"],
+        ),
+        ({"judges": [{"use": "findings", "length_args": {"low": 2.0}}]}, ["judges[0].length_args", "low", "none"]),
         ({"algorithm": {"name": "online_dpo"}, "train": {"micro_batch_size": 3}}, ["micro_batch_size", "found 3"]),
         ({"resume": "runs/none/step-5"}, ["resume", "'runs/none/step-5'", "never, auto"]),
     ],
@@ -47,6 +76,21 @@ def test_a_broken_rule_names_key_value_and_remedy(data, words):
 def test_a_judge_in_the_own_network_may_see_protected_data(url):
     judges = [{"use": "green", "args": {"servers": [url]}}]
     assert config_from_dict({"monitor": {"protected": True}, "judges": judges}).judges[0].args == {"servers": [url]}
+
+
+def test_a_remote_judge_may_be_allowed_by_name():
+    cfg = config_from_dict({"judges": REMOTE, "scoring": {"allow_remote": True}})
+    assert cfg.judges[0].args["url"].startswith("https://8.8")
+
+
+def test_a_guard_has_no_weight():
+    with pytest.raises(ConfigError, match=r"guards\[0\]\.weight: unknown key"):
+        config_from_dict({"guards": [{"use": "a.py:f", "weight": 1.0}]})
+
+
+def test_a_gate_may_read_a_guard():
+    judges = [{"use": "a.py:f", "only_if": "findings.false_finding == 0 and f.value > 0"}]
+    assert config_from_dict({"judges": judges, "guards": [{"use": "findings"}]}).guards[0].label == "findings"
 
 
 def test_a_checkpoint_folder_may_be_named_to_resume(tmp_path):

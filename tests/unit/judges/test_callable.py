@@ -146,6 +146,45 @@ def test_a_judge_out_of_reach_stays_one():
         CallableJudge(gone).score(CASES)
 
 
+def made_as_radeval_does(reference_column="ground_truth"):
+    """The call form of `radeval.rewards.make_reward_fn(...)`: the reference column is looked up in the keywords."""
+
+    def reward_fn(completions, **kwargs):
+        assert all(isinstance(completion, str) for completion in completions)
+        return [float(c == r) for c, r in zip(completions, kwargs[reference_column], strict=True)]
+
+    return reward_fn
+
+
+def test_functions_made_as_radeval_does():
+    cases = [*CASES, Case("s3", "the same", "the same", columns={"labels": "x"})]
+    assert [s.value for s in CallableJudge(made_as_radeval_does()).score(cases)] == [0.0, 0.0, 1.0]
+    assert [s.value for s in CallableJudge(made_as_radeval_does("reference")).score(cases)] == [0.0, 0.0, 1.0]
+
+
+def test_rewards_of_trl():
+    """TRL's own, unchanged: one reads messages, the other token ids."""
+    rewards = pytest.importorskip("trl.rewards")
+    thinks = Case("s1", "<think>small heart</think>normal heart", "normal heart")
+    judge = CallableJudge(rewards.think_format_reward, conversational=True)
+    assert [s.value for s in judge.score([thinks, *CASES])] == [1.0, 0.0, 0.0]
+    soft = rewards.get_soft_overlong_punishment(max_completion_len=3, soft_punish_cache=2)
+    assert [s.value for s in CallableJudge(soft).score(CASES)] == [-0.5, 0.0]  # 2 tokens, half way from 1 to 3; 1 token
+
+
+def test_conversational_functions_get_messages():
+    seen = {}
+
+    def reward(prompts, completions, reference):
+        seen.update(prompts=prompts, completions=completions, reference=reference)
+        return [0.0, 0.0]
+
+    CallableJudge(reward, conversational=True).score(CASES)
+    assert seen["prompts"][0] == [{"role": "user", "content": "prompt one"}]
+    assert seen["completions"][1] == [{"role": "assistant", "content": "cand two"}]
+    assert seen["reference"] == ["ref one", "ref two"]
+
+
 def test_column_that_the_data_lack_is_named():
     with pytest.raises(JudgeError, match=r"'labels'.*ground_truth"):
         CallableJudge(lambda completions, labels: [0.0, 0.0]).score(CASES)

@@ -21,7 +21,7 @@ METRICS = {
     "step_time": 3.21,
     "time/generate": 3.21 * 0.41,
     "time/judge": 3.21 * 0.30,  # most of it beside generation
-    "judge/exposed_seconds": 3.21 * 0.02,
+    "time/judge_exposed": 3.21 * 0.02,
     "time/update": 3.21 * 0.54,
     "time/sync": 3.21 * 0.03,
 }

@@ -11,9 +11,10 @@ from collections.abc import Callable
 import pytest
 
 from judges.base import Case, Score
-from online_rl.config import config_from_dict
+from online_rl.config.model import Config, Scoring
 from online_rl.rollout.types import Rollouts
 from online_rl.scoring import Scorer
+from online_rl.scoring.calls import Calls
 
 
 def words_of(text: str) -> float:
@@ -67,8 +68,8 @@ class OutOfReach(WordCount):
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
     """Retries wait milliseconds instead of seconds."""
-    monkeypatch.setattr("online_rl.scoring.calls.FIRST_WAIT_S", 0.001)
-    monkeypatch.setattr("online_rl.scoring.calls.LONGEST_WAIT_S", 0.002)
+    monkeypatch.setattr("online_rl.scoring.calls.FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr("online_rl.scoring.calls.LONGEST_PAUSE_S", 0.002)
 
 
 @pytest.fixture
@@ -83,16 +84,34 @@ def judges():
 
 @pytest.fixture
 def make_scorer():
-    """A scorer of (judge, weight) pairs, with the given keys of section `scoring`."""
+    """A scorer of (judge, weight) pairs, with the given keys of section `scoring`.
+
+    Made past the rule that a deadline outlasts a call with its retries, which would make the tests wait.
+    """
     made: list[Scorer] = []
 
     def make(*pairs, **options) -> Scorer:
-        made.append(Scorer(pairs, config_from_dict({"scoring": options})))
+        cfg = Config(scoring=Scoring(**{"canary_every": 0, **options}))
+        made.append(Scorer(pairs, cfg))
         return made[-1]
 
     yield make
     for scorer in made:
         scorer.close()
+
+
+@pytest.fixture
+def make_calls():
+    """Calls with the given keys of section `scoring`."""
+    made: list[Calls] = []
+
+    def make(**options) -> Calls:
+        made.append(Calls(Scoring(**options)))
+        return made[-1]
+
+    yield make
+    for calls in made:
+        calls.close()
 
 
 @pytest.fixture

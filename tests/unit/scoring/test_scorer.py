@@ -1,5 +1,6 @@
 """Rewards of a step: aligned with their candidates, weighted, masked, bounded in time, never invented."""
 
+import asyncio
 import threading
 import time
 
@@ -43,6 +44,26 @@ def test_judging_starts_while_others_still_decode(make_scorer, make_completion, 
     assert scored.rewards == [[2.0, 2.0]]
 
 
+def test_a_judge_as_slow_as_generation_hides_behind_it(make_scorer, make_completion):
+    """64 completions, one every 10 ms; a judge that is busy for as long, 4 calls at a time, 40 ms each."""
+
+    class Network:
+        name = "network"
+
+        async def score(self, cases):
+            await asyncio.sleep(0.04)
+            return [Score(1.0) for _ in cases]
+
+    def engine():
+        for i in range(64):
+            time.sleep(0.01)
+            yield make_completion(group=i // 8, candidate=i % 8)
+
+    stats = make_scorer((Network(), 1.0), workers=4).score(Rollouts(engine(), 8, 8, version=0)).stats
+    assert stats.generate_seconds >= 0.64
+    assert stats.exposed_seconds < 0.32  # 0.05 s on a free machine; 0.64 s and more if judging came after
+
+
 def test_rewards_are_the_weighted_sum_of_the_judges(make_scorer, make_rollouts, judges):
     scorer = make_scorer(
         (judges.WordCount("a"), 2.0), (judges.AsyncWordCount("b"), -0.5), (judges.WordCount("watched"), 0.0)
@@ -60,12 +81,33 @@ def test_rewards_are_the_weighted_sum_of_the_judges(make_scorer, make_rollouts, 
 def test_two_failures_change_no_reward_and_are_counted(make_scorer, make_rollouts, judges):
     scored = make_scorer((judges.OutOfReach(times=2), 1.0), max_retries=2).score(make_rollouts(*GROUPS))
     assert scored.rewards == counts()
-    assert scored.retries == 2 * 20
+    assert scored.stats.retries == 2 * 20 and scored.stats.failed == 0
 
 
 def test_a_judge_gone_for_good_stops_the_step(make_scorer, make_rollouts, judges):
-    with pytest.raises(JudgeFailed, match="'remote'"):
+    with pytest.raises(JudgeFailed) as failed:
         make_scorer((judges.OutOfReach(times=99), 1.0), max_retries=1).score(make_rollouts(*GROUPS))
+    assert "judge 'remote' failed on 20 of 20 cases after 1 retries: HTTP 503." in str(failed.value)
+
+
+class Lossy:
+    """Cannot be reached for candidates of four words, however often it is asked."""
+
+    name = "lossy"
+
+    def score(self, cases):
+        return [Score.failed("gone") if len(c.candidate.split()) == 4 else Score(1.0) for c in cases]
+
+
+def test_candidates_out_of_reach_have_no_reward_within_the_budget(make_scorer, make_rollouts):
+    scored = make_scorer((Lossy(), 1.0), max_retries=1, max_failed_rate=0.05).score(make_rollouts(*GROUPS))
+    assert scored.rewards == [[1.0, 1.0, 1.0, None], *[[1.0] * 4] * 4]  # 1 of 20 is 0.05: not more than the budget
+    assert (scored.stats.failed, scored.stats.candidates, scored.stats.retries) == (1, 20, 1)
+
+
+def test_candidates_out_of_reach_stop_the_step_over_the_budget(make_scorer, make_rollouts):
+    with pytest.raises(JudgeFailed, match="'lossy' failed on 1 of 20 cases after 1 retries: gone"):
+        make_scorer((Lossy(), 1.0), max_retries=1, max_failed_rate=0.04).score(make_rollouts(*GROUPS))
 
 
 def test_a_broken_judge_stops_the_step(make_scorer, make_rollouts):
@@ -108,7 +150,7 @@ def test_the_deadline_counts_from_the_last_completion(make_scorer, make_completi
 
     scored = make_scorer((judges.WordCount(), 1.0), deadline_s=0.2).score(Rollouts(slow_engine(), 1, 2, version=0))
     assert scored.rewards == [[2.0, 2.0]]
-    assert scored.generate_seconds >= 0.3 > scored.exposed_seconds
+    assert scored.stats.generate_seconds >= 0.3 > scored.stats.exposed_seconds
 
 
 def test_unscorable_is_no_reward_and_never_zero(make_scorer, make_rollouts, judges):
@@ -186,3 +228,132 @@ def test_too_many_unscorable_answers_stop_the_run(make_scorer, judges):
 
 def test_a_step_of_nothing_is_not_over_the_limit(make_scorer, judges):
     make_scorer((judges.WordCount(), 1.0), max_unscorable_rate=0.0).watch_unscorable(0, 0)
+
+
+def test_judges_are_started_drained_and_closed_once(make_scorer, make_rollouts, judges):
+    class Served(judges.WordCount):
+        def __init__(self):
+            super().__init__("served")
+            self.told, self.hits = [], 0
+
+        async def start(self):
+            self.told.append("start")
+
+        def score(self, cases):
+            self.hits += 1
+            return super().score(cases)
+
+        def drain_metrics(self):
+            hits, self.hits = self.hits, 0
+            return {"cache_hits": hits}
+
+        def close(self):
+            self.told.append("close")
+
+    judge = Served()
+    scorer = make_scorer((judge, 1.0), (judges.WordCount("plain"), 1.0))
+    scorer.start()
+    assert scorer.score(make_rollouts(*GROUPS)).stats.drained == {"judge/served/cache_hits": 20.0}
+    assert scorer.score(make_rollouts(["a", "b"])).stats.drained == {"judge/served/cache_hits": 2.0}
+    scorer.close()
+    scorer.close()
+    assert judge.told == ["start", "close"]
+
+
+def test_a_judge_that_cannot_be_closed_keeps_no_other_open(make_scorer, judges):
+    class Stuck(judges.WordCount):
+        def close(self):
+            raise OSError("no such process")
+
+    class Closes(judges.WordCount):
+        closed = False
+
+        def close(self):
+            self.closed = True
+
+    last = Closes("last")
+    scorer = make_scorer((Stuck("stuck"), 1.0), (last, 1.0))
+    with pytest.warns(UserWarning, match=r"'stuck'.*close\(\) raised OSError"):
+        scorer.close()
+    assert last.closed
+
+
+def test_an_error_ends_the_calls_that_still_wait(make_scorer, make_rollouts):
+    class FirstIsBroken:
+        name, calls = "broken", 0
+
+        def score(self, cases):
+            self.calls += 1
+            if self.calls == 1:
+                raise KeyError
+            time.sleep(0.05)
+            return [Score(1.0) for _ in cases]
+
+    judge = FirstIsBroken()
+    with pytest.raises(JudgeError, match="'broken' raised KeyError"):
+        make_scorer((judge, 1.0), workers=1).score(make_rollouts(*GROUPS))
+    asked = judge.calls
+    time.sleep(0.2)
+    assert judge.calls <= asked + 1 < 20
+
+
+CANARIES = {"empty", "colon", "template", "copy", "tripled", "negated"}
+
+
+class Overlap:
+    """The share of the reference report's words that the candidate has; an honest judge, for a while."""
+
+    name, by_length = "overlap", False
+
+    def score(self, cases):
+        return [Score(self.one(case.candidate.split(), case.reference.split())) for case in cases]
+
+    def one(self, ours, theirs):
+        return float(len(ours)) if self.by_length else float(ours == theirs)
+
+
+def test_canaries_are_scored_beside_the_step_and_leave_it_as_it_is(make_scorer, make_rollouts):
+    scorer = make_scorer((Overlap(), 1.0), max_retries=0)
+    scored = scorer.score(make_rollouts(*GROUPS), canaries=True)
+    assert set(scored.canaries.values["overlap"]) == CANARIES
+    assert scored.canaries.metrics()["canary/overlap/copy"] == 1.0 and scored.canaries.warnings == []
+    assert len(scored.stats.latencies) == 20 == scored.stats.candidates
+    without = scorer.score(make_rollouts(*GROUPS))
+    assert without.rewards == scored.rewards and without.canaries.metrics() == {}
+
+
+def test_a_judge_that_pays_for_length_is_warned_about(make_scorer, make_rollouts):
+    judge = Overlap()
+    judge.by_length = True
+    scored = make_scorer((judge, 1.0)).score(make_rollouts(["a b"]), canaries=True)
+    assert any("'overlap'" in text and "three times" in text for text in scored.canaries.warnings)
+    assert scored.rewards == [[2.0]]
+
+
+def test_a_judge_of_groups_gets_the_canaries_together(make_scorer, make_rollouts):
+    class Ranks:
+        name, granularity = "ranks", "group"
+
+        def __init__(self):
+            self.sizes = []
+
+        def score(self, cases):
+            self.sizes.append(len(cases))
+            return [Score(float(len(c.candidate))) for c in cases]
+
+    judge = Ranks()
+    make_scorer((judge, 1.0)).score(make_rollouts(["a", "b", "c"]), canaries=True)
+    assert sorted(judge.sizes) == [3, len(CANARIES)]
+
+
+def test_canaries_that_cannot_be_scored_are_warned_about_and_stop_nothing(make_scorer, make_rollouts):
+    class Picky(Overlap):
+        def score(self, cases):
+            if any(case.candidate == "" for case in cases):
+                raise ZeroDivisionError
+            return [Score.failed("HTTP 503") if ":" in c.candidate else Score(1.0) for c in cases]
+
+    scored = make_scorer((Picky(), 1.0), max_retries=0).score(make_rollouts(["a", "b"]), canaries=True)
+    assert scored.rewards == [[1.0, 1.0]] and scored.stats.failed == 0
+    assert any("the canaries empty: " in text and "ZeroDivisionError" in text for text in scored.canaries.warnings)
+    assert "canary/overlap/colon" not in scored.canaries.metrics()

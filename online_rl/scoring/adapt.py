@@ -1,0 +1,38 @@
+"""Judges with a state: adapted once per step from the records of all ranks, and kept in checkpoints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from judges.base import Judge
+
+Pairs = Sequence[tuple[Judge, float]]
+
+
+def adapt(judges: Pairs, groups: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+    """Tell each judge the mean verbosity of the step, as its own length control counted it.
+
+    groups  the records of every group of every rank, equal on all ranks; so the judges stay equal as well
+    """
+    for judge, _ in judges:
+        if not hasattr(judge, "adapt"):
+            continue
+        scores = [{**r["scores"], **r.get("guards", {})}.get(judge.name, (None, {})) for g in groups for r in g]
+        ratios = [parts["verbosity"] for _, parts in scores if "verbosity" in parts]
+        if ratios:
+            judge.adapt(math.fsum(ratios) / len(ratios))
+
+
+def judge_states(judges: Pairs) -> dict[str, Any]:
+    """Judge name -> what the checkpoint keeps of it; only judges with a state."""
+    states = {judge.name: judge.state_dict() for judge, _ in judges if hasattr(judge, "state_dict")}
+    return {name: state for name, state in states.items() if state}
+
+
+def load_judge_states(judges: Pairs, states: Mapping[str, Any]) -> None:
+    """Go on with the judges as they were at the checkpoint."""
+    for judge, _ in judges:
+        if judge.name in states and hasattr(judge, "load_state_dict"):
+            judge.load_state_dict(states[judge.name])

@@ -1,0 +1,60 @@
+"""What the judge calls of a step took, from the notes of every rank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class CallStats:
+    """One rank's step.
+
+    generate_seconds  until the last completion
+    exposed_seconds   from then to the last score: judging that nothing else hid
+    latencies         of every call, retries and pauses included, seconds
+    in_flight         most calls at once
+    drained           the judges' own numbers, `judge/<judge>/<key>`
+    """
+
+    generate_seconds: float
+    exposed_seconds: float
+    latencies: list[float]
+    in_flight: int
+    retries: int
+    failed: int
+    candidates: int
+    drained: dict[str, float]
+
+
+def step_metrics(ranks: Sequence[CallStats]) -> dict[str, float]:
+    """The metrics of the step. Ranks start it together and go on together, so the slowest one's times are the step's.
+
+    time/generate is over when the last rank has its last completion, time/judge_exposed when the last rank has its
+    last score: judging on one rank is hidden where another still generates.
+    """
+    generated = max(r.generate_seconds for r in ranks)
+    scored = max(r.generate_seconds + r.exposed_seconds for r in ranks)
+    metrics = {
+        "time/generate": generated,
+        "time/judge_exposed": scored - generated,
+        "judge/in_flight": float(max(r.in_flight for r in ranks)),
+        "judge/retries": float(sum(r.retries for r in ranks)),
+        "judge/failed_rate": sum(r.failed for r in ranks) / max(1, sum(r.candidates for r in ranks)),
+    }
+    latencies = sorted(seconds for r in ranks for seconds in r.latencies)
+    if latencies:
+        metrics["judge/latency_p50"] = percentile(latencies, 0.5)
+        metrics["judge/latency_p95"] = percentile(latencies, 0.95)
+    for name in dict.fromkeys(name for r in ranks for name in r.drained):
+        metrics[name] = sum(r.drained.get(name, 0.0) for r in ranks)
+    return metrics
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """The smallest of the ordered values that at least `share` of them do not exceed.
+
+    >>> percentile([1.0, 2.0, 3.0, 4.0], 0.5), percentile([1.0, 2.0, 3.0, 4.0], 0.95)
+    (2.0, 4.0)
+    """
+    return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]

@@ -1,0 +1,334 @@
+"""`online-rl score` as people use it: files in, files out, exit codes, and a second start after an interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from online_rl.cli import main
+
+PAIRS = [
+    {"study_id": "s1", "reference": "Small left pleural effusion.", "candidate": "Small left pleural effusion."},
+    {"study_id": "s1", "reference": "Small left pleural effusion.", "candidate": "Small right pleural effusion."},
+    {"study_id": "s2", "reference": "No pneumothorax.", "candidate": "Left pneumothorax. No effusion."},
+]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(rows, name="pairs.jsonl"):
+    Path(name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def score(*more, judge="findings", source="pairs.jsonl"):
+    return main(["score", "--judge", judge, "--input", source, "--output", "scores.jsonl", *more])
+
+
+def output(name="scores.jsonl"):
+    return [json.loads(line) for line in Path(name).read_text().split("\n")[:-1]]
+
+
+def test_rows_come_in_the_order_of_the_input_with_scores_and_parts(folder, capsys):
+    write(PAIRS)
+    assert score() == 0
+    rows = output()
+    assert [row["study_id"] for row in rows] == ["s1", "s1", "s2"]
+    assert [row["status"] for row in rows] == ["scored"] * 3
+    assert rows[0]["score"] == 1.0 and rows[0]["parts"]["matched_findings"] == 1
+    assert rows[1]["score"] == 0.5 and rows[1]["parts"]["wrong_location"] == 1
+    assert rows[2]["parts"]["verbosity"] == 2.0
+    printed = capsys.readouterr().out
+    assert re.search(r"\(c\) wrong location +1 +0\.33 +1 \(33%\)", printed)
+    assert "3 pairs, 3 scored, 0 unscorable" in printed
+    assert sorted(os.listdir(folder)) == ["pairs.jsonl", "scores.jsonl"]
+
+
+def test_csv_without_study_ids_scores_alike(folder):
+    Path("pairs.csv").write_text(
+        'candidate,reference\n"Small left\npleural effusion.",Small left pleural effusion.\nClear lungs.,Clear lungs.\n'
+    )
+    assert score(source="pairs.csv") == 0
+    rows = output()
+    assert [row["score"] for row in rows] == [1.0, 1.0] and "study_id" not in rows[0]
+
+
+def test_lc_before_a_name_is_length_control(folder):
+    write([{"reference": "No effusion.", "candidate": "No effusion. Lungs are expanded well."}])
+    assert score() == 0 and score("--overwrite", judge="lc_findings") == 0
+    [row] = output()
+    assert row["parts"]["verbosity"] == 3.0
+    assert row["score"] == pytest.approx(row["parts"]["raw"] / 3)
+    lc = row["score"]
+    assert score("--overwrite", "--length-control", "lc_green") == 0
+    assert output()[0]["score"] == lc
+
+
+def test_two_length_rules_are_refused(folder, capsys):
+    write(PAIRS)
+    assert score("--length-control", "symmetric", judge="lc_findings") == 2
+    assert "--judge findings --length-control symmetric" in capsys.readouterr().err
+
+
+def test_arguments_reach_the_judge(folder, capsys):
+    write([{"reference": "No effusion. Nodule.", "candidate": "No effusion."}])
+    assert score("--args", "normal_weight=0.25") == 0
+    assert output()[0]["score"] == pytest.approx(0.25 / 1.25)
+    assert score("--overwrite", "--args", "normal_wait=0.25") == 2
+    assert "normal_wait" in capsys.readouterr().err
+
+
+def test_a_judge_of_groups_gets_the_neighbouring_rows_of_a_study(folder):
+    Path("ranks.py").write_text(
+        "def reward(completions, **columns):\n    return [float(len(completions)) for _ in completions]\n"
+    )
+    write([*PAIRS, PAIRS[0]])  # s1, s1, s2, s1: neighbours only
+    assert score(judge="ranks.py:reward") == 0
+    assert [row["score"] for row in output()] == [2.0, 2.0, 1.0, 1.0]
+
+
+def test_what_cannot_be_scored_is_null_and_keeps_its_place(folder, capsys):
+    write(
+        [PAIRS[0], {"reference": " ___ \n", "candidate": "Clear."}, {"reference": "Hello.", "candidate": "x"}, PAIRS[1]]
+    )
+    assert score() == 0
+    rows = output()
+    assert [row["score"] for row in rows] == [1.0, None, None, 0.5]
+    assert [row["status"] for row in rows] == ["scored", "unscorable", "unscorable", "scored"]
+    assert rows[1]["detail"] == "the reference report is empty"
+    assert "4 pairs, 2 scored, 2 unscorable" in capsys.readouterr().out
+
+
+def test_an_async_judge_is_asked_many_things_at_once(folder):
+    Path("server.py").write_text(
+        "import asyncio\nnow = 0\nasync def reward(completions, **columns):\n    global now\n    now += 1\n"
+        "    await asyncio.sleep(0.1)\n    most, now = now, 0\n    return [float(most)] * len(completions)\n"
+    )
+    many(60)
+    assert score(judge="server.py:reward") == 0
+    assert max(row["score"] for row in output()) == 60
+    assert score("--overwrite", "scoring.workers=5", judge="server.py:reward") == 0
+    assert max(row["score"] for row in output()) == 5
+
+
+def test_raw_leaves_the_texts_as_they_are(folder):
+    Path("upper.py").write_text(
+        "def reward(completions, **columns):\n    return [float(sum(c.isupper() for c in t)) for t in completions]\n"
+    )
+    write([{"reference": "LUNGS", "candidate": "CLEAR Lungs"}])
+    assert score(judge="upper.py:reward") == 0 and output()[0]["score"] == 0.0
+    assert score("--overwrite", "--raw", judge="upper.py:reward") == 0 and output()[0]["score"] == 6.0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"reference": "a"}\n', ["pairs.jsonl:1", "'candidate'", "reference"]),
+        ('{"reference": "a", "candidate": "b"}\n\n{"reference": null, "candidate": "b"}\n', [":3", "found null"]),
+        ('{"reference": "a", "candidate": 3}\n', [":1", "candidate: found int", "expected text"]),
+        ('{"reference": "a", "candidate": "b", "study_id": [1]}\n', [":1", "study_id: found list"]),
+        ('{"reference": "a", "candidate": "b"}\n{"reference": "secret', [":2", "malformed JSON"]),
+        ("", ["found no rows"]),
+    ],
+)
+def test_bad_rows_are_named_and_nothing_is_scored(folder, capsys, text, words):
+    Path("pairs.jsonl").write_text(text)
+    assert score() == 2
+    error = capsys.readouterr().err
+    assert all(word in error for word in words) and "secret" not in error
+    assert os.listdir(folder) == ["pairs.jsonl"]
+
+
+def test_bad_csv_rows_are_named(folder, capsys):
+    Path("pairs.csv").write_text("reference,candidate\na,b\na,b,c\n")
+    assert score(source="pairs.csv") == 2
+    assert "pairs.csv:3: found 3 fields, expected 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"source": "none.jsonl"}, "no such file"),
+        ({"judge": "finding"}, "findings"),
+        ({"judge": "lc_finding"}, "findings"),
+    ],
+)
+def test_what_is_not_there_ends_with_code_2(folder, capsys, arguments, words):
+    write(PAIRS)
+    assert score(**arguments) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_odd_texts_survive(folder):
+    odd = [
+        "🫁 effusion 🙂",
+        "half \ud83d character",
+        "\u202eright to left\u2028line",
+        "",
+        "effusion " * 10_000,
+        "</p><script>",
+    ]
+    write(
+        [{"study_id": f"s\udc00{i}", "reference": "Small effusion.", "candidate": text} for i, text in enumerate(odd)]
+    )
+    assert score("--html", "page.html") == 0
+    rows = output()
+    assert len(rows) == len(odd) and all(row["status"] == "scored" for row in rows)
+    assert rows[1]["study_id"] == "s\ufffd1"
+    Path("page.html").read_text(encoding="utf-8")
+
+
+SLOW = """
+import os, time
+def reward(completions, **columns):
+    with open("asked", "a") as file:
+        file.write("x" * len(completions))
+    if os.path.exists("hurry"):
+        return [1.0] * len(completions)
+    time.sleep(0.1)
+    return [1.0] * len(completions)
+"""
+
+
+def many(n=60):
+    write([{"study_id": f"s{i}", "reference": f"Finding {i}.", "candidate": "Clear."} for i in range(n)])
+
+
+def start_and(stop: signal.Signals, root: Path) -> subprocess.Popen:
+    """Score in a process of its own, and end it once some rows are in the journal."""
+    command = [sys.executable, "-m", "online_rl.cli", "score", "--judge", "slow.py:reward"]
+    command += ["--input", "pairs.jsonl", "--output", "scores.jsonl", "scoring.workers=1"]
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(root)}, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    partial = Path("scores.jsonl.partial")
+    while not (partial.exists() and partial.read_bytes().count(b"\n") > 3):
+        assert process.poll() is None and time.monotonic() < until
+        time.sleep(0.02)
+    process.send_signal(stop)
+    process.wait(30)
+    return process
+
+
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+def test_an_interrupted_run_goes_on_where_it_was(folder, root, stop):
+    Path("slow.py").write_text(SLOW)
+    many()
+    ended = start_and(stop, root)
+    assert ended.stderr is not None
+    if stop is signal.SIGINT:
+        assert ended.returncode == 130
+        assert "of 60 pairs are scored and kept in scores.jsonl.partial" in ended.stderr.read()
+    assert not Path("scores.jsonl").exists()
+    kept = Path("scores.jsonl.partial").read_bytes().count(b"\n") - 1
+    asked = len(Path("asked").read_text())
+    with open("scores.jsonl.partial", "ab") as file:  # as a kill in the middle of a line leaves it
+        file.write(b'{"place": 59, "row": {"sco')
+    Path("hurry").touch()
+    assert score(judge="slow.py:reward") == 0
+    assert [row["study_id"] for row in output()] == [f"s{i}" for i in range(60)]
+    assert len(Path("asked").read_text()) == asked + 60 - kept
+    assert not Path("scores.jsonl.partial").exists()
+
+
+def test_a_judge_out_of_reach_stops_and_keeps_what_it_has(folder, capsys):
+    Path("flaky.py").write_text(
+        "import os\nfrom judges import Score\nclass Flaky:\n    name = 'flaky'\n    def score(self, cases):\n"
+        "        gone = os.path.exists('gone')\n"
+        "        return [Score.failed('HTTP 503') if gone and '7' in c.reference else Score(1.0) for c in cases]\n"
+    )
+    many(10)
+    Path("gone").touch()
+    options = ["--batch", "1", "scoring.max_retries=0", "scoring.workers=1"]
+    assert score(*options, judge="flaky.py:Flaky") == 3
+    error = capsys.readouterr().err
+    assert "failed on 1 of 1 pairs after 0 retries: HTTP 503" in error and "7 of 10 pairs are scored" in error
+    assert not Path("scores.jsonl").exists()
+    Path("gone").unlink()
+    assert score(*options, judge="flaky.py:Flaky") == 0
+    assert len(output()) == 10
+
+
+def test_rows_of_another_run_are_never_mixed_in(folder, capsys, monkeypatch):
+    write(PAIRS)
+    Path("boom.py").write_text(
+        "def reward(completions, study_id, **columns):\n    return [1.0 if s == 's1' else 1 / 0 for s in study_id]\n"
+    )
+    assert score("scoring.workers=1", judge="boom.py:reward") == 2
+    before = Path("scores.jsonl.partial").read_text()
+    capsys.readouterr()
+    assert score() == 2
+    assert "2 rows of another run (other args" not in (error := capsys.readouterr().err)
+    assert "2 rows of another run (other judge, judge file)" in error
+    write([*PAIRS, PAIRS[0]])
+    assert score(judge="boom.py:reward") == 2
+    assert "other input, rows" in capsys.readouterr().err
+    assert Path("scores.jsonl.partial").read_text() == before
+    Path("scores.jsonl.partial").write_text("my own notes\n")
+    assert score() == 2
+    assert Path("scores.jsonl.partial").read_text() == "my own notes\n"
+
+
+def test_a_finished_output_is_kept_unless_told_otherwise(folder, capsys):
+    write(PAIRS)
+    Path("scores.jsonl").write_text("precious\n")
+    assert score() == 2
+    assert "exists already" in capsys.readouterr().err
+    assert Path("scores.jsonl").read_text() == "precious\n" and not Path("scores.jsonl.partial").exists()
+    assert score("--overwrite") == 0 and len(output()) == 3
+
+
+def test_only_scoring_keys_are_taken(folder, capsys):
+    write(PAIRS)
+    assert score("rollout.group_size=4") == 2
+    assert "scoring.<key>=value" in capsys.readouterr().err
+
+
+class Page(HTMLParser):
+    """Tags, their attributes, and the text outside scripts and styles."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.words = ""
+        self._stack: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._stack.append(tag)
+
+    def handle_endtag(self, tag):
+        while self._stack and self._stack.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if not {"script", "style"} & set(self._stack):
+            self.words += data
+
+
+def test_the_page_shows_every_pair_with_its_errors_and_loads_nothing(folder):
+    evil = '<img src="http://example.com/x.png" onerror="alert(1)"> Small right pleural effusion.'
+    write([*PAIRS, {"study_id": '"><script>', "reference": "Small left pleural effusion.", "candidate": evil}])
+    assert score("--html", "report.html") == 0
+    text = Path("report.html").read_text()
+    page = Page(text)
+    assert evil in page.words  # as text, not as a tag
+    assert not [tag for tag, _ in page.tags if tag in ("img", "link", "iframe")]
+    assert sum(tag == "script" for tag, _ in page.tags) == 1
+    assert not [a for _, a in page.tags if {"src", "onerror"} & set(a) or str(a.get("href", "#"))[0] != "#"]
+    assert "default-src 'none'" in text
+    articles = [a for tag, a in page.tags if tag == "article"]
+    assert [a["data-errors"] for a in articles][:2] == ["", "(c) wrong location"]
+    assert all(pair["candidate"] in page.words and pair["reference"] in page.words for pair in PAIRS)

@@ -1,0 +1,121 @@
+"""The loop over small parts: judges adapt once per step, and a resumed loop goes on with them as they were."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from judges.base import Score
+from judges.length import LengthControlled
+from online_rl import checkpoint
+from online_rl.algorithms import make_algorithm
+from online_rl.config import config_from_dict
+from online_rl.data.sampler import StudySampler
+from online_rl.evaluate import Evaluation
+from online_rl.loop import Loop
+from online_rl.monitor import Monitor
+from online_rl.rollout.types import Completion, Prompt, Rollouts
+from online_rl.scoring import Scorer
+
+
+class Builder:
+    def build(self, study):
+        return Prompt(study, "", (), (1, 2, 3), {})
+
+
+class Engine:
+    """Writes 3 and 6 words where the reference report has 2: a mean verbosity of 2.25."""
+
+    version = 0
+
+    def generate(self, prompts, step, version):
+        stream = [
+            Completion(g, i, prompt, (5, 6), (-0.1, -0.1), " ".join(["clear"] * words), False)
+            for g, prompt in enumerate(prompts)
+            for i, words in enumerate((3, 6))
+        ]
+        return Rollouts(stream, len(prompts), 2, version)
+
+    def sleep(self) -> None: ...
+
+
+class Policy:
+    """Learns nothing, and saves one file."""
+
+    version = 0
+
+    def update(self, batch, filler, step):
+        return {}
+
+    def save(self, folder):
+        (folder / "weights").write_bytes(b"w")
+
+    def load(self, folder):
+        assert (folder / "weights").read_bytes() == b"w"
+
+
+class Flat:
+    name = "flat"
+
+    def score(self, cases):
+        return [Score(1.0) for _ in cases]
+
+
+@pytest.fixture
+def make_loop(tmp_path, make_study):
+    scorers = []
+
+    def make() -> Loop:
+        cfg = config_from_dict(
+            {
+                "run": {"dir": str(tmp_path)},
+                "rollout": {"studies_per_step": 2, "group_size": 2},
+                "scoring": {"canary_every": 0},
+                "monitor": {"tensorboard": False},
+                "resume": "auto",
+            }
+        )
+        band = LengthControlled(Flat(), "target_band", args={"high": 1.25, "rate": 0.5})
+        scorers.append(Scorer([(band, 1.0)], cfg))
+        parts: dict[str, Any] = {"builder": Builder(), "engine": Engine(), "policy": Policy()}
+        return Loop(
+            cfg=cfg,
+            train_studies=[make_study(f"s{i}", reference="clear lungs") for i in range(4)],
+            eval_studies=[],
+            sampler=StudySampler(4, 2, 0),
+            scorer=scorers[-1],
+            algorithm=make_algorithm(cfg),
+            monitor=Monitor(tmp_path, 4, enabled=False, tensorboard=False),
+            before=Evaluation({}, []),
+            **parts,
+        )
+
+    yield make
+    for scorer in scorers:
+        scorer.close()
+
+
+def multiplier(loop: Loop) -> float:
+    return loop.scorer.judges[0][0].rule.multiplier  # type: ignore[attr-defined]
+
+
+def test_the_multiplier_moves_once_per_step_and_survives_a_checkpoint(make_loop):
+    whole = make_loop()
+    seen = []
+    for _ in range(4):
+        whole._step()
+        seen.append(multiplier(whole))
+    assert seen == [0.5, 1.0, 1.5, 2.0]  # + 0.5 * (2.25 - 1.25) each time
+
+    first = make_loop()
+    first._step()
+    first._step()
+    first._save()
+    again = make_loop()
+    found = checkpoint.find(again.cfg, pytest.fail)
+    assert found is not None
+    again.restore(found)
+    assert (again.step, multiplier(again)) == (2, 1.0)
+    again._step()
+    assert multiplier(again) == 1.5
