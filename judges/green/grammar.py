@@ -1,7 +1,7 @@
 """The words of a GREEN analysis: headers, categories, labels, statements of none, and the regex that enforces them.
 
 The form is the one that GREEN's prompt asks for (`green_score.utils.make_prompt`; Ostmeier et al., Findings of EMNLP
-2024) as its models write it: so are 211 of the 216 analyses that its repository has published, partial lists and bodies
+2024) as its models write it: so are 216 of the 221 analyses that its repository has published, partial lists and bodies
 of "None." included. The other five give one line twice, of which GREEN's parser counts one.
 """
 

@@ -17,38 +17,45 @@ def _phrase(words: str) -> str:
     return _GAP.join(words.split())
 
 
-# Everything is matched on a folded copy of the text (`_fold`): lower case, no invisible marks, plain letters.
+_LABELS = (
+    "false report of a finding in the candidate",
+    "missing a finding present in the reference",
+    "misidentification of a finding s anatomic location",
+    "misassessment of the severity of a finding",
+    "mentioning a comparison that isn t in the reference",
+    "omitting a comparison detailing a change from a prior study",
+)
+_HEADERS = ("clinically significant errors", "clinically insignificant errors", "matched findings")
+_HEADINGS = ("reporting your assessment", "criteria for judgment", "process overview", "follow this specific format")
+_MARK = r"(?:\(?\s*[a-f1-6]\s*\)\s*)"
+_NUMBER = r"(?:\b[1-4]\s*[.)]\s*)?"
+
+
+def _any(phrases: tuple[str, ...]) -> str:
+    return f"(?:{'|'.join(map(_phrase, phrases))})"
+
+
+# Everything is matched on a folded copy of the text (`_fold`): lower case, no invisible marks, plain letters. Two runs
+# of blanks never stand side by side without something between them, so that a page of blanks costs no more than a page.
 _PATTERNS = (
     # chat markers of LLaMA, of GREEN's template and of others
-    r"<\s*\|[^|<>\n]{0,40}\|\s*>|<\s*/?\s*(?:s|unk|pad|bos|eos|mask)\s*>",
-    r"\[\s*/?\s*inst\s*\]|<<?\s*/?\s*sys\s*>>?|<\s*(?:start|end)_of_turn\s*>|<\s*/?\s*(?:user|assistant|system)\s*>",
-    r"#{2,}\s*(?:instructions?|response|input|output|user|assistant|system|human)\b\s*:?",
+    r"<\s*\|[^|<>\n]{0,40}\|\s*>|<\s*(?:/\s*)?(?:s|unk|pad|bos|eos|mask|user|assistant|system)\s*>",
+    r"\[\s*(?:/\s*)?inst\s*\]|<<?\s*(?:/\s*)?sys\s*>>?|<\s*(?:start|end)_of_turn\s*>",
+    r"#{2,6}\s*(?:instructions?|response|input|output|user|assistant|system|human)\b\s*:?",
     # code fences
     r"`{3,}|~{3,}",
     # section headers, with or without brackets and emphasis
-    rf"\[{_GAP}(?:explanation|{_phrase('clinically significant')}|{_phrase('clinically insignificant')}|"
-    rf"{_phrase('matched findings')})[^\]\n:]{{0,30}}\]?\s*:?",
-    rf"(?:{_phrase('clinically significant errors')}|{_phrase('clinically insignificant errors')}|"
-    rf"{_phrase('matched findings')}){_GAP}[\])]?{_GAP}:",
-    # the lines of the answer
-    r"(?:\(?\s*[a-f1-6]\s*\)\s*)?(?:" + "|".join(
-        _phrase(label)
-        for label in (
-            "false report of a finding in the candidate",
-            "missing a finding present in the reference",
-            "misidentification of a finding s anatomic location",
-            "misassessment of the severity of a finding",
-            "mentioning a comparison that isn t in the reference",
-            "omitting a comparison detailing a change from a prior study",
-        )
-    ) + r")(?:/position)?\s*:?(?:\s*[0-9]+\s*\.)?",
+    rf"\[{_GAP}(?:explanation|{_any(_HEADERS)})[^\]\n:]{{0,30}}\]?\s*:?",
+    rf"{_any(_HEADERS)}{_GAP}(?:[\])]{_GAP})?:",
+    # the lines of the answer, whole or shortened
+    rf"{_MARK}?{_any(_LABELS)}(?:/position)?\s*:?(?:\s*[0-9]+\s*\.)?",
+    rf"{_MARK}(?:false report|missing|misidentif|misassess|mentioning|omi(?:tting|ssion))"
+    r"[^:\n]{0,60}:\s*[0-9]+\s*\.?",
     # the headings of the prompt
-    rf"(?:\b[1-4]\s*[.)]\s*)?(?:{_phrase('reporting your assessment')}|{_phrase('criteria for judgment')}|"
-    rf"{_phrase('process overview')})\s*:?",
-    rf"(?:\b[1-4]\s*[.)]\s*)?(?:{_phrase('reference report')}|{_phrase('candidate report')})\s*:",
-    rf"{_phrase('follow this specific format')}|objective\s*:\s*evaluate\b",
+    rf"{_NUMBER}{_any(_HEADINGS)}\s*:?",
+    rf"{_NUMBER}{_any(('reference report', 'candidate report'))}\s*:|objective\s*:\s*evaluate\b",
     r"<\s*(?:explanation|error type|error [1n]|finding [1n]|the number of (?:errors|matched findings))\s*>",
-)  # fmt: skip
+)
 _SPEECH = re.compile("|".join(f"(?:{pattern})" for pattern in _PATTERNS))
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]+")  # not tab, LF, CR, NEL
@@ -93,9 +100,10 @@ def _once(text: str) -> tuple[str, int]:
     pieces, end = [], 0
     for start, stop in spans:
         pieces.append(text[end:start].rstrip(" "))
-        end = stop + (len(text[stop:]) - len(text[stop:].lstrip(" ")))
-    pieces.append(text[end:])
-    return " ".join(pieces) if spans else text, len(spans)
+        end = stop
+        while text[end : end + 1] == " ":
+            end += 1
+    return " ".join([*pieces, text[end:]]) if spans else text, len(spans)
 
 
 def _fold(text: str) -> tuple[str, list[int]]:

@@ -197,8 +197,6 @@ def _errors(
 def _matched(body: str, most: int, items: dict[str, tuple[str, ...]], disagreeing: list[str]) -> int:
     if not body:
         raise UnreadableAnalysis(f"the section {SECTIONS[2]!r} is empty")
-    if "\n" in body:
-        raise UnreadableAnalysis(f"the section {SECTIONS[2]!r} has more than one line")
     if _NONE[2].fullmatch(body):
         return 0
     return _count(body, "matched findings", most, items, disagreeing)
@@ -208,7 +206,7 @@ def _count(text: str, name: str, most: int, items: dict[str, tuple[str, ...]], d
     """Read "2. First; Second." Notes the items under `name`, and `name` where they are not as many as counted."""
     parts = _COUNT.fullmatch(text)
     if not parts:
-        raise UnreadableAnalysis(f"{name}: expected an integer and a period")
+        raise UnreadableAnalysis(f"{name}: expected an integer, a period and texts on one line")
     count, listed = int(parts["count"]), parts["items"] or ""
     if count > most:
         raise UnreadableAnalysis(f"{name}: the count is {count}; the reports allow {most}")
