@@ -71,6 +71,7 @@ class Loop:
         rollouts, scores = self._sample_and_score(studies, step, cursor)
         batch = self.algorithm.learn_from(rollouts, scores.rewards)
         self.engine.sleep()
+        self.scorer.sleep()
         scored = time.perf_counter()
         with self.monitor.phase("updating"):
             metrics = self.policy.update(batch, filler=rollouts.groups[0][0], step=step)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from online_rl.errors import ConfigError, JudgeError
 
 PAUSE_S = 10.0  # a server that could not be reached is passed over for so long while another one answers
 CONNECT_S = 5.0
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,35 @@ class Client:
                     "launch/judge_server.sh, or correct the judge's url; without a url the trainer starts one itself."
                 )
             time.sleep(0.25)
+
+    def check_sleep_mode(self) -> None:
+        """Raises ConfigError where a server was started without it."""
+        for server in self.servers:
+            try:
+                status = httpx.get(f"{server.url}/is_sleeping", timeout=CONNECT_S, trust_env=False).status_code
+            except httpx.TransportError as problem:
+                raise ConfigError(f"judge server {server.url} cannot be reached ({type(problem).__name__}).") from None
+            if status != 200:
+                raise ConfigError(
+                    f"judge server {server.url} answered HTTP {status} to GET /is_sleeping, expected one in sleep mode. "
+                    "Start it with launch/judge_server.sh --share-gpu, or leave share_gpu out."
+                )
+
+    def sleep(self) -> None:
+        """Move the servers' weights to CPU memory and drop their caches (vLLM's sleep level 1)."""
+        self._switch("sleep?level=1")
+
+    def wake(self) -> None:
+        """Bring the servers back that sleep."""
+        self._switch("wake_up")
+
+    def _switch(self, action: str) -> None:
+        """What goes wrong is logged: the next request meets a server that is gone, and its failure is counted."""
+        for server in self.servers:
+            try:
+                httpx.post(f"{server.url}/{action}", timeout=self.timeout_s, trust_env=False).raise_for_status()
+            except httpx.HTTPError as problem:
+                LOG.warning("judge server %s did not %s (%s).", server.url, action, type(problem).__name__)
 
     @property
     def max_model_len(self) -> int:

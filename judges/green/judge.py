@@ -7,6 +7,7 @@ Identical ones are judged once; what was scored before, in this run or another, 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections import Counter
@@ -66,7 +67,8 @@ class GreenJudge:
     timeout_s     of one request, the wait in the server's queue included
     start_s       how long a server may take to load its model at the start
     cache         whether scores are kept on disk; in `cache_dir`, by default ~/.cache/online-rl/judges
-    server        of a server started here: {gpu: "7", share_gpu: true, dtype: float16, ngram: true, extra: [...]}
+    share_gpu     the servers' GPUs train as well: `sleep` frees their memory, and the next score wakes them
+    server        of a server started here: {gpu: "7", dtype: float16, ngram: true, extra: [vLLM arguments]}
 
     A candidate that says nothing has value 0 without a call. Parts: `matched_findings`, the significant errors under
     the findings judge's names, the insignificant ones as `insignificant_<name>`, and the flags `overlong`,
@@ -89,6 +91,7 @@ class GreenJudge:
         start_s: float = 600.0,
         cache: bool = True,
         cache_dir: str | Path | None = None,
+        share_gpu: bool = False,
         server: dict[str, Any] | None = None,
     ) -> None:
         _one_of("analysis", analysis, get_args(Mode))
@@ -109,12 +112,14 @@ class GreenJudge:
         self.analysis, self.constrain, self.overlong = analysis, constrain, overlong
         self.max_tokens, self.timeout_s, self.start_s = max_tokens, timeout_s, start_s
         self._addresses = addresses
-        self._own = None if addresses else _own_server(self.model, revision, server or {})
+        self._own = None if addresses else _own_server(self.model, revision, share_gpu, server or {})
         self._cache_folder = (Path(cache_dir).expanduser() if cache_dir else default_folder()) if cache else None
         self._cache: ScoreCache | None = None
         self._numbers: Counter[str] = Counter()
         self._starting = threading.Lock()
         self._started = False
+        self.share_gpu = share_gpu
+        self._asleep = False
 
     def start(self) -> None:
         """Read the tokenizer, reach the servers or start one, see that they serve the model. Raises ConfigError."""
@@ -130,6 +135,8 @@ class GreenJudge:
                 else:
                     self._client = Client(self._addresses, self.timeout_s)
                     self._client.check(self.model, min(self.start_s, 30.0))
+                if self.share_gpu:
+                    self._client.check_sleep_mode()
             except BaseException:
                 if self._own:
                     self._own.close()
@@ -142,6 +149,9 @@ class GreenJudge:
     async def score(self, cases: Sequence[Case]) -> list[Score]:
         if not self._started:
             await asyncio.to_thread(self.start)
+        if self._asleep:
+            await asyncio.to_thread(self._client.wake)
+            self._asleep = False
         begin = time.perf_counter()
         scores: list[Score | None] = [None] * len(cases)
         groups: dict[str, dict[str, _Pair]] = {}
@@ -273,6 +283,13 @@ class GreenJudge:
         self._numbers.clear()
         return numbers
 
+    def sleep(self) -> None:
+        """Free the GPU for training. For every rank to call when all have their scores; the first of a node acts."""
+        if self.share_gpu and self._started and not self._asleep:
+            if os.environ.get("LOCAL_RANK", "0") == "0":
+                self._client.sleep()
+            self._asleep = True
+
     def close(self) -> None:
         """Let go of the servers; one that was started here ends with its last user."""
         with self._starting:
@@ -294,11 +311,11 @@ def _says_something(text: str) -> bool:
     return any(character.isalnum() for character in text)
 
 
-def _own_server(model: str, revision: str | None, options: dict[str, Any]) -> OwnServer:
-    valid = ("gpu", "share_gpu", "dtype", "ngram", "extra")
+def _own_server(model: str, revision: str | None, share_gpu: bool, options: dict[str, Any]) -> OwnServer:
+    valid = ("gpu", "dtype", "ngram", "extra")
     unknown = sorted(set(options) - set(valid))
     if unknown:
         raise ConfigError(f"judge green: server holds {', '.join(unknown)}; expected {', '.join(valid)}.")
     if options.get("gpu") is not None:
         options = {**options, "gpu": str(options["gpu"])}
-    return OwnServer(model, revision, **options)
+    return OwnServer(model, revision, share_gpu=share_gpu, **options)

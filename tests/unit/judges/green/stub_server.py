@@ -44,6 +44,8 @@ class Stub:
     models_status: int = 200
     max_model_len: int = 2048
     bodies: list[dict[str, Any]] = field(default_factory=list)
+    switches: list[str] = field(default_factory=list)
+    switch_status: int = 200
     url: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -51,6 +53,11 @@ class Stub:
         if path == "/v1/models":
             entry = {"id": self.model, "root": self.model, "max_model_len": self.max_model_len}
             return self.models_status, json.dumps({"data": [entry]}).encode()
+        if path == "/is_sleeping":
+            return self.switch_status, b"{}"
+        if path != "/v1/completions":
+            self.switches.append(path)
+            return self.switch_status, b""
         assert body is not None
         with self.lock:
             self.bodies.append(body)
@@ -76,7 +83,7 @@ def serving(stub: Stub, port: int = 0) -> Iterator[Stub]:
             self._send(*stub.reply(self.path, None))
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or "null")
             self._send(*stub.reply(self.path, body))
 
         def _send(self, status: int, content: bytes) -> None:

@@ -333,3 +333,48 @@ def test_the_least_loaded_server_gets_the_next_study_and_all_of_it(stub, make_ju
         for server in (stub, slow):
             starts = [tuple(body["prompt"][:300]) for body in server.bodies]
             assert all(starts.count(start) == 2 for start in starts), "both candidates of a study, on one server"
+
+
+# ---- a GPU that trains as well
+
+
+def test_a_server_that_sleeps_is_woken_by_the_next_score(stub, make_judge):
+    judge = make_judge(stub.url, share_gpu=True, cache=False)
+    run(judge, cases("the lungs are clear."))
+    judge.sleep()
+    judge.sleep()
+    assert stub.switches == ["/sleep?level=1"]
+    run(judge, cases("the lungs are clear."))
+    run(judge, cases("the lungs are clear."))
+    assert stub.switches == ["/sleep?level=1", "/wake_up"]
+
+
+def test_only_the_first_rank_of_a_node_puts_the_server_to_sleep_and_each_wakes_it(stub, make_judge, monkeypatch):
+    judge = make_judge(stub.url, share_gpu=True)
+    judge.start()
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    judge.sleep()
+    assert stub.switches == []
+    run(judge, cases("the lungs are clear."))
+    assert stub.switches == ["/wake_up"]
+
+
+def test_a_server_without_sleep_mode_is_named_with_its_remedy(stub, make_judge):
+    stub.switch_status = 404
+    with pytest.raises(ConfigError, match="--share-gpu"):
+        make_judge(stub.url, share_gpu=True).start()
+
+
+def test_a_server_that_is_gone_is_not_waited_for_when_it_should_sleep(checkpoint, make_judge, caplog):
+    with serving(Stub(str(checkpoint))) as stub:
+        judge = make_judge(stub.url, share_gpu=True)
+        judge.start()
+    judge.sleep()
+    assert "did not sleep" in caplog.text
+
+
+def test_a_server_of_its_own_gpu_is_left_awake(stub, make_judge):
+    judge = make_judge(stub.url)
+    judge.start()
+    judge.sleep()
+    assert stub.switches == []
