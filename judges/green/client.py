@@ -130,7 +130,7 @@ class Client:
                 raise ConfigError(f"judge server {server.url} cannot be reached ({type(problem).__name__}).") from None
             if status != 200:
                 raise ConfigError(
-                    f"judge server {server.url} answered HTTP {status} to GET /is_sleeping, expected one in sleep mode. "
+                    f"judge server {server.url} answered HTTP {status} to GET /is_sleeping, expected sleep mode. "
                     "Start it with launch/judge_server.sh --share-gpu, or leave share_gpu out."
                 )
 
