@@ -121,6 +121,26 @@ class Client:
                 )
             time.sleep(0.25)
 
+    def accepts(self, body: dict[str, Any]) -> bool:
+        """Whether every server takes such a request; False where one answers 400. Raises ConfigError at another 4xx."""
+        for server in self.servers:
+            try:
+                status = httpx.post(
+                    f"{server.url}/v1/completions",
+                    json={"model": server.model, **body},
+                    timeout=self.timeout_s,
+                    trust_env=False,
+                ).status_code
+            except httpx.TransportError:
+                continue  # the first score meets it too, and is counted as a failure
+            if status == 400:
+                return False
+            if 400 <= status < 500 and status != 429:
+                raise ConfigError(
+                    f"judge server {server.url} refused a completion with HTTP {status}. {_REMEDIES.get(status, _LOOK)}"
+                )
+        return True
+
     def check_sleep_mode(self) -> None:
         """Raises ConfigError where a server was started without it."""
         for server in self.servers:
@@ -197,7 +217,7 @@ class Client:
         if status != 200:
             raise JudgeError(
                 f"judge server {server.url} refused a completion with HTTP {status}, which asking again cannot mend. "
-                f"{_REMEDIES.get(status, 'See its log.')}"
+                f"{_REMEDIES.get(status, _LOOK)}"
             )
         try:
             return _completion(answer.json())
@@ -221,6 +241,7 @@ class Client:
         self._pools.clear()
 
 
+_LOOK = "See its log."
 _REMEDIES = {
     400: "Its model's context or its vLLM does not fit this judge; see its log.",
     401: "It asks for a key; reach it without one.",

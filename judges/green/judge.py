@@ -7,6 +7,7 @@ Identical ones are judged once; what was scored before, in this run or another, 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 import time
@@ -26,7 +27,7 @@ from judges.green.overlong import RULES as OVERLONG
 from judges.green.overlong import unread_words
 from judges.green.parser import UnreadableAnalysis, bounds, decided_at, parse_analysis
 from judges.green.prompt import MAX_TOKENS, PromptTokenizer, model_identity
-from judges.green.server import DEFAULT_MODEL
+from judges.green.server import DEFAULT_MODEL, STOPS
 from online_rl.errors import ConfigError
 
 Mode = Literal["score_only", "full"]
@@ -34,11 +35,16 @@ Constrain = Literal["retry", "always", "never"]
 LEAST_ANSWER = 64  # tokens; with less room the prompt is refused rather than the answer cut
 MOST_FINDINGS = 25  # highest count that a constrained answer may state
 READER = 1  # version of how answers become scores; a cache from another one is not read
-# The matched count and the character after it decide the score, so decoding may stop there.
-STOPS = [f"[Matched Findings]:\n{count}.{end}" for count in range(100) for end in (" ", "\n")]
 _COUNTS = ["matched_findings", *CATEGORIES.values(), *(f"insignificant_{name}" for name in CATEGORIES.values())]
 # A candidate that says nothing matches nothing, and misses at least one finding.
 _EMPTY = dict.fromkeys([*_COUNTS, "overlong", "constrained", "count_disagrees"], 0.0) | {"missing_finding": 1.0}
+
+_TRY = {"prompt": [1], "max_tokens": 1, "temperature": 0.0}
+_FEW_STOPS = (
+    "judge %s: the server takes no long list of stop strings, so answers are decoded to their ends: the same scores, but "
+    "more slowly. Start it with launch/judge_server.sh, or with a higher VLLM_MAX_STOP_STRINGS."
+)
+LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -137,6 +143,10 @@ class GreenJudge:
                     self._client.check(self.model, min(self.start_s, 30.0))
                 if self.share_gpu:
                     self._client.check_sleep_mode()
+                self._stops = STOPS if self.analysis == "score_only" else []
+                if not self._client.accepts({**_TRY, "stop": self._stops}):
+                    LOG.warning(_FEW_STOPS, self.name)
+                    self._stops = []
             except BaseException:
                 if self._own:
                     self._own.close()
@@ -238,8 +248,8 @@ class GreenJudge:
 
     def _body(self, pair: _Pair, constrained: bool) -> dict[str, Any]:
         body: dict[str, Any] = {"prompt": pair.ids, "max_tokens": self._room(pair.ids), "temperature": 0.0}
-        if self.analysis == "score_only":
-            body |= {"stop": STOPS, "include_stop_str_in_output": True}
+        if self._stops:
+            body |= {"stop": self._stops, "include_stop_str_in_output": True}
         if constrained:
             # The regex of the full text in both modes: a shorter one could lead to other counts.
             most = max(1, min(MOST_FINDINGS, *bounds(pair.reference, pair.candidate).values()))

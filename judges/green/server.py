@@ -19,6 +19,8 @@ from judges.green.prompt import MAX_TOKENS
 DEFAULT_MODEL = "StanfordAIMI/GREEN-radllama2-7b"
 # Speculation from text that the prompt holds already: the same tokens as without it in greedy decoding.
 NGRAM = '{"method": "ngram", "num_speculative_tokens": 5, "prompt_lookup_max": 4}'
+# The matched count and the character after it decide the score: decoding may stop there.
+STOPS = [f"[Matched Findings]:\n{count}.{end}" for count in range(50) for end in (" ", "\n")]
 # What a trainer's environment holds and a server must not take for its own.
 _NOT_INHERITED = (
     *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "GROUP_RANK", "LOCAL_SIZE"),
@@ -61,6 +63,7 @@ def server_environment(
     """The environment variables: the inherited ones without a launcher's, nothing sent anywhere, the GPU asked for."""
     env = {name: value for name, value in inherited.items() if name not in _NOT_INHERITED}
     env |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    env["VLLM_MAX_STOP_STRINGS"] = str(len(STOPS))  # 4 unless told otherwise
     env.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     if platform == "cpu":
         env["VLLM_CPU_KVCACHE_SPACE"] = inherited.get("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB

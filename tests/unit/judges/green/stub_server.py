@@ -46,6 +46,8 @@ class Stub:
     bodies: list[dict[str, Any]] = field(default_factory=list)
     switches: list[str] = field(default_factory=list)
     switch_status: int = 200
+    try_status: int = 0
+    most_stops: int = 1000
     url: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -59,6 +61,9 @@ class Stub:
             self.switches.append(path)
             return self.switch_status, b""
         assert body is not None
+        if body["prompt"] == [1]:  # the judge tries, at its start, whether such requests are taken
+            refused = len(body.get("stop", ())) > self.most_stops
+            return self.try_status or (400 if refused else 200), b"{}"
         with self.lock:
             self.bodies.append(body)
         answer = self.answer(body)

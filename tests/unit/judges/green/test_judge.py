@@ -219,11 +219,13 @@ def test_what_can_heal_is_a_failed_score(stub, make_judge, answer, words):
 
 
 def test_a_hang_ends_at_the_deadline(stub, make_judge):
-    stub.answer = hang(3.0)
+    judge = make_judge(stub.url, timeout_s=0.3)
+    judge.start()
+    stub.answer = hang(6.0)
     start = time.monotonic()
-    (score,) = run(make_judge(stub.url, timeout_s=0.3), cases("the lungs are clear."))
+    (score,) = run(judge, cases("the lungs are clear."))
     assert score.status is Status.FAILED and "0.3 s" in score.detail
-    assert time.monotonic() - start < 2.0
+    assert time.monotonic() - start < 4.0
 
 
 def test_a_server_that_went_away_is_a_failed_score(checkpoint, make_judge):
@@ -272,6 +274,20 @@ def test_a_4xx_is_refused_at_the_start(stub, make_judge, status):
     stub.models_status = status
     with pytest.raises(ConfigError, match=f"HTTP {status}"):
         make_judge(stub.url, start_s=5).start()
+
+
+@pytest.mark.parametrize("status", [401, 404, 422])
+def test_a_server_that_refuses_completions_is_refused_at_the_start(stub, make_judge, status):
+    stub.try_status = status
+    with pytest.raises(ConfigError, match=f"HTTP {status}"):
+        make_judge(stub.url).start()
+
+
+def test_a_server_that_takes_four_stop_strings_gives_the_same_scores(stub, make_judge, caplog):
+    stub.most_stops = 4
+    (score,) = run(make_judge(stub.url), cases("the lungs are clear."))
+    assert score.value == 0.75 and "stop" not in stub.bodies[0]
+    assert "VLLM_MAX_STOP_STRINGS" in caplog.text
 
 
 def test_a_server_that_is_still_loading_is_waited_for(stub, make_judge):
