@@ -41,7 +41,7 @@ _EMPTY = dict.fromkeys([*_COUNTS, "overlong", "constrained", "count_disagrees"],
 
 _TRY = {"prompt": [1], "max_tokens": 1, "temperature": 0.0}
 _FEW_STOPS = (
-    "judge %s: the server takes no long list of stop strings, so answers are decoded to their ends: the same scores, but "
+    "judge %s: the server takes no long list of stop strings, so answers are decoded to their ends: same scores, but "
     "more slowly. Start it with launch/judge_server.sh, or with a higher VLLM_MAX_STOP_STRINGS."
 )
 LOG = logging.getLogger(__name__)
