@@ -3,7 +3,7 @@
     python benchmarks/judge_throughput.py [--model NAME_OR_SHAPE] [--pairs 64] [--group 4] [--json FILE]
 
 --model is a shape with random weights (tiny, 20M, 7B: judges/green/shapes.py), a folder, or a name on the hub. Random
-weights never end their answers, so there every answer is `--tokens` long (200 unless told otherwise); a real model's
+weights never end their answers, so there every answer is `--tokens` long (400, as GREEN's own are); a real model's
 ends by itself. Both sides get the same prompt token ids, generate greedily in the same number format (float32 on a CPU,
 float16 on a GPU), and the token ids that they generate are compared one by one. The baseline is green_score's own code
 (transformers, batches of 8), which requirements/green.txt installs. Keeps the table in benchmarks/results/.
@@ -150,7 +150,7 @@ def main() -> int:
     parser.add_argument("--model", default="20M", metavar="NAME_OR_SHAPE")
     parser.add_argument("--pairs", type=int, default=64)
     parser.add_argument("--group", type=int, default=4)
-    parser.add_argument("--tokens", type=int, help="longest answer (200 with random weights, else what 2048 leave)")
+    parser.add_argument("--tokens", type=int, help="longest answer (400 with random weights, else what 2048 leave)")
     parser.add_argument(
         "--no-baseline", action="store_true", help="only the judge; on a 7B compare with the model card"
     )
@@ -161,12 +161,12 @@ def main() -> int:
     on_gpu = torch.cuda.is_available()
     dtype = "float16" if on_gpu else "float32"
     shape = options.model in SHAPES
-    tokens = options.tokens or (200 if shape else None)
+    tokens = options.tokens or (400 if shape else None)
     cases = make_cases(options.pairs, options.group)
     rows: dict[str, tuple[float, list[tuple[int, ...]]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         model = str(write_checkpoint(Path(folder), options.model, dtype="float16")) if shape else options.model
-        for name, ngram in (("judge green", False), ("judge green, n-gram speculation", True)):
+        for name, ngram in (("judge green", True), ("judge green without n-gram speculation", False)):
             rows[name] = ours(cases, model=model, max_tokens=tokens, server={"dtype": dtype, "ngram": ngram})
             print(f"{name}: {rows[name][0] / len(cases):.3f} s per pair", flush=True)
         if not options.no_baseline:

@@ -8,7 +8,7 @@
 #   --gpu 0 --share-gpu
 #                   on a GPU that trains as well: a third of its memory, and vLLM's sleep mode (/sleep, /wake_up)
 #   --platform cpu  on the CPU, for tests and small models (otherwise a GPU where there is one)
-#   --ngram         n-gram speculation: the same answers
+#   --no-ngram      without n-gram speculation, which gives the same answers sooner
 #   --host ADDRESS  for trainers on other machines (127.0.0.1, which only this one reaches; there is no password)
 #   --dry-run       prints the command and starts nothing
 #

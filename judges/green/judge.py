@@ -74,7 +74,7 @@ class GreenJudge:
     start_s       how long a server may take to load its model at the start
     cache         whether scores are kept on disk; in `cache_dir`, by default ~/.cache/online-rl/judges
     share_gpu     the servers' GPUs train as well: `sleep` frees their memory, and the next score wakes them
-    server        of a server started here: {gpu: "7", dtype: float16, ngram: true, extra: [vLLM arguments]}
+    server        of a server started here: {gpu: "7", dtype: float16, ngram: false, extra: [vLLM arguments]}
 
     A candidate that says nothing has value 0 without a call. Parts: `matched_findings`, the significant errors under
     the findings judge's names, the insignificant ones as `insignificant_<name>`, and the flags `overlong`,

@@ -55,7 +55,7 @@ class OwnServer:
         gpu: str | None = None,
         share_gpu: bool = False,
         dtype: str | None = None,
-        ngram: bool = False,
+        ngram: bool = True,
         extra: Sequence[str] = (),
     ) -> None:
         self._platform = this_platform()

@@ -84,7 +84,7 @@ def test_score_only_and_full_give_the_same_scores(judge, make_judge):
 
 
 def test_an_unreadable_answer_is_asked_for_again_and_constrained(make_judge):
-    judge = make_judge(constrain="retry", max_tokens=1000)
+    judge = make_judge(constrain="retry")
     scores = asyncio.run(judge.score(CASES[:1]))
     assert scores[0].status is Status.SCORED and scores[0].parts["constrained"] == 1
     assert judge.drain_metrics()["constrained_retries"] == 1
