@@ -68,6 +68,7 @@ class GreenJudge:
     analysis      score_only: decoding stops at the matched count. full: the whole text, in `Score.detail`. Same scores
     constrain     structured outputs hold the answer to the format: in a second request where the first answer could not
                   be read (retry), in each request (always), or not at all (never)
+    item_characters  of a constrained answer: the longest list behind a count; the explanation may be five times as long
     overlong      candidates beyond the 300 words that GREEN reads: ignore, penalise or unscorable
     max_tokens    of an answer; None: what the prompt leaves of 2048
     timeout_s     of one request, the wait in the server's queue included
@@ -91,6 +92,7 @@ class GreenJudge:
         revision: str | None = None,
         analysis: Mode = "score_only",
         constrain: Constrain = "retry",
+        item_characters: int = 120,
         overlong: str = "ignore",
         max_tokens: int | None = None,
         timeout_s: float = 120.0,
@@ -116,6 +118,7 @@ class GreenJudge:
         self.model = str(Path(model).expanduser().resolve()) if Path(model).expanduser().is_dir() else model
         self.revision = revision
         self.analysis, self.constrain, self.overlong = analysis, constrain, overlong
+        self.item_characters = item_characters
         self.max_tokens, self.timeout_s, self.start_s = max_tokens, timeout_s, start_s
         self._addresses = addresses
         self._own = None if addresses else _own_server(self.model, revision, share_gpu, server or {})
@@ -200,7 +203,7 @@ class GreenJudge:
             model=self._identity,
             prompt=ids,
             analysis=self.analysis,
-            constrain=self.constrain,
+            constrain=[self.constrain, self.item_characters],
             max_tokens=self._room(ids),
             sampling="greedy",
         )
@@ -253,7 +256,7 @@ class GreenJudge:
         if constrained:
             # The regex of the full text in both modes: a shorter one could lead to other counts.
             most = max(1, min(MOST_FINDINGS, *bounds(pair.reference, pair.candidate).values()))
-            body["structured_outputs"] = {"regex": analysis_regex(most=most)}
+            body["structured_outputs"] = {"regex": analysis_regex(5 * self.item_characters, self.item_characters, most)}
         return body
 
     def _read(self, pair: _Pair, answer: Completion, constrained: bool) -> Score:

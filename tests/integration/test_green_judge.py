@@ -1,6 +1,6 @@
 """The judge `green` in front of a real vLLM server with a small LLaMA of GREEN's shape, alone and in a training run.
 
-The weights are random, so the answers mean nothing; structured outputs make them readable. One server does it all: the
+The weights are random, so the answers mean nothing; structured outputs make them readable, and short enough to end. One server does it all: the
 first judge starts it, and whoever names the same model and settings finds it.
 """
 
@@ -42,7 +42,11 @@ def make_judge(checkpoint, tmp_path_factory):
 
     def make(**args) -> GreenJudge:
         cache = tmp_path_factory.mktemp("cache")
-        judge = GreenJudge(model=str(checkpoint), server=SERVER, **{"cache_dir": cache, "constrain": "always", **args})
+        judge = GreenJudge(
+            model=str(checkpoint),
+            server=SERVER,
+            **{"cache_dir": cache, "constrain": "always", "item_characters": 8, **args},
+        )
         made.append(judge)
         judge.start()
         return judge
@@ -103,7 +107,7 @@ def test_asking_again_reads_the_cache(judge):
 def run(work, small, checkpoint, judge, tmp_path_factory) -> Finished:
     """GRPO on two ranks; `judge` keeps the server up, and both ranks find it."""
     cache = tmp_path_factory.mktemp("cache")
-    args = f"{{model: '{checkpoint}', constrain: always, cache_dir: '{cache}', server: {SERVER}}}"
+    args = f"{{model: '{checkpoint}', constrain: always, item_characters: 8, cache_dir: '{cache}', server: {SERVER}}}"
     judges = f"judges=[{{use: green, length_control: lc_green, args: {args}}}]"
     settings = [*small, judges, "train.max_steps=5", f"run.dir={work / 'green.run'}"]
     return train(work / "green", *settings).ok()
