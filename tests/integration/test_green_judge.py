@@ -1,6 +1,6 @@
 """The judge `green` in front of a real vLLM server with a small LLaMA of GREEN's shape, alone and in a training run.
 
-The weights are random, so the answers mean nothing; structured outputs make them readable, and short enough to end. One server does it all: the
+The weights are random and the answers mean nothing; structured outputs make them readable. One server does it all: the
 first judge starts it, and whoever names the same model and settings finds it.
 """
 
