@@ -109,7 +109,8 @@ def run(work, small, checkpoint, judge, tmp_path_factory) -> Finished:
     cache = tmp_path_factory.mktemp("cache")
     args = f"{{model: '{checkpoint}', constrain: always, item_characters: 8, cache_dir: '{cache}', server: {SERVER}}}"
     judges = f"judges=[{{use: green, length_control: lc_green, args: {args}}}]"
-    settings = [*small, judges, "train.max_steps=5", f"run.dir={work / 'green.run'}"]
+    few = ["rollout.group_size=2", "eval.studies=4", "train.max_steps=5"]  # answers are up to 1,000 tokens long
+    settings = [*small, judges, *few, f"run.dir={work / 'green.run'}"]
     return train(work / "green", *settings).ok()
 
 
