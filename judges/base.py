@@ -89,6 +89,7 @@ class Judge(Protocol):
 
     granularity = "group"         all candidates of a study in one call, in order
     start() -> None               once per rank before the first sample; raises ConfigError when it cannot work
+    sleep() -> None               all ranks have their scores and begin to train; the next score may come any time
     drain_metrics() -> dict       numbers since the last call, of this rank; they are summed over ranks
     adapt(mean_verbosity) -> None once per step, with the mean over all ranks
     state_dict(), load_state_dict(state)   what a checkpoint keeps of it

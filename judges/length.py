@@ -203,7 +203,7 @@ class LengthControlled:
     Adds the parts `raw` (the judge's own value) and `verbosity`, and `multiplier` where the rule has one. Unscorable
     and failed scores pass through as they are; a reference report of no length is unscorable.
 
-    `score` is a coroutine function when the judge's is; the judge's `start`, `drain_metrics` and `close` stay there.
+    `score` is a coroutine function when the judge's is; the judge's `start`, `sleep`, `drain_metrics` and `close` stay.
     """
 
     def __init__(
@@ -225,7 +225,7 @@ class LengthControlled:
         self.score: Callable[[Sequence[Case]], Any] = self._score_async if is_async else self._score
 
     def __getattr__(self, name: str) -> Any:  # asked only for what this class has not
-        if name in ("start", "drain_metrics", "close"):
+        if name in ("start", "sleep", "drain_metrics", "close"):
             return getattr(self.judge, name)
         if name == "granularity":  # a judge may know it only once it has started
             return getattr(self.judge, name, "completion")

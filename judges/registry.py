@@ -2,7 +2,7 @@
 
 | `use`                     | is                                                                 |
 |---------------------------|--------------------------------------------------------------------|
-| `findings`, `http`        | a built-in judge                                                   |
+| `findings`, `green`, ...  | a built-in judge                                                   |
 | `package.module:object`   | an object of an installed module                                   |
 | `path/to/file.py:object`  | an object of a file                                                |
 | `my_judge`                | the entry point of that name in the group `online_rl.judges`       |
@@ -30,7 +30,11 @@ from judges.callable import CallableJudge
 from judges.length import LengthControlled, Unit
 from online_rl.errors import JudgeError
 
-BUILT_IN = {"findings": "judges.findings:FindingsJudge", "http": "judges.remote:HttpJudge"}
+BUILT_IN = {
+    "findings": "judges.findings:FindingsJudge",
+    "green": "judges.green.judge:GreenJudge",
+    "http": "judges.remote:HttpJudge",
+}
 ENTRY_POINT_GROUP = "online_rl.judges"
 
 

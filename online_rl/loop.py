@@ -71,6 +71,7 @@ class Loop:
         self._resample(rollouts, scores, step, cursor)
         batch = self.algorithm.learn_from(rollouts, scores.rewards)
         self.engine.sleep()
+        self.scorer.sleep()
         scored = time.perf_counter()
         with self.monitor.phase("updating"):
             metrics = self.policy.update(batch, filler=rollouts.groups[0][0], step=step)

@@ -194,6 +194,12 @@ class Scorer:
                 f"{self.options.max_unscorable_rate:g}. No reward is made up for them; look at the judge's answers."
             )
 
+    def sleep(self) -> None:
+        """Tell judges on GPUs that train as well that all ranks have their scores."""
+        for judge, _ in self.judges:
+            if hasattr(judge, "sleep"):
+                judge.sleep()
+
     def close(self) -> None:
         """Give up what still runs and close the judges; takes bounded time, and nothing the second time."""
         if not self._closed:

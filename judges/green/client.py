@@ -1,0 +1,283 @@
+"""Asking vLLM's OpenAI servers for completions of token ids, the least-loaded first; and what each failure means.
+
+| what happens                                         | what comes back                                             |
+|------------------------------------------------------|-------------------------------------------------------------|
+| refused or broken connection, time-out, 429, 5xx     | `Failure`, once no other server could answer; ask again later |
+| any other 4xx                                        | JudgeError: asking again cannot mend it                      |
+| at the check at start: absent, another model, 4xx    | ConfigError                                                  |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from online_rl.errors import ConfigError, JudgeError
+
+PAUSE_S = 10.0  # a server that could not be reached is passed over for so long while another one answers
+CONNECT_S = 5.0
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a server generated; `finish_reason` is "stop" where it ended by itself, "length" where it was cut."""
+
+    text: str
+    ids: tuple[int, ...]
+    finish_reason: str
+    prompt_tokens: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A server could not answer now. `reason` holds no report text."""
+
+    reason: str
+
+
+@dataclass
+class Server:
+    """One URL, what it serves, and how much it has to do."""
+
+    url: str
+    model: str = ""
+    max_model_len: int = 0
+    in_flight: int = 0
+    down_until: float = 0.0
+
+
+@dataclass
+class Client:
+    """Completions from one or several servers of one model.
+
+    timeout_s  seconds that one request may take, waiting in the server's queue included
+    """
+
+    urls: Sequence[str]
+    timeout_s: float = 120.0
+    requests: int = 0
+    failovers: int = 0
+    servers: list[Server] = field(init=False)
+    _pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = field(
+        init=False, default_factory=weakref.WeakKeyDictionary
+    )
+
+    def __post_init__(self) -> None:
+        self.servers = [Server(url.rstrip("/").removesuffix("/v1")) for url in self.urls]
+
+    def check(self, model: str, wait_s: float = 30.0, alive: Callable[[], None] = lambda: None) -> None:
+        """Find out, before anything is trained, that every server is there and serves `model`.
+
+        A server that refuses connections may still be loading: it is asked again for `wait_s` seconds, and `alive` is
+        called in between, which may raise. Raises ConfigError.
+        """
+        deadline = time.monotonic() + wait_s
+        for server in self.servers:
+            served = self._served(server, deadline, wait_s, alive)
+            names = [str(entry.get("id")) for entry in served]
+            matching = [e for e in served if _is(model, str(e.get("id"))) or _is(model, str(e.get("root")))]
+            if not matching:
+                raise ConfigError(
+                    f"judge server {server.url} serves {', '.join(map(repr, names)) or 'nothing'}, expected {model!r}. "
+                    "Correct the judge's args (url, model), or start the server of that model with "
+                    "launch/judge_server.sh."
+                )
+            server.model = str(matching[0]["id"])
+            server.max_model_len = int(matching[0].get("max_model_len") or 0)
+
+    def _served(
+        self, server: Server, deadline: float, wait_s: float, alive: Callable[[], None]
+    ) -> list[dict[str, Any]]:
+        while True:
+            try:
+                answer = httpx.get(f"{server.url}/v1/models", timeout=CONNECT_S, trust_env=False)
+                problem = f"HTTP {answer.status_code}"
+            except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+                raise ConfigError(f"judge url: {server.url!r}, expected one like http://localhost:8000.") from None
+            except httpx.TransportError as error:
+                answer, problem = None, type(error).__name__
+            if answer is not None and answer.status_code == 200:
+                return _models(server, answer)
+            if answer is not None and 400 <= answer.status_code < 500 and answer.status_code != 429:
+                raise ConfigError(
+                    f"judge server {server.url} answered {problem} to GET /v1/models, expected the list of models that "
+                    "vLLM's OpenAI server gives. Check the judge's url, and what stands in between."
+                )
+            alive()
+            if time.monotonic() > deadline:
+                raise ConfigError(
+                    f"judge server {server.url} could not be reached within {wait_s:g} s ({problem}). Start it with "
+                    "launch/judge_server.sh, or correct the judge's url; without a url the trainer starts one itself."
+                )
+            time.sleep(0.25)
+
+    def accepts(self, body: dict[str, Any]) -> bool:
+        """Whether every server takes such a request; False where one answers 400. Raises ConfigError at another 4xx."""
+        for server in self.servers:
+            try:
+                status = httpx.post(
+                    f"{server.url}/v1/completions",
+                    json={"model": server.model, **body},
+                    timeout=self.timeout_s,
+                    trust_env=False,
+                ).status_code
+            except httpx.TransportError:
+                continue  # the first score meets it too, and is counted as a failure
+            if status == 400:
+                return False
+            if 400 <= status < 500 and status != 429:
+                raise ConfigError(
+                    f"judge server {server.url} refused a completion with HTTP {status}. {_REMEDIES.get(status, _LOOK)}"
+                )
+        return True
+
+    def check_sleep_mode(self) -> None:
+        """Raises ConfigError where a server was started without it."""
+        for server in self.servers:
+            try:
+                status = httpx.get(f"{server.url}/is_sleeping", timeout=CONNECT_S, trust_env=False).status_code
+            except httpx.TransportError as problem:
+                raise ConfigError(f"judge server {server.url} cannot be reached ({type(problem).__name__}).") from None
+            if status != 200:
+                raise ConfigError(
+                    f"judge server {server.url} answered HTTP {status} to GET /is_sleeping, expected sleep mode. "
+                    "Start it with launch/judge_server.sh --share-gpu, or leave share_gpu out."
+                )
+
+    def sleep(self) -> None:
+        """Move the servers' weights to CPU memory and drop their caches (vLLM's sleep level 1)."""
+        self._switch("sleep?level=1")
+
+    def wake(self) -> None:
+        """Bring the servers back that sleep."""
+        self._switch("wake_up")
+
+    def _switch(self, action: str) -> None:
+        """What goes wrong is logged: the next request meets a server that is gone, and its failure is counted."""
+        for server in self.servers:
+            try:
+                httpx.post(f"{server.url}/{action}", timeout=self.timeout_s, trust_env=False).raise_for_status()
+            except httpx.HTTPError as problem:
+                LOG.warning("judge server %s did not %s (%s).", server.url, action, type(problem).__name__)
+
+    @property
+    def max_model_len(self) -> int:
+        """The smallest context of the servers; 0 where none tells."""
+        return min((s.max_model_len for s in self.servers if s.max_model_len), default=0)
+
+    async def complete(self, bodies: Sequence[dict[str, Any]]) -> list[Completion | Failure]:
+        """Answers in order. The requests go to one server, because they share the beginning of their prompts.
+
+        What that server could not answer goes to the next one. Raises JudgeError where one is refused (4xx).
+        """
+        answers: list[Completion | Failure] = [Failure("not asked")] * len(bodies)
+        open_ones = list(range(len(bodies)))
+        tried: list[Server] = []
+        while open_ones and len(tried) < len(self.servers):
+            server = self._least_loaded(tried)
+            self.failovers += len(open_ones) if tried else 0
+            tried.append(server)
+            server.in_flight += len(open_ones)
+            try:
+                found = await all_or_first_error([self._ask(server, bodies[i]) for i in open_ones])
+            finally:
+                server.in_flight -= len(open_ones)
+            for i, answer in zip(open_ones, found, strict=True):
+                answers[i] = answer
+            open_ones = [i for i in open_ones if isinstance(answers[i], Failure)]
+        return answers
+
+    def _least_loaded(self, tried: list[Server]) -> Server:
+        now = time.monotonic()
+        return min((s for s in self.servers if s not in tried), key=lambda s: (s.down_until > now, s.in_flight))
+
+    async def _ask(self, server: Server, body: dict[str, Any]) -> Completion | Failure:
+        self.requests += 1
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                answer = await self._pool().post(f"{server.url}/v1/completions", json={"model": server.model, **body})
+        except TimeoutError:
+            return Failure(f"{server.url} gave no answer within {self.timeout_s:g} s")
+        except httpx.TransportError as problem:
+            server.down_until = time.monotonic() + PAUSE_S
+            return Failure(f"{server.url}: {type(problem).__name__}")
+        status = answer.status_code
+        if status == 429 or status >= 500:
+            return Failure(f"{server.url} answered HTTP {status}")
+        if status != 200:
+            raise JudgeError(
+                f"judge server {server.url} refused a completion with HTTP {status}, which asking again cannot mend. "
+                f"{_REMEDIES.get(status, _LOOK)}"
+            )
+        try:
+            return _completion(answer.json())
+        except (ValueError, KeyError, TypeError, IndexError):
+            return Failure(f"{server.url} answered something that is not a completion")
+
+    def _pool(self) -> httpx.AsyncClient:
+        loop = asyncio.get_running_loop()
+        if loop not in self._pools:
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
+            timeout = httpx.Timeout(None, connect=CONNECT_S)
+            self._pools[loop] = httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False)
+        return self._pools[loop]
+
+    def close(self) -> None:
+        """Forget the connections; each closes with its event loop."""
+        for loop, pool in list(self._pools.items()):
+            if loop.is_running():
+                with contextlib.suppress(RuntimeError):
+                    asyncio.run_coroutine_threadsafe(pool.aclose(), loop)
+        self._pools.clear()
+
+
+_LOOK = "See its log."
+_REMEDIES = {
+    400: "Its model's context or its vLLM does not fit this judge; see its log.",
+    401: "It asks for a key; reach it without one.",
+    403: "It asks for a key; reach it without one.",
+    404: "It does not serve this model, or is not vLLM's OpenAI server.",
+}
+
+
+async def all_or_first_error(calls: list[Any]) -> list[Any]:
+    """Results in order; an exception cancels the calls that still run, so that none works for nobody."""
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _models(server: Server, answer: httpx.Response) -> list[dict[str, Any]]:
+    try:
+        return [dict(entry) for entry in answer.json()["data"]]
+    except (ValueError, KeyError, TypeError):
+        raise ConfigError(
+            f"judge server {server.url}: GET /v1/models gave no list of models; expected vLLM's OpenAI server."
+        ) from None
+
+
+def _completion(answer: dict[str, Any]) -> Completion:
+    choice = answer["choices"][0]
+    text, reason = choice["text"], choice["finish_reason"]
+    if not isinstance(text, str) or not isinstance(reason, str):
+        raise TypeError
+    usage = answer.get("usage") or {}
+    return Completion(text, tuple(choice.get("token_ids") or ()), reason, int(usage.get("prompt_tokens", 0)))
+
+
+def _is(model: str, served: str) -> bool:
+    """Whether two names mean the same model: equal, or paths of one folder."""
+    return model == served or (Path(model).is_dir() and Path(model).resolve() == Path(served).resolve())

@@ -1,0 +1,334 @@
+"""The judge `green`: a GREEN model behind vLLM, asked as GREEN's own code asks it, read by a parser that fails closed.
+
+Candidates of one study go to one server together, so that criteria and reference report are read once per group.
+Identical ones are judged once; what was scored before, in this run or another, comes from the cache on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from judges.base import Case, Score
+from judges.green.cache import ScoreCache, cache_key, default_folder
+from judges.green.client import Client, Completion, Failure, all_or_first_error
+from judges.green.grammar import CATEGORIES, analysis_regex
+from judges.green.keeper import OwnServer
+from judges.green.neutralise import neutralise
+from judges.green.overlong import RULES as OVERLONG
+from judges.green.overlong import unread_words
+from judges.green.parser import UnreadableAnalysis, bounds, decided_at, parse_analysis
+from judges.green.prompt import MAX_TOKENS, PromptTokenizer, model_identity
+from judges.green.server import DEFAULT_MODEL, STOPS
+from online_rl.errors import ConfigError
+
+Mode = Literal["score_only", "full"]
+Constrain = Literal["retry", "always", "never"]
+LEAST_ANSWER = 64  # tokens; with less room the prompt is refused rather than the answer cut
+MOST_FINDINGS = 25  # highest count that a constrained answer may state
+READER = 1  # version of how answers become scores; a cache from another one is not read
+_COUNTS = ["matched_findings", *CATEGORIES.values(), *(f"insignificant_{name}" for name in CATEGORIES.values())]
+# A candidate that says nothing matches nothing, and misses at least one finding.
+_EMPTY = dict.fromkeys([*_COUNTS, "overlong", "constrained", "count_disagrees"], 0.0) | {"missing_finding": 1.0}
+
+_TRY = {"prompt": [1], "max_tokens": 1, "temperature": 0.0}
+_FEW_STOPS = (
+    "judge %s: the server takes no long list of stop strings, so answers are decoded to their ends: same scores, but "
+    "more slowly. Start it with launch/judge_server.sh, or with a higher VLLM_MAX_STOP_STRINGS."
+)
+LOG = logging.getLogger(__name__)
+
+
+@dataclass
+class _Pair:
+    """One prompt, and the places in the batch that wait for its score."""
+
+    reference: str
+    candidate: str
+    ids: list[int]
+    key: str
+    places: list[int] = field(default_factory=list)
+    score: Score | None = None
+
+
+class GreenJudge:
+    """GREEN = matched / (matched + significant errors), by a GREEN model; lowest 0, highest 1.
+
+    url, urls     vLLM OpenAI servers of the model; several share the load. None: one is started for this node
+    model         name on the hub or folder; the servers must serve it, and its tokenizer is read from there
+    revision      branch, tag or commit on the hub
+    analysis      score_only: decoding stops at the matched count. full: the whole text, in `Score.detail`. Same scores
+    constrain     structured outputs hold the answer to the format: in a second request where the first answer could not
+                  be read (retry), in each request (always), or not at all (never)
+    item_characters  of a constrained answer: the longest list behind a count; the explanation may be five times as long
+    overlong      candidates beyond the 300 words that GREEN reads: ignore, penalise or unscorable
+    max_tokens    of an answer; None: what the prompt leaves of 2048
+    timeout_s     of one request, the wait in the server's queue included
+    start_s       how long a server may take to load its model at the start
+    cache         whether scores are kept on disk; in `cache_dir`, by default ~/.cache/online-rl/judges
+    share_gpu     the servers' GPUs train as well: `sleep` frees their memory, and the next score wakes them
+    server        of a server started here: {gpu: "7", dtype: float16, ngram: false, extra: [vLLM arguments]}
+
+    A candidate that says nothing has value 0 without a call. Parts: `matched_findings`, the significant errors under
+    the findings judge's names, the insignificant ones as `insignificant_<name>`, and the flags `overlong`,
+    `constrained` (structured outputs were used) and `count_disagrees`.
+    """
+
+    granularity = "group"
+
+    def __init__(
+        self,
+        url: str | None = None,
+        urls: Sequence[str] | None = None,
+        model: str = DEFAULT_MODEL,
+        revision: str | None = None,
+        analysis: Mode = "score_only",
+        constrain: Constrain = "retry",
+        item_characters: int = 120,
+        overlong: str = "ignore",
+        max_tokens: int | None = None,
+        timeout_s: float = 120.0,
+        start_s: float = 600.0,
+        cache: bool = True,
+        cache_dir: str | Path | None = None,
+        share_gpu: bool = False,
+        server: dict[str, Any] | None = None,
+    ) -> None:
+        _one_of("analysis", analysis, get_args(Mode))
+        _one_of("constrain", constrain, get_args(Constrain))
+        _one_of("overlong", overlong, tuple(OVERLONG))
+        if url and urls:
+            raise ConfigError(f"judge green: found url {url!r} and {len(urls)} urls; give one of the two.")
+        if isinstance(urls, str):
+            raise ConfigError(f"judge green: urls is {urls!r}, expected a list; a single one is `url`.")
+        addresses = [url] if url else list(urls or ())
+        if server and addresses:
+            raise ConfigError("judge green: `server` is for a server that is started here; leave it or the url out.")
+        if max_tokens is not None and max_tokens < LEAST_ANSWER:
+            raise ConfigError(f"judge green: max_tokens is {max_tokens}, expected at least {LEAST_ANSWER}.")
+        self.name = "green"
+        self.model = str(Path(model).expanduser().resolve()) if Path(model).expanduser().is_dir() else model
+        self.revision = revision
+        self.analysis, self.constrain, self.overlong = analysis, constrain, overlong
+        self.item_characters = item_characters
+        self.max_tokens, self.timeout_s, self.start_s = max_tokens, timeout_s, start_s
+        self._addresses = addresses
+        self._own = None if addresses else _own_server(self.model, revision, share_gpu, server or {})
+        self._cache_folder = (Path(cache_dir).expanduser() if cache_dir else default_folder()) if cache else None
+        self._cache: ScoreCache | None = None
+        self._numbers: Counter[str] = Counter()
+        self._starting = threading.Lock()
+        self._started = False
+        self.share_gpu = share_gpu
+        self._asleep = False
+
+    def start(self) -> None:
+        """Read the tokenizer, reach the servers or start one, see that they serve the model. Raises ConfigError."""
+        with self._starting:
+            if self._started:
+                return
+            self._tokenizer = PromptTokenizer(self.model, self.revision)
+            self._identity = model_identity(self.model, self.revision)
+            try:
+                if self._own:
+                    self._client = Client([self._own.start()], self.timeout_s)
+                    self._client.check(self.model, self.start_s, self._own.alive)
+                else:
+                    self._client = Client(self._addresses, self.timeout_s)
+                    self._client.check(self.model, min(self.start_s, 30.0))
+                if self.share_gpu:
+                    self._client.check_sleep_mode()
+                self._stops = STOPS if self.analysis == "score_only" else []
+                if not self._client.accepts({**_TRY, "stop": self._stops}):
+                    LOG.warning(_FEW_STOPS, self.name)
+                    self._stops = []
+            except BaseException:
+                if self._own:
+                    self._own.close()
+                raise
+            self._limit = min(MAX_TOKENS, self._client.max_model_len or MAX_TOKENS)
+            if self._cache_folder:
+                self._cache = ScoreCache(self._cache_folder)
+            self._started = True
+
+    async def score(self, cases: Sequence[Case]) -> list[Score]:
+        if not self._started:
+            await asyncio.to_thread(self.start)
+        if self._asleep:
+            await asyncio.to_thread(self._client.wake)
+            self._asleep = False
+        begin = time.perf_counter()
+        scores: list[Score | None] = [None] * len(cases)
+        groups: dict[str, dict[str, _Pair]] = {}
+        for place, case in enumerate(cases):
+            scores[place] = self._without_asking(case)
+            if scores[place] is None:
+                pair = self._pair(case)
+                known = groups.setdefault(case.reference, {}).setdefault(pair.key, pair)
+                known.places.append(place)
+        pairs = [pair for group in groups.values() for pair in group.values()]
+        self._numbers["duplicates_saved"] += sum(len(pair.places) - 1 for pair in pairs)
+        for pair in pairs:
+            pair.score = self._from_cache(pair) or self._too_long(pair)
+        asked = [[pair for pair in group.values() if pair.score is None] for group in groups.values()]
+        await all_or_first_error([self._judge(group) for group in asked if group])
+        seconds = (time.perf_counter() - begin) / max(1, len(cases))
+        for pair in pairs:
+            assert pair.score is not None
+            for place in pair.places:
+                scores[place] = self._overlong(cases[place], replace(pair.score, seconds=seconds))
+        return [score for score in scores if score is not None]
+
+    def _without_asking(self, case: Case) -> Score | None:
+        if not _says_something(case.reference):
+            return Score.unscorable("the reference report is empty")
+        if not _says_something(case.candidate):
+            return Score(0.0, parts=_EMPTY)  # GREEN is 0 where nothing matches
+        return None
+
+    def _pair(self, case: Case) -> _Pair:
+        candidate, hits = neutralise(case.candidate)
+        self._numbers["injection_hits"] += hits
+        ids = self._tokenizer.ids(case.reference, candidate)
+        key = cache_key(
+            reader=READER,
+            model=self._identity,
+            prompt=ids,
+            analysis=self.analysis,
+            constrain=[self.constrain, self.item_characters],
+            max_tokens=self._room(ids),
+            sampling="greedy",
+        )
+        return _Pair(case.reference, candidate, ids, key)
+
+    def _room(self, ids: list[int]) -> int:
+        return min(self.max_tokens or MAX_TOKENS, self._limit - len(ids))
+
+    def _from_cache(self, pair: _Pair) -> Score | None:
+        found = self._cache.get(pair.key) if self._cache else None
+        self._numbers["cache_hits"] += found is not None
+        return found
+
+    def _too_long(self, pair: _Pair) -> Score | None:
+        if self._room(pair.ids) >= LEAST_ANSWER:
+            return None
+        return Score.unscorable(f"the prompt takes {len(pair.ids)} of the model's {self._limit} tokens")
+
+    async def _judge(self, group: list[_Pair]) -> None:
+        """Ask for the scores of one study's candidates, again and constrained where an answer cannot be read."""
+        again = await self._ask(group, self.constrain == "always", last=self.constrain != "retry")
+        if again:
+            self._numbers["constrained_retries"] += len(again)
+            await self._ask(again, True, last=True)
+        for pair in group:
+            if self._cache and pair.score is not None:
+                self._cache.put(pair.key, pair.score)
+
+    async def _ask(self, group: list[_Pair], constrained: bool, last: bool) -> list[_Pair]:
+        """One request per pair; returns those whose answer could not be read, unless this was the last try."""
+        answers = await self._client.complete([self._body(pair, constrained) for pair in group])
+        unread = []
+        for pair, answer in zip(group, answers, strict=True):
+            if isinstance(answer, Failure):
+                pair.score = Score.failed(answer.reason)
+                continue
+            self._numbers["prompt_tokens"] += answer.prompt_tokens
+            self._numbers["answers"] += 1
+            try:
+                pair.score = self._read(pair, answer, constrained)
+            except UnreadableAnalysis as problem:
+                pair.score = Score.unscorable(str(problem))
+                unread.append(pair)
+        return [] if last else unread
+
+    def _body(self, pair: _Pair, constrained: bool) -> dict[str, Any]:
+        body: dict[str, Any] = {"prompt": pair.ids, "max_tokens": self._room(pair.ids), "temperature": 0.0}
+        if self._stops:
+            body |= {"stop": self._stops, "include_stop_str_in_output": True}
+        if constrained:
+            # The regex of the full text in both modes: a shorter one could lead to other counts.
+            most = max(1, min(MOST_FINDINGS, *bounds(pair.reference, pair.candidate).values()))
+            body["structured_outputs"] = {"regex": analysis_regex(5 * self.item_characters, self.item_characters, most)}
+        return body
+
+    def _read(self, pair: _Pair, answer: Completion, constrained: bool) -> Score:
+        """The score that the generated tokens, up to the matched count, state. Raises UnreadableAnalysis."""
+        end = decided_at(answer.text)
+        if end is None and answer.finish_reason == "length":
+            raise UnreadableAnalysis("the answer was cut before the matched count")
+        found = parse_analysis(answer.text[:end], pair.reference, pair.candidate)
+        parts = {"matched_findings": float(found.matched)}
+        parts |= {CATEGORIES[letter]: float(count) for letter, count in found.significant.items()}
+        parts |= {f"insignificant_{CATEGORIES[letter]}": float(count) for letter, count in found.insignificant.items()}
+        parts |= {"constrained": float(constrained), "count_disagrees": float(bool(found.disagreeing))}
+        return Score(found.green, parts=parts, detail=answer.text if self.analysis == "full" else "")
+
+    def _overlong(self, case: Case, score: Score) -> Score:
+        """Apply the rule for what lies beyond the words that GREEN reads."""
+        unread = unread_words(case.candidate)
+        self._numbers["overlong"] += unread > 0
+        if score.value is None:
+            return score
+        value = OVERLONG[self.overlong](score.value, len(case.candidate.split()))
+        if value is None:
+            return Score.unscorable(f"the candidate has {unread} words more than GREEN reads", overlong=1.0)
+        return score.with_value(value, overlong=float(unread > 0))
+
+    def drain_metrics(self) -> dict[str, float]:
+        """Numbers since the last call, of this rank: requests, failovers, cache_hits, duplicates_saved, ..."""
+        if self._started:
+            self._numbers["requests"] += self._client.requests
+            self._numbers["failovers"] += self._client.failovers
+            self._client.requests = self._client.failovers = 0
+        if self._cache:
+            self._numbers["cache_damaged"] += self._cache.damaged
+            self._cache.damaged = 0
+        names = ("requests", "cache_hits", "duplicates_saved", "injection_hits", "overlong", "constrained_retries")
+        numbers = {name: float(self._numbers[name]) for name in {*names, *self._numbers}}
+        self._numbers.clear()
+        return numbers
+
+    def sleep(self) -> None:
+        """Free the GPU for training. For every rank to call when all have their scores; the first of a node acts."""
+        if self.share_gpu and self._started and not self._asleep:
+            if os.environ.get("LOCAL_RANK", "0") == "0":
+                self._client.sleep()
+            self._asleep = True
+
+    def close(self) -> None:
+        """Let go of the servers; one that was started here ends with its last user."""
+        with self._starting:
+            if self._started:
+                self._client.close()
+            if self._cache:
+                self._cache.close()
+            if self._own:
+                self._own.close()
+            self._started = False
+
+
+def _one_of(key: str, value: str, expected: tuple[str, ...]) -> None:
+    if value not in expected:
+        raise ConfigError(f"judge green: {key} is {value!r}, expected {', '.join(expected)}.")
+
+
+def _says_something(text: str) -> bool:
+    return any(character.isalnum() for character in text)
+
+
+def _own_server(model: str, revision: str | None, share_gpu: bool, options: dict[str, Any]) -> OwnServer:
+    valid = ("gpu", "dtype", "ngram", "extra")
+    unknown = sorted(set(options) - set(valid))
+    if unknown:
+        raise ConfigError(f"judge green: server holds {', '.join(unknown)}; expected {', '.join(valid)}.")
+    if options.get("gpu") is not None:
+        options = {**options, "gpu": str(options["gpu"])}
+    return OwnServer(model, revision, share_gpu=share_gpu, **options)
