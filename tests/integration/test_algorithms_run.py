@@ -46,7 +46,7 @@ def test_ranks_micro_batches_and_a_restart_change_nothing(dapo, dapo_in_two):
         for name in ("reward", "rollout/extra_studies", "frac_reward_zero_std", "num_tokens"):
             assert other[name] == pytest.approx(line[name], rel=1e-9), f"{name} at step {line['step']}"
         for name in ("loss", "grad_norm", "entropy", "kl", "kl_coef"):
-            assert other[name] == pytest.approx(line[name], rel=1e-3, abs=1e-7), f"{name} at step {line['step']}"
+            assert other[name] == pytest.approx(line[name], rel=1e-4, abs=1e-6), f"{name} at step {line['step']}"
 
 
 def test_the_coefficient_adapts_and_survives_the_restart(dapo):
@@ -65,7 +65,7 @@ def test_a_second_pass_leaves_the_policy_that_sampled(dapo):
 
 
 def test_kto_learns_from_every_candidate_by_threshold(work, small, judges):
-    settings = [*small, judges, "train.max_steps=2", "algorithm.online_dpo.kto_threshold=0.4"]
+    settings = [*small, judges, "train.max_steps=2", "algorithm.online_dpo.kto_threshold=0.75"]
     run = train(
         work / "kto", *settings, f"run.dir={work / 'kto.run'}", ranks=1, config=RECIPE.format("online_kto")
     ).ok()
