@@ -200,8 +200,8 @@ def report(rows: dict[str, Any], cases: Sequence[Case], options: argparse.Namesp
     )
     if options.model in SHAPES:
         text += (
-            "\nRandom weights repeat themselves, which n-gram speculation guesses better than real answers: of the five "
-            "analyses in\ngreen_score's own tests it would guess 1.3 of the 5 tokens tried per step.\n"
+            "\nRandom weights repeat themselves, which n-gram speculation guesses better than real answers: of the "
+            "five analyses in\ngreen_score's own tests it would guess 1.3 of the 5 tokens tried per step.\n"
         )
     print(text)
     name = Path(options.model).name
