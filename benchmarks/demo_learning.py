@@ -131,7 +131,9 @@ def main() -> int:
     print(text)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "demo_learning.md").write_text(text)
-    plot_comparison(folders, RESULTS / "demo_learning.png")
+    for picture in plot_comparison(folders, RESULTS / "demo_learning.png"):
+        if picture.name == "errors.png":
+            picture.rename(RESULTS / "demo_learning_errors.png")
     result = {"machine": where, "command": command, "runs": results, "goals_met": goals}
     write_json(result, RESULTS / "demo_learning.json")
     write_json(result, arguments.json)
