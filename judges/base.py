@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -59,6 +60,14 @@ class Score:
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
+        for name, number in {"value": self.value, **self.parts}.items():
+            if name == "value" and number is None:
+                continue
+            if isinstance(number, bool) or not isinstance(number, numbers.Real):
+                raise ValueError(f"Score: {name} is of type {type(number).__name__}, expected a number.")
+        if self.value is not None:  # NumPy's numbers become Python's, which every writer takes
+            object.__setattr__(self, "value", float(self.value))
+        object.__setattr__(self, "parts", {name: float(number) for name, number in self.parts.items()})
         scored = self.status is Status.SCORED
         if scored != (self.value is not None and math.isfinite(self.value)):
             raise ValueError(

@@ -131,6 +131,19 @@ def find(cfg: Config, warn: Any) -> Checkpoint | None:
     return newest
 
 
+def set_later_aside(found: Checkpoint, run_dir: Path) -> list[str]:
+    """Rename what the run saved behind the step that it goes on from, `abandoned-step-N`, so that nothing takes its old
+    future for its new one. Rank 0 only. Returns a sentence for each."""
+    told = []
+    for folder in _steps(run_dir / "checkpoints"):
+        if int(folder.name[5:]) > found.step:
+            aside = folder.with_name(f"abandoned-{folder.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            os.replace(folder, aside)
+            told.append(f"{folder} lies behind step {found.step}, from which the run goes on; kept as {aside.name}.")
+    return told
+
+
 def find_newest(run_dir: Path, warn: Any) -> Checkpoint | None:
     """The newest complete checkpoint of a run, verified; damaged ones are passed over with a warning."""
     for folder in reversed(_steps(run_dir / "checkpoints")):

@@ -156,7 +156,7 @@ class Loop:
 
     def _sync(self) -> None:
         """Live weights into vLLM, whose caches are dropped."""
-        if self.engine.version == self.policy.version:
+        if self.engine.version == self.policy.version and not self.engine.asleep:
             return
         with self.monitor.phase("syncing weights"):
             self.engine.wake("weights")

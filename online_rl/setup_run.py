@@ -63,6 +63,8 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
         error = problem
     distributed.agree(error)
     if main_rank:
+        if found:
+            messages += checkpoint.set_later_aside(found, run_dir)
         save_resolved(cfg, run_dir)
 
     from transformers import AutoConfig, AutoProcessor

@@ -46,10 +46,10 @@ class ScoreCache:
         self._cache: diskcache.Cache | None = None
         try:
             self._cache = self._open()
+        except (OSError, sqlite3.OperationalError) as problem:  # full or read-only disk, locked
+            self._log(f"cannot be used ({type(problem).__name__}); going on without it")
         except sqlite3.DatabaseError as problem:
             self._begin_anew(problem)
-        except OSError as problem:
-            self._log(f"cannot be used ({type(problem).__name__}); going on without it")
 
     def _open(self) -> diskcache.Cache:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -64,8 +64,10 @@ class ScoreCache:
         try:
             with FileLock(f"{self.folder}.lock", timeout=60):
                 try:
-                    self._cache = self._open()  # another process may have done it
-                    return
+                    self._cache = self._open()  # another process may have begun it anew
+                    if self._cache._sql("PRAGMA quick_check(1)").fetchone() == ("ok",):
+                        return
+                    raise sqlite3.DatabaseError
                 except sqlite3.DatabaseError:
                     aside = self.folder.with_name(f"{self.folder.name}.damaged-{time.time_ns()}")
                     self.folder.rename(aside)

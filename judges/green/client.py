@@ -207,6 +207,7 @@ class Client:
             async with asyncio.timeout(self.timeout_s):
                 answer = await self._pool().post(f"{server.url}/v1/completions", json={"model": server.model, **body})
         except TimeoutError:
+            server.down_until = time.monotonic() + PAUSE_S
             return Failure(f"{server.url} gave no answer within {self.timeout_s:g} s")
         except httpx.TransportError as problem:
             server.down_until = time.monotonic() + PAUSE_S

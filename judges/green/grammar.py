@@ -7,6 +7,8 @@ of "None." included. The other five give one line twice, of which GREEN's parser
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 SECTIONS = ("Clinically Significant Errors", "Clinically Insignificant Errors", "Matched Findings")
 HEADERS = tuple(f"[{name}]:" for name in SECTIONS)
 EXPLANATION = "[Explanation]:"
@@ -56,7 +58,10 @@ _START, _REST = "[A-Za-z0-9]", "[A-Za-z0-9 ,.'%/-]"
 
 
 def analysis_regex(
-    explanation_characters: int = 600, item_characters: int = 120, most: int = 99, score_only: bool = False
+    explanation_characters: int = 600,
+    item_characters: int = 120,
+    most: int | Mapping[str, int] = 99,
+    score_only: bool = False,
 ) -> str:
     """The regular expression of an answer, for vLLM's `structured_outputs: {"regex": ...}`.
 
@@ -66,19 +71,22 @@ def analysis_regex(
     which all of vLLM's structured-output backends take.
 
     explanation_characters, item_characters  longest explanation, longest list of items of one line
-    most                                     highest count
+    most                                     highest count, or one each for "a" to "f" and "matched" (0: none)
     score_only                               end right after the matched count, where the score is decided
     """
-    if min(explanation_characters, item_characters, most) < 1:
+    limits = most if isinstance(most, Mapping) else dict.fromkeys([*LABELS, "matched"], most)
+    lowest = min(limits.values()) if isinstance(most, Mapping) else min(limits.values()) - 1
+    if min(explanation_characters, item_characters) < 1 or lowest < 0:
         raise ValueError(
             f"analysis_regex: explanation_characters {explanation_characters}, item_characters {item_characters}, "
             f"most {most}; expected at least 1 each."
         )
     items = f"{_START}{_REST}{{0,{item_characters - 1}}}"
-    count = _one_to(most)
-    line = rf"(0\.|{count}\. {items})"
-    errors = "".join(rf"\({letter}\) {_quoted(label)}: {line}\n" for letter, label in LABELS.items())
-    matched = rf"(0|{count})\." if score_only else line
+    lines = {name: rf"(0\.|{_one_to(limit)}\. {items})" if limit else r"0\." for name, limit in limits.items()}
+    errors = "".join(rf"\({letter}\) {_quoted(label)}: {lines[letter]}\n" for letter, label in LABELS.items())
+    matched = lines["matched"]
+    if score_only:
+        matched = rf"(0|{_one_to(limits['matched'])})\." if limits["matched"] else r"0\."
     return (
         rf"{_quoted(EXPLANATION)}\n{_START}{_REST}{{0,{explanation_characters - 1}}}\n\n"
         rf"{_quoted(HEADERS[0])}\n{errors}\n{_quoted(HEADERS[1])}\n{errors}\n{_quoted(HEADERS[2])}\n{matched}"

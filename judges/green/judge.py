@@ -34,7 +34,7 @@ Mode = Literal["score_only", "full"]
 Constrain = Literal["retry", "always", "never"]
 LEAST_ANSWER = 64  # tokens; with less room the prompt is refused rather than the answer cut
 MOST_FINDINGS = 25  # highest count that a constrained answer may state
-READER = 1  # version of how answers become scores; a cache from another one is not read
+READER = 2  # version of how answers become scores; a cache from another one is not read
 _COUNTS = ["matched_findings", *CATEGORIES.values(), *(f"insignificant_{name}" for name in CATEGORIES.values())]
 # A candidate that says nothing matches nothing, and misses at least one finding.
 _EMPTY = dict.fromkeys([*_COUNTS, "overlong", "constrained", "count_disagrees"], 0.0) | {"missing_finding": 1.0}
@@ -95,7 +95,7 @@ class GreenJudge:
         item_characters: int = 120,
         overlong: str = "ignore",
         max_tokens: int | None = None,
-        timeout_s: float = 120.0,
+        timeout_s: float = 50.0,
         start_s: float = 600.0,
         cache: bool = True,
         cache_dir: str | Path | None = None,
@@ -255,7 +255,8 @@ class GreenJudge:
             body |= {"stop": self._stops, "include_stop_str_in_output": True}
         if constrained:
             # The regex of the full text in both modes: a shorter one could lead to other counts.
-            most = max(1, min(MOST_FINDINGS, *bounds(pair.reference, pair.candidate).values()))
+            sizes = bounds(pair.reference, pair.candidate)
+            most = {name: min(MOST_FINDINGS, size) for name, size in sizes.items()}
             body["structured_outputs"] = {"regex": analysis_regex(5 * self.item_characters, self.item_characters, most)}
         return body
 
@@ -274,7 +275,7 @@ class GreenJudge:
     def _overlong(self, case: Case, score: Score) -> Score:
         """Apply the rule for what lies beyond the words that GREEN reads."""
         unread = unread_words(case.candidate)
-        self._numbers["overlong"] += unread > 0
+        self._numbers["overlong_candidates"] += unread > 0
         if score.value is None:
             return score
         value = OVERLONG[self.overlong](score.value, len(case.candidate.split()))
@@ -291,7 +292,7 @@ class GreenJudge:
         if self._cache:
             self._numbers["cache_damaged"] += self._cache.damaged
             self._cache.damaged = 0
-        names = ("requests", "cache_hits", "duplicates_saved", "injection_hits", "overlong", "constrained_retries")
+        names = ("requests", "cache_hits", "duplicates_saved", "injection_hits", "constrained_retries")
         numbers = {name: float(self._numbers[name]) for name in {*names, *self._numbers}}
         self._numbers.clear()
         return numbers

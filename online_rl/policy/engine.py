@@ -40,6 +40,8 @@ def init_ranks(cfg: Config) -> None:
     import deepspeed
 
     deepspeed.utils.logger.setLevel(logging.WARNING)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(distributed.local_rank())  # DeepSpeed does so later than the first collective
     if "RANK" not in os.environ:  # no launcher: one rank alone, which DeepSpeed would go and ask MPI about
         alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
         os.environ.update(alone, MASTER_PORT=str(distributed.free_port()))
@@ -135,12 +137,13 @@ class Policy:
             norm = self._optimiser_step(part, known, sums, step)
             if norm is not None:
                 norms.append(norm)
+        highest = max((one.pop("sampling/max")[0] for one in sums if "sampling/max" in one), default=0.0)
+        highest = distributed.reduce_numbers([highest], "max")[0]
         merged: Sums = {}
         for one in sums:
             for name, (value, count) in one.items():
                 before = merged.get(name, (0.0, 0.0))
                 merged[name] = (before[0] + value, before[1] + count)
-        highest = distributed.reduce_numbers([merged.pop("sampling/max", (0.0, 1.0))[0]], "max")[0]
         metrics = mismatch_metrics(distributed.reduce_sums(merged))
         metrics["sampling/sampling_logp_difference/max"] = highest
         metrics["learning_rate"] = rate
@@ -286,13 +289,15 @@ class Policy:
     def export(self, folder: Path, processor: Any) -> None:
         """The policy as a Hugging Face folder (safetensors, config, processor). Rank 0 writes; all ranks must call."""
         model = self.engine.module.hf
-        state = dict(self._gathered(list(model.named_parameters())))
+        state = {}
+        for name, tensor in self._gathered(list(model.named_parameters())):
+            if distributed.rank() == 0:  # one whole copy, in CPU memory
+                state[name] = tensor.contiguous().cpu()
         if distributed.rank() == 0:
             from safetensors.torch import save_file
 
             folder.mkdir(parents=True, exist_ok=True)
-            tied = {name: t.contiguous().cpu() for name, t in state.items()}
-            save_file(tied, folder / "model.safetensors", metadata={"format": "pt"})
+            save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
             model.config.save_pretrained(folder)
             if getattr(model, "generation_config", None) is not None:
                 model.generation_config.save_pretrained(folder)
@@ -351,6 +356,8 @@ def quiet_deepspeed() -> Iterator[None]:
     import deepspeed
 
     deepspeed.utils.logger.setLevel(logging.WARNING)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(distributed.local_rank())  # DeepSpeed does so later than the first collective
     with contextlib.redirect_stdout(io.StringIO()):
         yield
 

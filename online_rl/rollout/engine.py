@@ -73,7 +73,8 @@ class RolloutEngine:
                 "gpu_memory_utilization": cfg.rollout.gpu_memory_utilization,
                 "enable_sleep_mode": True,
             }
-        self.can_sleep = on_gpu
+        self.can_sleep, self.asleep = on_gpu, False
+        self.sleep_level = 1 if cfg.model.freeze_vision else 2
         self.llm = LLM(model_path, **(arguments | cfg.rollout.engine_args))
 
     def generate(self, prompts: Sequence[Prompt], step: int, version: int) -> Rollouts:
@@ -165,11 +166,17 @@ class RolloutEngine:
         self.version = version
 
     def sleep(self) -> None:
-        """Free the engine's GPU memory for the update (level 2: the weights come again with the sync). No-op on CPU."""
+        """Free the engine's GPU memory for the update. No-op on CPU.
+
+        Level 2 drops the weights, which all come again with the sync; where some are frozen, which the sync does not
+        send, level 1 keeps them in CPU memory.
+        """
         if self.can_sleep:
-            self.llm.sleep(level=2)
+            self.llm.sleep(level=self.sleep_level)
+            self.asleep = True
 
     def wake(self, part: str) -> None:
         """Bring back `weights` before a sync, `kv_cache` after it. No-op on CPU."""
         if self.can_sleep:
             self.llm.wake_up(tags=[part])
+            self.asleep = self.asleep and part != "kv_cache"

@@ -36,6 +36,8 @@ def blend(work, small, own_reward) -> tuple[Finished, Finished, str]:
         ]
         first = train(work / "blend", *small, *judges, "train.stop_after=2").ok(75)
         second = train(work / "blend.2", *small, *judges, "resume=auto").ok()
+        server.process.terminate()
+        server.process.wait(30)
         return first, second, server.text("out") + server.text("err")
 
 

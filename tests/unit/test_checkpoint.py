@@ -329,3 +329,12 @@ def test_when_one_rank_cannot_write_all_ranks_stop_and_none_waits(tmp_path):
     assert steps(tmp_path / "run") == ["step-2"]
     manifest = json.loads((tmp_path / "run" / "checkpoints" / "step-2" / checkpoint.MARKER).read_text())
     assert set(manifest) == {"state.json", "shard_0.pt", "shard_1.pt"}
+
+
+def test_what_lies_behind_the_resumed_step_is_set_aside(tmp_path):
+    for step in (10, 20, 30):
+        (tmp_path / "checkpoints" / f"step-{step}").mkdir(parents=True)
+    told = checkpoint.set_later_aside(checkpoint.Checkpoint(tmp_path / "checkpoints" / "step-20", 20, {}), tmp_path)
+    left = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert left == ["abandoned-step-30", "step-10", "step-20"]
+    assert len(told) == 1 and "step-30" in told[0]

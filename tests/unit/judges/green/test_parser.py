@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from judges.green import UnreadableAnalysis, analysis_regex, decided, decided_at, parse_analysis
+from judges.green.grammar import EXPLANATION, HEADERS
+from judges.green.grammar import LABELS as GRAMMAR_LABELS
 from judges.green.parser import bounds
 from tests.unit.judges.green.analyses import ANALYSES, LABELS
 
@@ -277,3 +279,17 @@ def test_the_regex_accepts_an_analysis_and_every_count_up_to_its_limit():
         assert accepted == list(range(most + 1))
     with pytest.raises(ValueError, match="most 0"):
         analysis_regex(most=0)
+
+
+def test_a_line_may_have_a_limit_of_its_own():
+    limits = {"a": 1, "b": 12, "c": 0, "d": 1, "e": 1, "f": 12, "matched": 1}
+    pattern = analysis_regex(40, 20, limits, score_only=True)
+    errors = {letter: f"({letter}) {label}: 0.\n" for letter, label in GRAMMAR_LABELS.items()}
+
+    def answer(**changed: str) -> str:
+        lines = "".join((errors | {k: f"({k}) {GRAMMAR_LABELS[k]}: {v}\n" for k, v in changed.items()}).values())
+        none = "".join(errors.values())
+        return f"{EXPLANATION}\nSame.\n\n{HEADERS[0]}\n{lines}\n{HEADERS[1]}\n{none}\n{HEADERS[2]}\n1."
+
+    assert re.fullmatch(pattern, answer(b="12. many"))
+    assert not re.fullmatch(pattern, answer(a="2. two")) and not re.fullmatch(pattern, answer(c="1. one"))
