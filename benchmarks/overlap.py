@@ -14,7 +14,7 @@ The judge is one behind a network: it takes up to `scoring.workers` calls at onc
 s = G * workers / completions, so that all of a step's completions keep it busy for G seconds: as long as generation.
 A judge of that speed can't end before G + the time to the first completion, however early it is asked. That time is
 short where a step has several times more completions than `rollout.max_num_seqs` decodes at once, as the large steps
-of a GPU run have; hence 32 studies x 8 candidates, of which 32 decode at once. Smaller steps, down to one in which all
+of a GPU run have; hence 64 studies x 8 candidates, of which 32 decode at once. Smaller steps, down to one in which all
 decode at once, show what is left to wait for there.
 """
 
@@ -38,7 +38,7 @@ from online_rl.rollout.types import Prompt, Rollouts
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 GOAL = 1.15
-STUDIES = (32, 16, 4)  # per step; the first is the headline
+STUDIES = (64, 32, 16, 4)  # per step; the first is the headline
 GROUP, AT_ONCE = 8, 32  # candidates per study, completions that decode at once
 
 

@@ -356,8 +356,6 @@ def quiet_deepspeed() -> Iterator[None]:
     import deepspeed
 
     deepspeed.utils.logger.setLevel(logging.WARNING)
-    if torch.cuda.is_available():
-        torch.cuda.set_device(distributed.local_rank())  # DeepSpeed does so later than the first collective
     with contextlib.redirect_stdout(io.StringIO()):
         yield
 
