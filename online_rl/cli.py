@@ -196,7 +196,7 @@ def evaluate(
     """
     from rich.console import Console
 
-    from online_rl.eval import evaluate_policies
+    from online_rl.eval.command import evaluate_policies
     from online_rl.eval.table import tables
 
     report = evaluate_policies(

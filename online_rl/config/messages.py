@@ -42,6 +42,9 @@ KNOWN_ELSEWHERE = {
     "save_steps": "train.save_every",
     "save_total_limit": "train.keep_checkpoints",
     "eval_steps": "eval.every",
+    "metric_for_best_model": "eval.metric_for_best_model",
+    "greater_is_better": "eval.greater_is_better",
+    "load_best_model_at_end": "eval.load_best_model_at_end",
 }
 
 EXPECTED = {

@@ -32,6 +32,8 @@ def tables(report: dict[str, Any], width: int) -> list[RenderableType]:
         parts.append(_comparison(ours, theirs, report["comparison"], shown_metrics, width))
         parts += [Text(line) for line in _wins(report["comparison"])]
     parts += [Text(_coverage(policy, len(policies) > 1)) for policy in policies]
+    if any(policy["metrics"][m]["low"] is None for policy in policies for m in shown_metrics):
+        parts.append(Text("-: equal in all studies, so that there is nothing to resample"))
     if ours["patients"] < FEW:
         parts.append(Text(f"{ours['patients']} patients: intervals from so few are too narrow."))
     return parts

@@ -10,11 +10,12 @@ import hashlib
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from judges.base import Status
 from judges.identity import identify
@@ -22,7 +23,7 @@ from online_rl import __version__
 from online_rl.config import Config, config_from_dict
 from online_rl.data.study import Study
 from online_rl.data.text import clean_report, count_words, without_surrogates
-from online_rl.errors import DataError, JudgeFailed
+from online_rl.errors import DataError, JudgeFailed, PolicyMismatch, UserError
 from online_rl.eval.source import ABOUT, SCORES, Policy
 from online_rl.exits import run_with_exit_codes
 from online_rl.score.journal import Journal, Row
@@ -34,6 +35,7 @@ DEPENDS_ON = (
     ("rollout", ("max_completion_tokens", "max_model_len", "engine_args")),
     ("scoring", ("truncated", "multi_objective_aggregation")),
 )
+SHOWN_LINES = 20  # of what the engine said before a fault
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,44 @@ def main() -> int:
     task = Task(**json.load(sys.stdin))
     if task.reports:
         os.umask(0o077)  # report texts are for the user's eyes alone
-    evaluate(task, say=lambda line: print(line, file=sys.stderr, flush=True))
+    with _quiet() as terminal:
+        evaluate(task, terminal)
     return 0
 
 
-def evaluate(task: Task, say: Callable[[str], Any]) -> None:
+@contextmanager
+def _quiet() -> Iterator[TextIO]:
+    """Engine and libraries talk into a file that is thrown away; a fault of the program shows its end.
+
+    Yields what was stderr before.
+    """
+    terminal = os.fdopen(os.dup(2), "w", buffering=1)
+    before = (sys.stdout, sys.stderr)
+    with tempfile.TemporaryFile("w+", errors="replace") as said:
+        sys.stdout = sys.stderr = said
+        for stream in (1, 2):  # C++ as well
+            os.dup2(said.fileno(), stream)
+        try:
+            yield terminal
+        except Exception as problem:
+            if not isinstance(problem, UserError | JudgeFailed | PolicyMismatch):
+                said.flush()
+                said.seek(0)
+                terminal.writelines(said.readlines()[-SHOWN_LINES:])
+            raise
+        finally:
+            for stream in (1, 2):
+                os.dup2(terminal.fileno(), stream)
+            sys.stdout, sys.stderr = before
+
+
+def evaluate(task: Task, terminal: TextIO) -> None:
     """Write `scores.jsonl` and `about.json`. Finished results of the same task are left as they are; those of another
     are refused. What an interrupted evaluation has scored is kept, and the next one goes on behind it."""
     from online_rl.setup_run import _environment
+
+    def say(line: str) -> None:
+        print(line, file=terminal, flush=True)
 
     _environment()
     from online_rl.demo.prepare import prepare
@@ -101,9 +133,8 @@ def evaluate(task: Task, say: Callable[[str], Any]) -> None:
             try:
                 scorer.start()
                 dry_call(scorer, studies[0], cfg)
-                _fill(
-                    journal, studies, todo, scorer, _writer(cfg, policy, path, [*(j for j, _ in judges), *guards]), task
-                )
+                write = _writer(cfg, policy, path, [*(j for j, _ in judges), *guards])
+                _fill(journal, studies, todo, scorer, write, task, terminal)
             finally:
                 scorer.close()
         journal.finish()
@@ -212,13 +243,16 @@ def _weights(shards: Path, path: str, cfg: Config) -> list[tuple[str, Any]]:
     return [(names[name], parameter.detach()) for name, parameter in model.named_parameters()]
 
 
-def _fill(journal: Journal, studies: list[Study], todo: list[int], scorer: Any, write: Any, task: Task) -> None:
+def _fill(
+    journal: Journal, studies: list[Study], todo: list[int], scorer: Any, write: Any, task: Task, terminal: TextIO
+) -> None:
     """As many studies at a time as the engine decodes at once; their rows are kept before the next."""
     patients: dict[str, int] = {}
     for study in studies:
         patients.setdefault(study.patient_id or study.study_id, len(patients))
     size = task.config["rollout"]["max_num_seqs"]
-    with _progress(Policy(**task.policy).label, len(studies), len(studies) - len(todo)) as advance:
+    label = task.policy["label"]
+    with _progress(terminal, label, len(studies), len(studies) - len(todo)) as advance:
         for start in range(0, len(todo), size):
             places = todo[start : start + size]
             rollouts = write([studies[place] for place in places])
@@ -281,12 +315,12 @@ def _write_about(folder: Path, policy: Policy, cfg: Config, task: Task, of: dict
 
 
 @contextmanager
-def _progress(label: str, total: int, done: int) -> Iterator[Callable[[], Any]]:
+def _progress(terminal: TextIO, label: str, total: int, done: int) -> Iterator[Callable[[], Any]]:
     """A bar on a terminal; nothing elsewhere."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    console = Console(file=terminal)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task(label, total=total, completed=done)

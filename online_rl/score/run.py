@@ -90,7 +90,7 @@ def _config(judge: str, length_control: str | None, args: Sequence[str], overrid
 
 
 def use_and_rule(judge: str, length_control: str | None = None) -> tuple[str, str]:
-    """`use` and `length_control` of a judge by its short name: lc_X is X under lc_green unless a judge has that name."""
+    """`use` and `length_control` by a short name: lc_X is X under lc_green, unless a judge is called lc_X."""
     known = {*BUILT_IN, *(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))}
     if not judge.startswith("lc_") or ":" in judge or judge in known:
         return judge, length_control or "none"
