@@ -176,9 +176,9 @@ class Loop:
             evaluation = evaluate(self.engine, self.builder, self.scorer, studies, samples, self._agree)
         write_samples(evaluation, Path(self.cfg.run.dir) / "samples" / f"{name}.jsonl")
         if log:
-            self._keep_best(evaluation.metrics)
             self.monitor.log_eval(self.step, evaluation.metrics)
             self.monitor.log_samples(self.step, evaluation.samples)
+            self._keep_best(evaluation.metrics)
         return evaluation
 
     def _keep_best(self, metrics: dict[str, float]) -> None:

@@ -148,7 +148,7 @@ def refuse_different_studies(ours: Evaluated, theirs: Evaluated) -> None:
         only = [(e, len(set(a) - set(b))) for e, a, b in ((ours, mine, other), (theirs, other, mine))]
         raise DataError(
             f"{ours.folder} has {len(mine)} studies, {theirs.folder} has {len(other)}, {shared} in both "
-            f" ({', '.join(f'{n} only in {e.label}' for e, n in only if n)}). Policies are compared on the same "
+            f"({', '.join(f'{n} only in {e.label}' for e, n in only if n)}). Policies are compared on the same "
             "studies: evaluate both with the same --config, --split and --studies."
         )
     keys = ("studies", "data.section", "judges", "scoring.truncated")
