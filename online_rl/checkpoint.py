@@ -167,6 +167,14 @@ def name_best(run_dir: Path, best: Best | None) -> None:
             os.replace(root / f"{BEST}.partial", root / BEST)
 
 
+def best_step(run_dir: Path) -> int | None:
+    """What `name_best` has written; None without it."""
+    try:
+        return int(json.loads((run_dir / "checkpoints" / BEST).read_text())["step"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def best_of(run_dir: Path, records: Iterable[dict[str, Any]], metric: str, greater: bool) -> Best | None:
     """The best evaluation among `records` of metrics.jsonl whose checkpoint is still there and complete."""
     found = [
@@ -276,13 +284,10 @@ def _steps(root: Path) -> list[Path]:
 
 def _prune(root: Path, keep: int) -> None:
     """Remove what is older than the newest `keep`, never the one that best.json names."""
-    try:
-        best = json.loads((root / BEST).read_text())["checkpoint"]
-    except (OSError, ValueError, KeyError, TypeError):
-        best = None
+    best = best_step(root.parent)
     complete = [p for p in _steps(root) if (p / MARKER).exists()]
     for old in complete[:-keep]:
-        if old.name != best:
+        if old.name != f"step-{best}":
             shutil.rmtree(old, ignore_errors=True)
 
 

@@ -57,5 +57,6 @@ def the_metric_is_one_of_an_evaluation(cfg: Config) -> str | None:
     near = difflib.get_close_matches(metric.removeprefix("eval/").removeprefix("eval_"), known, 1, 0.5)
     meant = f"Did you mean {near[0]}? " if near else ""
     return (
-        f"{METRIC}: found {metric!r}, expected one of {', '.join(known)}, or judge/<judge>/<part>. {meant}Correct it."
+        f"eval.metric_for_best_model: found {metric!r}, expected one of {', '.join(known)}, or judge/<judge>/<part>. "
+        f"{meant}Correct it."
     )

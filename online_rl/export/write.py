@@ -56,6 +56,11 @@ def _find(source: Path, say: Callable[[str], Any]) -> tuple[checkpoint.Checkpoin
             f"{source}: no complete checkpoint in {source / 'checkpoints'}; expected a run folder, or its "
             "checkpoints/step-N. Wait for the first save (train.save_every), or stop the run by SIGTERM, which saves."
         )
+    best = checkpoint.best_step(source)
+    if best not in (None, newest.step):
+        say(
+            f"note: step {best} was better (checkpoints/{checkpoint.BEST}); export checkpoints/step-{best} for that one."
+        )
     return newest, source
 
 
