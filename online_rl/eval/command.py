@@ -66,13 +66,10 @@ def evaluate_policies(
     for source, label in zip(sources, _labels(sources), strict=True):
         if isinstance(source, Policy):
             assert cfg is not None
-            renamed = dataclasses.replace(source, label=label)
+            what = dataclasses.replace(source, label=label).as_dict()
             folder = place / label
-            _evaluate(
-                worker.Task(
-                    cfg.model_dump(mode="json"), renamed.as_dict(), str(folder), split, studies, reports, overwrite
-                )
-            )
+            dump = cfg.model_dump(mode="json")
+            _evaluate(worker.Task(dump, what, str(folder), split, studies, reports, overwrite), say)
         else:
             folder = source.folder
         evaluated.append(read_results(folder, label))
@@ -144,7 +141,7 @@ def _labels(sources: Sequence[Policy | Results]) -> list[str]:
     return labels if len(set(labels)) == len(labels) else [labels[0], f"{labels[1]}-2"]
 
 
-def _evaluate(task: worker.Task) -> None:
+def _evaluate(task: worker.Task, say: Say) -> None:
     """Run the worker to its end. It prints its own errors; RankFailed carries its exit code."""
     environment = {name: value for name, value in os.environ.items() if name not in LAUNCHER}
     command = [sys.executable, "-m", "online_rl.eval.worker"]
@@ -154,24 +151,30 @@ def _evaluate(task: worker.Task) -> None:
         raise DataError(f"{task.folder}: cannot be written ({problem.strerror}). Name another --output.") from None
     previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     child = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=2, text=True)
+    told = False
     try:
         child.communicate(json.dumps(dataclasses.asdict(task)))
+    except KeyboardInterrupt:
+        told = True  # the terminal tells the worker as well
+        raise
     finally:
-        _end(child)
+        _end(child, told)
         signal.signal(signal.SIGTERM, previous)
+    if child.returncode < 0:
+        say(f"{task.policy['label']}: ended by {signal.Signals(-child.returncode).name}; the same command goes on.")
     if child.returncode:
         raise RankFailed("the evaluation stopped", child.returncode if child.returncode > 0 else 128 - child.returncode)
 
 
-def _end(child: subprocess.Popen[str]) -> None:
-    """After Ctrl-C the terminal has told the worker as well; after SIGTERM nobody has."""
-    if child.poll() is None:
+def _end(child: subprocess.Popen[str], told: bool) -> None:
+    """Let the worker keep what it has and close its judges; in bounded time it is gone."""
+    if child.poll() is None and not told:
         child.send_signal(signal.SIGINT)
-        try:
-            child.wait(CLOSE_S)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+    try:
+        child.wait(CLOSE_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
 
 
 def _report(evaluated: Sequence[Evaluated]) -> dict[str, Any]:

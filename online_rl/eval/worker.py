@@ -23,7 +23,7 @@ from online_rl import __version__
 from online_rl.config import Config, config_from_dict
 from online_rl.data.study import Study
 from online_rl.data.text import clean_report, count_words, without_surrogates
-from online_rl.errors import DataError, JudgeFailed, PolicyMismatch, UserError
+from online_rl.errors import ConfigError, DataError, JudgeFailed, PolicyMismatch, UserError
 from online_rl.eval.source import ABOUT, SCORES, Policy
 from online_rl.exits import run_with_exit_codes
 from online_rl.score.journal import Journal, Row
@@ -113,8 +113,8 @@ def evaluate(task: Task, terminal: TextIO) -> None:
     path = str(demo.policy or cfg.model.path)
     studies, left_out = _studies(cfg, demo.world, task)
     judges, guards = load_judges(cfg)
-    identities = [
-        identify(judge, entry.use, entry.args).hash
+    identities = [  # `url` and `urls` say where a judge is, not what it is
+        identify(judge, entry.use, {k: v for k, v in entry.args.items() if k not in ("url", "urls")}).hash
         for judge, entry in zip([*(j for j, _ in judges), *guards], [*cfg.judges, *cfg.guards], strict=True)
     ]
     of = _what(cfg, policy.fingerprint(path), studies, identities, task)
@@ -221,8 +221,16 @@ def _writer(cfg: Config, policy: Policy, path: str, judges: list[Any]) -> Any:
         "revision": None if Path(path).is_dir() else policy.revision,
         "trust_remote_code": cfg.model.trust_remote_code,
     }
-    processor = AutoProcessor.from_pretrained(path, **hub)
-    banned = banned_token_ids(AutoConfig.from_pretrained(path, **hub), processor.tokenizer)
+    try:
+        processor = AutoProcessor.from_pretrained(path, **hub)
+        model_config = AutoConfig.from_pretrained(path, **hub)
+    except (OSError, ValueError) as problem:
+        reason = str(problem).partition("\n")[0]
+        raise ConfigError(
+            f"{path}: its processor or configuration cannot be loaded ({reason}). Expected a Hugging Face folder with "
+            "config.json, processor and tokenizer, or a name that can be reached."
+        ) from problem
+    banned = banned_token_ids(model_config, processor.tokenizer)
     count_tokens_with(processor.tokenizer, judges)
     init_ranks(cfg)
     engine = RolloutEngine(path, cfg, processor, banned)

@@ -58,9 +58,7 @@ def _find(source: Path, say: Callable[[str], Any]) -> tuple[checkpoint.Checkpoin
         )
     best = checkpoint.best_step(source)
     if best not in (None, newest.step):
-        say(
-            f"note: step {best} was better (checkpoints/{checkpoint.BEST}); export checkpoints/step-{best} for that one."
-        )
+        say(f"note: checkpoints/{checkpoint.BEST} names step {best}; for that one, export checkpoints/step-{best}.")
     return newest, source
 
 
