@@ -214,14 +214,14 @@ def test_policies_scored_by_other_judges_are_refused(evaluate, capsys):
         (["half"], "another version"),
     ],
 )
-def test_what_cannot_be_evaluated_is_said_in_words(folder, capsys, arguments, words):
+def test_what_cannot_be_evaluated_is_said_in_words(folder, capfd, arguments, words):
     Path("empty").mkdir()
     Path("begun").mkdir()
     Path("begun/metrics.jsonl").touch()
     Path("half").mkdir()
     Path("half/config.resolved.yaml").write_text("judge: {kind: green}\n")
     assert main(["eval", *arguments]) == 2
-    said = capsys.readouterr().err
+    said = capfd.readouterr().err
     assert words in said and "Traceback" not in said
     assert not list(folder.rglob("scores.jsonl*"))
 
