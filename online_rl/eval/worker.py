@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -61,44 +61,14 @@ def main() -> int:
     task = Task(**json.load(sys.stdin))
     if task.reports:
         os.umask(0o077)  # report texts are for the user's eyes alone
-    with _quiet() as terminal:
-        evaluate(task, terminal)
+    evaluate(task)
     return 0
 
 
-@contextmanager
-def _quiet() -> Iterator[TextIO]:
-    """Engine and libraries talk into a file that is thrown away; a fault of the program shows its end.
-
-    Yields what was stderr before.
-    """
-    terminal = os.fdopen(os.dup(2), "w", buffering=1)
-    before = (sys.stdout, sys.stderr)
-    with tempfile.TemporaryFile("w+", errors="replace") as said:
-        sys.stdout = sys.stderr = said
-        for stream in (1, 2):  # C++ as well
-            os.dup2(said.fileno(), stream)
-        try:
-            yield terminal
-        except Exception as problem:
-            if not isinstance(problem, UserError | JudgeFailed | PolicyMismatch):
-                said.flush()
-                said.seek(0)
-                terminal.writelines(said.readlines()[-SHOWN_LINES:])
-            raise
-        finally:
-            for stream in (1, 2):
-                os.dup2(terminal.fileno(), stream)
-            sys.stdout, sys.stderr = before
-
-
-def evaluate(task: Task, terminal: TextIO) -> None:
+def evaluate(task: Task) -> None:
     """Write `scores.jsonl` and `about.json`. Finished results of the same task are left as they are; those of another
     are refused. What an interrupted evaluation has scored is kept, and the next one goes on behind it."""
     from online_rl.setup_run import _environment
-
-    def say(line: str) -> None:
-        print(line, file=terminal, flush=True)
 
     _environment()
     from online_rl.demo.prepare import prepare
@@ -107,7 +77,7 @@ def evaluate(task: Task, terminal: TextIO) -> None:
 
     policy = Policy(**task.policy)
     data = task.config
-    data["model"] |= {"path": policy.path, "revision": policy.revision, "freeze_vision": False}
+    data["model"] |= {"path": policy.path, "revision": policy.revision}
     cfg = config_from_dict(data)
     demo = prepare(cfg)
     path = str(demo.policy or cfg.model.path)
@@ -121,37 +91,38 @@ def evaluate(task: Task, terminal: TextIO) -> None:
     folder = Path(task.folder)
     note = f" ({left_out})" if left_out else ""
     if _is_finished(folder, of, task.overwrite):
-        say(f"{policy.label}: {len(studies)} studies of the {task.split} split are in {folder} already{note}")
+        _say(f"{policy.label}: {len(studies)} studies of the {task.split} split are in {folder} already{note}")
         return
     (folder / ABOUT).unlink(missing_ok=True)
     journal = Journal(folder / SCORES, of, overwrite=True)
     try:
         todo = [place for place in range(len(studies)) if place not in journal.rows]
-        say(f"{policy.label}: {len(todo)} of {len(studies)} studies of the {task.split} split{note}")
+        _say(f"{policy.label}: {len(todo)} of {len(studies)} studies of the {task.split} split{note}")
         if todo:
             scorer = Scorer(judges, cfg, guards, make_blend(cfg))
-            try:
+            with closing(scorer), _quiet() as terminal:
                 scorer.start()
                 dry_call(scorer, studies[0], cfg)
-                write = _writer(cfg, policy, path, [*(j for j, _ in judges), *guards])
+                write = _writer(cfg, policy, path, [judge for judge, _ in scorer.judges])
                 _fill(journal, studies, todo, scorer, write, task, terminal)
-            finally:
-                scorer.close()
         journal.finish()
     except BaseException as problem:
         if journal.rows:
             kept = f"{len(journal.rows)} of {len(studies)} studies are scored and kept"
-            say(f"{kept} in {journal.partial}; the same command goes on from there.")
+            _say(f"{kept} in {journal.partial}; the same command goes on from there.")
         else:
             journal.partial.unlink(missing_ok=True)
         if isinstance(problem, JudgeFailed):  # the scorer speaks of training
-            raise JudgeFailed(
-                str(problem).replace("start again with resume=auto", "give the same command again")
-            ) from None
+            message = str(problem).replace("start again with resume=auto", "give the same command again")
+            raise JudgeFailed(message) from None
         raise
     finally:
         journal.close()
     _write_about(folder, policy, cfg, task, of, left_out)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _studies(cfg: Config, world: Path | None, task: Task) -> tuple[list[Study], str]:
@@ -205,6 +176,32 @@ def _is_finished(folder: Path, of: dict[str, Any], overwrite: bool) -> bool:
             "replace them, or name another --output."
         )
     return True
+
+
+@contextmanager
+def _quiet() -> Iterator[TextIO]:
+    """Engine and libraries talk into a file that is thrown away; a fault of the program shows its end.
+
+    Yields what was stderr before.
+    """
+    terminal = os.fdopen(os.dup(2), "w", buffering=1)
+    before = (sys.stdout, sys.stderr)
+    with tempfile.TemporaryFile("w+", errors="replace") as said:
+        sys.stdout = sys.stderr = said
+        for stream in (1, 2):  # C++ as well
+            os.dup2(said.fileno(), stream)
+        try:
+            yield terminal
+        except Exception as problem:
+            if not isinstance(problem, UserError | JudgeFailed | PolicyMismatch):
+                said.flush()
+                said.seek(0)
+                terminal.writelines(said.readlines()[-SHOWN_LINES:])
+            raise
+        finally:
+            for stream in (1, 2):
+                os.dup2(terminal.fileno(), stream)
+            sys.stdout, sys.stderr = before
 
 
 def _writer(cfg: Config, policy: Policy, path: str, judges: list[Any]) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -57,7 +56,7 @@ class Writes:
 
 
 @pytest.fixture
-def evaluate(folder, monkeypatch):
+def evaluate(folder, monkeypatch, capsys):
     """Run the worker here, with `writes` in the place of vLLM; returns what it said."""
 
     def evaluate(writes, into="out/policy", studies=None, reports=False, overwrite=False, **sections) -> str:
@@ -65,9 +64,9 @@ def evaluate(folder, monkeypatch):
         config = config_from_dict(data).model_dump(mode="json")
         policy = Policy("policy", "policy", "policy").as_dict()
         monkeypatch.setattr(worker, "_writer", lambda *_: writes)
-        said = io.StringIO()
-        worker.evaluate(worker.Task(config, policy, into, "eval", studies, reports, overwrite), said)
-        return said.getvalue()
+        capsys.readouterr()
+        worker.evaluate(worker.Task(config, policy, into, "eval", studies, reports, overwrite))
+        return capsys.readouterr().err
 
     return evaluate
 
