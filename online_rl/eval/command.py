@@ -169,7 +169,7 @@ def _evaluate(task: worker.Task, say: Say) -> None:
 def _end(child: subprocess.Popen[str], told: bool) -> None:
     """Let the worker keep what it has and close its judges; in bounded time it is gone."""
     if child.poll() is None and not told:
-        child.send_signal(signal.SIGINT)
+        child.terminate()
     try:
         child.wait(CLOSE_S)
     except subprocess.TimeoutExpired:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -58,6 +59,7 @@ class Task:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is scored is kept, judges are closed
     task = Task(**json.load(sys.stdin))
     if task.reports:
         os.umask(0o077)  # report texts are for the user's eyes alone
