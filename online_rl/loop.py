@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from dataclasses import dataclass
@@ -194,7 +195,7 @@ class Loop:
                     f"{', '.join(sorted(metrics))}. Correct it."
                 )
             return
-        if value is None:
+        if value is None or not math.isfinite(value):
             self.monitor.warn(f"step {self.step}: the evaluation has no {metric}, so it cannot be the best.")
         elif self.best is None or (value > self.best.value if self._greater_is_better() else value < self.best.value):
             self._save()

@@ -160,8 +160,10 @@ def test_finished_results_are_taken_as_they_are_and_others_are_not(evaluate):
 def test_two_policies_on_the_same_studies(evaluate, capsys, monkeypatch):
     evaluate(Writes(), into="out/ours")
     evaluate(Writes(s1=FAR, s4=FAR), into="out/theirs")
-    assert main(["eval", "out/ours", "--against", "out/theirs", "--json", "all.json"]) == 0
+    monkeypatch.delenv("DISPLAY", raising=False)
+    assert main(["eval", "out/ours", "--against", "out/theirs", "--json", "all.json", "-o", "drawn"]) == 0
     printed = capsys.readouterr().out
+    assert Image.open("drawn/eval.png").width > 1000 and Path("drawn/summary.json").is_file()
     assert re.search(r"reward: ours wins 2, ties 4, loses 0; win rate 0\.667", printed)  # (2 + 4 / 2) / 6
     found = json.loads(Path("all.json").read_text())["comparison"]
     expected = sum(row["reward"] for row in rows("out/ours")) - sum(row["reward"] for row in rows("out/theirs"))
