@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from judges.base import Case, Judge, Score, Status
 from judges.composite import Blend, Term
+from judges.green.neutralise import neutralise
 from online_rl.config import Config
 from online_rl.data.text import clean_report, count_words
 from online_rl.errors import JudgeFailed
@@ -27,6 +28,7 @@ class Candidate:
     scores     judge name -> Score
     guards     guard name -> Score; in no reward, unless a gate reads it
     masked     its reward is None because it was cut, not because a judge could not score it
+    injections  places where the text as sampled speaks as a judge or a user: headers, chat markers, code fences
     words      of the cleaned candidate
     verbosity  candidate words / reference words
     """
@@ -38,6 +40,7 @@ class Candidate:
     verbosity: float
     guards: dict[str, Score] = field(default_factory=dict)
     masked: bool = False
+    injections: int = 0
 
 
 @dataclass
@@ -179,7 +182,8 @@ class Scorer:
         reward = None if masked else self.blend.reward(scores)
         judged = {name: score for name, score in scores.items() if name not in self.guards}
         guards = {name: score for name, score in scores.items() if name in self.guards}
-        return Candidate(completion, reward, judged, words, verbosity, guards, masked)
+        injections = neutralise(completion.text).hits
+        return Candidate(completion, reward, judged, words, verbosity, guards, masked, injections)
 
     def _learned(self, group: Sequence[Candidate]) -> list[float | None]:
         return self.blend.learned([None if c.masked else {**c.scores, **c.guards} for c in group])
