@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from dataclasses import dataclass, field
+from typing import Any
 
 from judges.base import Case, Judge, Score, Status
 from judges.composite import Blend, Term
@@ -197,6 +198,14 @@ class Scorer:
                 f"{bad} of the last {seen} candidates were unscorable, over scoring.max_unscorable_rate="
                 f"{self.options.max_unscorable_rate:g}. No reward is made up for them; look at the judge's answers."
             )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the window over which unscorable candidates are counted."""
+        return {"unscorable": list(self._unscorable)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._unscorable.clear()
+        self._unscorable.extend((bad, seen) for bad, seen in state.get("unscorable", ()))
 
     def sleep(self) -> None:
         """Tell judges on GPUs that train as well that all ranks have their scores."""

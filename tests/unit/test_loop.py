@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -86,6 +87,7 @@ def make_loop(tmp_path, make_study):
             sampler=StudySampler(4, 2, 0),
             scorer=scorers[-1],
             algorithm=make_algorithm(cfg),
+            watchdog=SimpleNamespace(beat=lambda place: None),
             monitor=Monitor(tmp_path, 4, enabled=False, tensorboard=False),
             before=Evaluation({}, []),
             **parts,

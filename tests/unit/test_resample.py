@@ -71,6 +71,7 @@ def make_loop(make_completion, make_study):
             algorithm=make_algorithm(cfg),
             policy=SimpleNamespace(version=0),
             monitor=SimpleNamespace(phase=lambda name: contextlib.nullcontext()),
+            watchdog=SimpleNamespace(beat=lambda place: None),
         )
 
     yield make
