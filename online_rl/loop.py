@@ -149,7 +149,7 @@ class Loop:
         rollouts = scores = None
         try:
             with self._phase("sampling and scoring"):
-                prompts = [self.builder.build(study) for study in studies]
+                prompts = self.builder.build_all(studies)
                 rollouts = self.engine.generate(prompts, step, self.policy.version)
                 scores = self.scorer.score(rollouts, canaries)
         except Exception as problem:

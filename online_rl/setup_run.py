@@ -56,6 +56,7 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
     distributed.agree(error)
     messages: list[str] = list(cfg.warnings())
     studies = read_studies(cfg, demo.world, run_dir if main_rank else None)
+    studies.quarantine.write_to(run_dir)
     sampler = StudySampler(len(studies.train), cfg.rollout.studies_per_step, cfg.run.seed)
     found = checkpoint.find(cfg, messages.append)
     error = None
@@ -93,7 +94,7 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
         cfg=cfg,
         train_studies=studies.train,
         eval_studies=studies.eval,
-        builder=PromptBuilder(processor, cfg),
+        builder=PromptBuilder(processor, cfg, studies.quarantine),
         sampler=sampler,
         engine=engine,
         scorer=scorer,

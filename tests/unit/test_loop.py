@@ -21,8 +21,8 @@ from online_rl.scoring import Scorer
 
 
 class Builder:
-    def build(self, study):
-        return Prompt(study, "", (), (1, 2, 3), {})
+    def build_all(self, studies):
+        return [Prompt(study, "", (), (1, 2, 3), {}) for study in studies]
 
 
 class Engine:

@@ -108,7 +108,7 @@ PIECES = st.sampled_from([*SPEECH, "[", "]", ":", "<|", "|>", "<", ">", "`", "``
                           "s", "user", "/", "(a)", "No effusion.", "\u200b", "\x00", "İ", "ﬁ", "\ud800"])  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.one_of(st.lists(PIECES, max_size=12).map("".join), st.text(max_size=60)))
 def test_twice_is_the_same_as_once(text):
     clean = neutralise(text)
