@@ -78,7 +78,7 @@ def win_rate(ours: Values, theirs: Values, patients: Sequence[int], greater_is_b
 
 
 def _differences(ours: Values, theirs: Values) -> list[float | None]:
-    return [None if a is None or b is None else a - b for a, b in zip(ours, theirs, strict=True)]
+    return [None if a is None or b is None else float(a) - float(b) for a, b in zip(ours, theirs, strict=True)]
 
 
 def _interval(values: Sequence[float], patients: Sequence[int]) -> tuple[float | None, float | None]:

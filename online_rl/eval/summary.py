@@ -35,7 +35,7 @@ class Evaluated:
     def counts(self) -> dict[str, int]:
         """How many studies were scored, and why the others were not: they are in no mean of a score."""
         found = Counter(row["status"] for row in self.rows)
-        return {status: found[status] for status in ("scored", "unscorable", "failed", "masked")}
+        return {status: found[status] for status in ("scored", "unscorable", "failed", "masked", "bad_image")}
 
 
 def read_results(folder: Path, label: str) -> Evaluated:
@@ -67,8 +67,7 @@ def read_results(folder: Path, label: str) -> Evaluated:
 
 def measures(rows: Sequence[Row]) -> dict[str, list[float | None]]:
     """Metric -> one value per row, None where there is none. Names are those of training (docs/watching.md)."""
-    names = [name for name in rows[0]["scores"]] if rows else []
-    guards = [name for name in rows[0]["guards"]] if rows else []
+    names, guards = (list(dict.fromkeys(name for row in rows for name in row[kind])) for kind in ("scores", "guards"))
     found: dict[str, list[float | None]] = {"reward": [row["reward"] for row in rows]}
     for kind, mean, part_of, judges in (
         ("scores", "rewards/{}/mean", "judge/{}/{}", names),
@@ -83,9 +82,9 @@ def measures(rows: Sequence[Row]) -> dict[str, list[float | None]]:
                 name = f"raw_reward/{judge}" if raw else part_of.format(judge, part)
                 found[name] = [parts.get(part) for parts in scored]
     found["verbosity/mean"] = [row["verbosity"] for row in rows]
-    found["completions/mean_words"] = [float(row["words"]) for row in rows]
-    found["completions/mean_length"] = [float(row["tokens"]) for row in rows]
-    found["completions/clipped_ratio"] = [float(row["truncated"]) for row in rows]
+    found["completions/mean_words"] = [row["words"] for row in rows]
+    found["completions/mean_length"] = [row["tokens"] for row in rows]
+    found["completions/clipped_ratio"] = [row["truncated"] for row in rows]
     return found
 
 

@@ -92,6 +92,7 @@ def _coverage(policy: dict[str, Any], named: bool) -> str:
     others = {
         "unscorable": "unscorable",
         "failed": "not reached by a judge",
+        "bad_image": "with an image that cannot be decoded",
         "masked": "cut at the limit and masked (scoring.truncated)",
     }
     missing = [f"{policy[key]} {words}" for key, words in others.items() if policy[key]]

@@ -16,18 +16,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from judges.base import Status
 from judges.identity import identify
 from online_rl import __version__
 from online_rl.config import Config, config_from_dict
+from online_rl.data.quarantine import Quarantine
+from online_rl.data.readers import Studies, read_studies
 from online_rl.data.study import Study
 from online_rl.data.text import clean_report, count_words, without_surrogates
 from online_rl.errors import ConfigError, DataError, JudgeFailed, PolicyMismatch, UserError
 from online_rl.eval.source import ABOUT, SCORES, Policy
 from online_rl.exits import run_with_exit_codes
 from online_rl.score.journal import Journal, Row
+
+if TYPE_CHECKING:
+    from online_rl.scoring.scorer import Candidate
 
 # What a greedy report or its scores depend on, beside policy, studies and judges.
 DEPENDS_ON = (
@@ -83,7 +88,8 @@ def evaluate(task: Task) -> None:
     cfg = config_from_dict(data)
     demo = prepare(cfg)
     path = str(demo.policy or cfg.model.path)
-    studies, left_out = _studies(cfg, demo.world, task)
+    found, left_out = _studies(cfg, demo.world, task)
+    studies: list[Study] = getattr(found, task.split)[: task.studies]
     judges, guards = load_judges(cfg)
     identities = [  # `url` and `urls` say where a judge is, not what it is
         identify(judge, entry.use, {k: v for k, v in entry.args.items() if k not in ("url", "urls")}).hash
@@ -105,7 +111,7 @@ def evaluate(task: Task) -> None:
             with closing(scorer), _quiet() as terminal:
                 scorer.start()
                 dry_call(scorer, studies[0], cfg)
-                write = _writer(cfg, policy, path, [judge for judge, _ in scorer.judges])
+                write = _writer(cfg, policy, path, [judge for judge, _ in scorer.judges], found.quarantine)
                 _fill(journal, studies, todo, scorer, write, task, terminal)
         journal.finish()
     except BaseException as problem:
@@ -127,10 +133,8 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _studies(cfg: Config, world: Path | None, task: Task) -> tuple[list[Study], str]:
-    """The studies, and what was left out of the split in words."""
-    from online_rl.data.readers import read_studies
-
+def _studies(cfg: Config, world: Path | None, task: Task) -> tuple[Studies, str]:
+    """All studies, and what is left out of the split in words."""
     found = read_studies(cfg, world)
     kept: list[Study] = getattr(found, task.split)
     if not kept:
@@ -140,7 +144,7 @@ def _studies(cfg: Config, world: Path | None, task: Task) -> tuple[list[Study], 
     note = f"{over} more are left out by data.max_{task.split}_studies={len(kept)}" if over else ""
     if task.studies is not None and task.studies < len(kept):
         note = f"of {len(kept) + over}, by --studies"
-    return kept[: task.studies], note
+    return found, note
 
 
 def _what(cfg: Config, weights: str, studies: Sequence[Study], identities: list[str], task: Task) -> dict[str, Any]:
@@ -206,8 +210,11 @@ def _quiet() -> Iterator[TextIO]:
             sys.stdout, sys.stderr = before
 
 
-def _writer(cfg: Config, policy: Policy, path: str, judges: list[Any]) -> Any:
-    """Studies in, `Rollouts` out: vLLM with the policy's weights, one rank, no launcher."""
+def _writer(cfg: Config, policy: Policy, path: str, judges: list[Any], quarantine: Quarantine) -> Any:
+    """Studies in, `Rollouts` out: vLLM with the policy's weights, one rank, no launcher.
+
+    Studies whose images cannot be decoded are missing from the rollouts, within `data.bad_images_budget`.
+    """
     from transformers import AutoConfig, AutoProcessor
 
     from online_rl.policy.engine import init_ranks
@@ -235,8 +242,8 @@ def _writer(cfg: Config, policy: Policy, path: str, judges: list[Any]) -> Any:
     engine = RolloutEngine(path, cfg, processor, banned)
     if policy.shards:
         engine.load_weights(_weights(Path(policy.shards), path, cfg), version=0)
-    builder = PromptBuilder(processor, cfg)
-    return lambda studies: engine.greedy([builder.build(study) for study in studies])
+    builder = PromptBuilder(processor, cfg, quarantine)
+    return lambda studies: engine.greedy(builder.build_all(studies))
 
 
 def _weights(shards: Path, path: str, cfg: Config) -> list[tuple[str, Any]]:
@@ -264,8 +271,10 @@ def _fill(
             places = todo[start : start + size]
             rollouts = write([studies[place] for place in places])
             rollouts.stream = _watched(rollouts.stream, advance)
-            groups = scorer.score(rollouts).groups
-            rows = [_row(group[0], patients, task.reports) for group in groups]
+            written = {g[0].completion.prompt.study.study_id: g[0] for g in scorer.score(rollouts).groups}
+            rows = [
+                _row(studies[place], written.get(studies[place].study_id), patients, task.reports) for place in places
+            ]
             journal.add(places, rows)
 
 
@@ -275,10 +284,17 @@ def _watched(stream: Any, advance: Callable[[], Any]) -> Iterator[Any]:
         yield completion
 
 
-def _row(candidate: Any, patients: dict[str, int], reports: bool) -> Row:
-    """One study. `patient` is a number within this file, so that the file names no patient."""
+def _row(study: Study, candidate: Candidate | None, patients: dict[str, int], reports: bool) -> Row:
+    """One study; None for `candidate` where its images cannot be decoded. `patient` is a number within this file, so
+    that the file names no patient."""
+    who = {
+        "study_id": without_surrogates(study.study_id),
+        "patient": patients[study.patient_id or study.study_id],
+    }
+    if candidate is None:
+        nothing = dict.fromkeys(("reward", "words", "reference_words", "verbosity", "tokens", "truncated"))
+        return {**who, "status": "bad_image", **nothing, "scores": {}, "guards": {}}
     completion = candidate.completion
-    study = completion.prompt.study
     answers = {**candidate.scores, **candidate.guards}
     if candidate.masked:
         status = "masked"
@@ -288,8 +304,7 @@ def _row(candidate: Any, patients: dict[str, int], reports: bool) -> Row:
         status = "unscorable" if candidate.reward is None else "scored"
     texts = {"reference": study.reference, "candidate": completion.text.strip()} if reports else {}
     return {
-        "study_id": without_surrogates(study.study_id),
-        "patient": patients[study.patient_id or study.study_id],
+        **who,
         "status": status,
         "reward": candidate.reward,
         "words": candidate.words,

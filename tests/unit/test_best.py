@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,8 +25,8 @@ REWARDS = {0: 0.1, 1: 0.3, 2: 0.9, 3: 0.5, 4: 0.7, 5: 0.6, 6: 0.4}  # of greedy 
 
 
 class Builder:
-    def build(self, study):
-        return Prompt(study, "", (), (1, 2, 3), {})
+    def build_all(self, studies):
+        return [Prompt(study, "", (), (1, 2, 3), {}) for study in studies]
 
 
 class Policy:
@@ -117,6 +118,7 @@ def make_loop(tmp_path, make_study):
             sampler=StudySampler(4, 2, 0),
             scorer=scorers[-1],
             algorithm=make_algorithm(cfg),
+            watchdog=SimpleNamespace(beat=lambda place: None),
             monitor=Monitor(tmp_path, 6, enabled=True, tensorboard=False, start_step=found.step if found else 0),
             **parts,
         )

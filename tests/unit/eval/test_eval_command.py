@@ -39,13 +39,15 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 
 class Writes:
-    """Stands in for vLLM: the report of each study by its id, `of`, otherwise its reference report."""
+    """Stands in for vLLM: the report of each study by its id, `of`, otherwise its reference report; none for None."""
 
-    def __init__(self, **of: str) -> None:
+    def __init__(self, **of: str | None) -> None:
         self.of = of
         self.asked: list[str] = []
 
     def __call__(self, studies):
+        studies = [study for study in studies if self.of.get(study.study_id, "") is not None]
+
         def stream():
             for group, study in enumerate(studies):
                 self.asked.append(study.study_id)
@@ -119,6 +121,15 @@ def test_unscorable_studies_are_counted_and_in_no_mean(evaluate, capsys):
     assert rows()[0]["reward"] is None and rows()[0]["status"] == "unscorable"
     assert main(["eval", "out/policy"]) == 0
     assert "4 of 6 scored; left out of every score: 2 unscorable" in capsys.readouterr().out
+
+
+def test_a_study_whose_image_is_damaged_is_counted_and_has_no_length(evaluate, capsys):
+    evaluate(Writes(s0=None))
+    found = summarise(read_results(Path("out/policy"), "policy"))
+    assert (found["scored"], found["bad_image"]) == (5, 1)
+    assert {found["metrics"][name]["n"] for name in ("reward", "verbosity/mean", "completions/clipped_ratio")} == {5}
+    assert main(["eval", "out/policy"]) == 0
+    assert "left out of every score: 1 with an image that cannot be decoded" in capsys.readouterr().out
 
 
 LEAVES = """
