@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 WIDE = 72  # columns that a table with intervals beside the means takes
-FEW = 30  # patients; below, a bootstrap's intervals are too narrow
+FEW = 20  # patients; below, a bootstrap's intervals are too narrow (benchmarks/results/eval_intervals.md)
 
 
 def tables(report: dict[str, Any], width: int) -> list[RenderableType]:
