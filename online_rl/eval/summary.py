@@ -16,7 +16,7 @@ from online_rl.metrics import is_better_greater
 from online_rl.score.summary import CATEGORIES
 
 Row = dict[str, Any]
-SHOWN_IDS = 3
+NEEDED = {"study_id", "patient", "status", "reward", "scores", "guards", "words", "tokens", "verbosity", "truncated"}
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,9 @@ def read_results(folder: Path, label: str) -> Evaluated:
     """What an evaluation has left. Raises DataError where it is not whole."""
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        rows = [json.loads(line) for line in (folder / SCORES).read_text(encoding="utf-8").splitlines()]
-        for row in rows:
-            _ = (
-                row["study_id"],
-                row["patient"],
-                row["status"],
-                row["reward"],
-                row["scores"],
-                row["guards"],
-                row["words"],
-            )
-        if not rows or not isinstance(about["of"], dict):
+        with (folder / SCORES).open(encoding="utf-8") as lines:  # a report may hold other line ends than \n
+            rows = [json.loads(line) for line in lines]
+        if not rows or not isinstance(about["of"], dict) or any(NEEDED - row.keys() for row in rows):
             raise ValueError
     except OSError as problem:
         raise DataError(f"{folder}: {problem.filename} cannot be read ({problem.strerror}).") from None

@@ -27,19 +27,20 @@ def tables(report: dict[str, Any], width: int) -> list[RenderableType]:
     shown_metrics = [m for m in shown(ours["metrics"]) if theirs is None or m in theirs["metrics"]]
     parts: list[RenderableType] = [Text(f"greedy reports of {ours['studies']} studies, {ours['split']} split")]
     if theirs is None:
-        parts.append(_means(ours, shown_metrics, width))
+        parts.append(_means(ours, shown_metrics))
     else:
         parts.append(_comparison(ours, theirs, report["comparison"], shown_metrics, width))
         parts += [Text(line) for line in _wins(report["comparison"])]
     parts += [Text(_coverage(policy, len(policies) > 1)) for policy in policies]
-    if any(policy["metrics"][m]["low"] is None for policy in policies for m in shown_metrics):
+    estimates = ours["metrics"] if theirs is None else report["comparison"]["differences"]
+    if any(m in estimates and estimates[m]["low"] is None for m in shown_metrics):
         parts.append(Text("-: equal in all studies, so that there is nothing to resample"))
     if ours["patients"] < FEW:
         parts.append(Text(f"{ours['patients']} patients: intervals from so few are too narrow."))
     return parts
 
 
-def _means(policy: dict[str, Any], metrics: Sequence[str], width: int) -> RenderableType:
+def _means(policy: dict[str, Any], metrics: Sequence[str]) -> RenderableType:
     table = _table(["", "mean", "95 % interval"])
     judges = _judges(policy["metrics"])
     for metric in metrics:

@@ -74,7 +74,7 @@ def evaluate(folder, monkeypatch, capsys):
 
 
 def rows(into="out/policy") -> list[dict]:
-    return [json.loads(line) for line in Path(into, "scores.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in Path(into, "scores.jsonl").read_text().rstrip("\n").split("\n")]
 
 
 def test_every_study_has_a_row_without_text_and_patients_are_numbers(evaluate):
@@ -88,8 +88,9 @@ def test_every_study_has_a_row_without_text_and_patients_are_numbers(evaluate):
 
 
 def test_reports_are_kept_where_asked_and_can_be_scored_again(evaluate, capsys):
-    evaluate(Writes(s1=FAR), reports=True)
+    evaluate(Writes(s1=FAR, s2="No effusion.\u2028No\x85pneumothorax."), reports=True)
     assert (rows()[1]["reference"], rows()[1]["candidate"]) == (REFERENCE, FAR)
+    assert main(["eval", "out/policy"]) == 0
     assert main(["score", "--judge", "findings", "--input", "out/policy/scores.jsonl", "--output", "again.jsonl"]) == 0
     again = [json.loads(line)["score"] for line in Path("again.jsonl").read_text().splitlines()]
     assert again == [row["scores"]["findings"]["parts"].get("raw", row["reward"]) for row in rows()]
