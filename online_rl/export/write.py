@@ -154,10 +154,13 @@ def _aside(partial: Path) -> Iterator[None]:
     try:
         partial.mkdir(parents=True)
         yield
-    except (OSError, SafetensorError) as problem:
+    except Exception as problem:
+        # The tokenizer's writer raises a bare Exception that ends in "(os error 28)".
+        if not isinstance(problem, OSError | SafetensorError) and "(os error " not in str(problem):
+            raise
         reason = getattr(problem, "strerror", None) or str(problem).partition("\n")[0]
         raise CheckpointError(
-            f"--output: {partial.parent} cannot be written ({reason}; {_free(partial.parent) / 2**30:.2f} GiB free). "
+            f"--output: {partial.parent} cannot be written ({reason}; {_size(_free(partial.parent))} free). "
             "Nothing is left behind. Free some space, or name another place."
         ) from problem
     finally:
@@ -168,9 +171,14 @@ def _refuse_a_small_disk(folder: Path, needed: int) -> None:
     free = _free(folder)
     if free < needed:
         raise CheckpointError(
-            f"--output: {folder} has {free / 2**30:.2f} GiB free, expected at least {needed / 2**30:.2f} GiB for the "
-            "weights. Free some space, or name another place."
+            f"--output: {folder} has {_size(free)} free, expected at least {_size(needed)} for the weights. Free some "
+            "space, or name another place."
         )
+
+
+def _size(n_bytes: int) -> str:
+    """In the unit that tells small numbers apart."""
+    return f"{n_bytes / 2**30:.2f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:.1f} MiB"
 
 
 def _free(folder: Path) -> int:

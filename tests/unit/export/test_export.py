@@ -123,12 +123,26 @@ def test_a_full_disk_leaves_nothing_behind(policy, tmp_path):
     partial = tmp_path / ".out.partial"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        with pytest.raises(CheckpointError, match="cannot be written.*GiB free"), write._aside(partial):
+        with pytest.raises(CheckpointError, match=r"cannot be written.*[GM]iB free"), write._aside(partial):
             resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))  # the weights have 12 MB
             model.save_pretrained(partial)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_under_the_tokenizer_is_told_in_words(demo_processor, tmp_path):
+    """Its writer raises a bare Exception."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(CheckpointError, match=r"os error.* free\)"), write._aside(tmp_path / ".out.partial"):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+            demo_processor.tokenizer.backend_tokenizer.save(str(tmp_path / ".out.partial" / "tokenizer.json"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ZeroDivisionError), write._aside(tmp_path / ".out.partial"):
+        raise ZeroDivisionError  # a fault of the program stays one
 
 
 def test_what_a_killed_export_left_does_not_get_into_the_next(tmp_path):
@@ -153,8 +167,9 @@ def test_tied_weights_are_written_once_and_compared(demo_processor, tmp_path):
 
 
 def test_too_small_a_disk_is_refused_with_both_numbers(tmp_path):
-    with pytest.raises(CheckpointError, match=r"GiB free, expected at least 1048576\.00 GiB"):
+    with pytest.raises(CheckpointError, match=r"[GM]iB free, expected at least 1048576\.00 GiB"):
         write._refuse_a_small_disk(tmp_path, 2**50)
+    assert write._size(12 * 2**20) == "12.0 MiB"  # not 0.01 GiB
 
 
 def test_what_is_no_run_and_what_is_in_the_way_is_refused(tmp_path):
