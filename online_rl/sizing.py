@@ -100,8 +100,8 @@ def estimate(shape: Shape, cfg: Config, ranks: int) -> Sizes:
     gradients, optimiser = 4 * trained / ranks, 12 * trained / ranks
     params_offloaded = cfg.deepspeed.offload_params == "cpu"
     rollout, train = cfg.rollout, cfg.train
-    tokens = train.micro_batch_size * rollout.max_model_len
-    logits = train.micro_batch_size * rollout.max_completion_tokens
+    tokens = train.micro_batch_tokens
+    logits = max(1, tokens // rollout.max_model_len) * rollout.max_completion_tokens
     if train.logits_chunk:
         logits = min(logits, train.logits_chunk)
     kept_per_layer = 1 if cfg.model.gradient_checkpointing else PLAIN_ACTIVATIONS
@@ -134,14 +134,12 @@ def shape_of(config: Any) -> Shape:
     import torch
     from transformers import AutoModelForImageTextToText
 
-    from online_rl.policy.model import PROJECTOR, VISION
+    from online_rl.policy.features import is_vision
 
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(config)
     sizes = {name: p.numel() for name, p in model.named_parameters()}
-    vision = [
-        n for n in sizes if any(w in VISION for w in n.split(".")) and not any(w in PROJECTOR for w in n.split("."))
-    ]
+    vision = [name for name in sizes if is_vision(name)]
     text = config.get_text_config()
     heads = text.num_attention_heads
     return Shape(
@@ -184,7 +182,7 @@ def default_config() -> Config:
             "model": {"path": "any", "gradient_checkpointing": True},
             "algorithm": {"grpo": {"kl_coef": 0.01}},
             "rollout": {"max_model_len": 2048, "max_completion_tokens": 256, "max_num_seqs": 64},
-            "train": {"micro_batch_size": 8, "logits_chunk": 1024},
+            "train": {"micro_batch_tokens": 8 * 2048, "logits_chunk": 1024},
         }
     )
 

@@ -169,7 +169,9 @@ class Train(Section):
     adam_beta1: float = Field(default=0.9, ge=0, lt=1, description="of AdamW")
     adam_beta2: float = Field(default=0.999, ge=0, lt=1, description="of AdamW")
     max_grad_norm: float = Field(default=1.0, ge=0, description="gradients are clipped to this global norm; 0 = never")
-    micro_batch_size: Positive = Field(default=4, description="completions per forward and backward pass, per rank")
+    micro_batch_tokens: Positive = Field(
+        default=4096, description="tokens per forward and backward pass, per rank: rows times the longest of them"
+    )
     stop_after: Positive | None = Field(
         default=None, description="end this launch, saved, after so many steps (exit code 75); resume=auto goes on"
     )
@@ -182,7 +184,10 @@ class Train(Section):
         default=2, description="newest complete checkpoints kept; older ones are removed"
     )
     logits_chunk: Count = Field(
-        default=0, description="tokens per slice of the logits, to save memory; 0 = all at once"
+        default=1024, description="completion tokens whose logits exist at once, in backward too; 0 = all of a pass"
+    )
+    image_features_once: bool = Field(
+        default=True, description="a frozen vision encoder sees a study once per step, not once per candidate and pass"
     )
     collective_timeout_s: float = Field(
         default=1800.0, gt=0, description="a rank that waits longer for others stops the run"
@@ -250,15 +255,6 @@ class Config(Section):
         problems = broken_world_rules(self, world_size)
         if problems:
             raise ConfigError("\n\n".join(problems))
-
-    def sequences_per_update(self, world_size: int) -> int:
-        """Completions that one rank learns from in one optimiser step at most, where every group teaches."""
-        per_study = self.algorithm.units_per_study(self.rollout.group_size) * self.algorithm.unit_size
-        return self.rollout.studies_per_step * per_study // world_size // self.train.updates_per_step
-
-    def micro_batches_per_update(self, world_size: int) -> int:
-        """Forward and backward passes per rank and optimiser step; padded with empty ones where candidates drop out."""
-        return max(1, -(-self.sequences_per_update(world_size) // self.train.micro_batch_size))
 
     def warnings(self) -> list[str]:
         """Settings that run, and that one should know the cost of."""

@@ -279,13 +279,6 @@ def broken_world_rules(cfg: Config, world_size: int) -> list[str]:
             f"train.updates_per_step: found {train.updates_per_step}, expected a divisor of the {units} "
             f"{'pairs' if pairs else 'completions'} that each of {world_size} ranks has per step."
         ]
-    sequences = cfg.sequences_per_update(world_size)
-    if sequences % train.micro_batch_size:
-        return [
-            f"train.micro_batch_size: found {train.micro_batch_size}, expected a divisor of the {sequences} "
-            f"completions that each of {world_size} ranks has per optimiser step. Try "
-            f"{_divisor(sequences, train.micro_batch_size, pairs)}."
-        ]
     return []
 
 
@@ -307,12 +300,6 @@ def doubtful(cfg: Config) -> list[str]:
     if cfg.model.trust_remote_code:
         notes.append("model.trust_remote_code=true: Python code from the model's folder will run.")
     return notes
-
-
-def _divisor(total: int, at_most: int, even: bool) -> int:
-    """The largest divisor of `total` not above `at_most` (even where pairs must stay together)."""
-    fitting = [n for n in range(1, min(at_most, total) + 1) if total % n == 0 and not (even and n % 2)]
-    return max(fitting, default=total)
 
 
 def _entries(cfg: Config) -> list[tuple[str, GuardEntry]]:

@@ -114,7 +114,7 @@ class Patient:
                 "gpu memory",
                 "warning",
                 f"{detail} (an estimate: `online-rl size`). Use more GPUs, deepspeed.offload_optimizer=cpu, a smaller "
-                "train.micro_batch_size, or model.gradient_checkpointing=true.",
+                "train.micro_batch_tokens, or model.gradient_checkpointing=true.",
             )
         return Finding("gpu memory", "ok", detail)
 

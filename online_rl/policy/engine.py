@@ -21,7 +21,9 @@ from online_rl.algorithms.kl import k3_kl
 from online_rl.algorithms.mismatch import mismatch_metrics, mismatch_sums
 from online_rl.config import Config, deepspeed_config
 from online_rl.errors import CheckpointError, ConfigError, NonFiniteUpdate, PolicyMismatch
-from online_rl.policy.collate import MicroBatch, collate
+from online_rl.policy.collate import MicroBatch
+from online_rl.policy.features import Features, see, vision_cut
+from online_rl.policy.micro_batches import micro_batches
 from online_rl.policy.model import PolicyModel, freeze_vision
 from online_rl.policy.names import disk_names
 from online_rl.policy.schedule import learning_rate
@@ -102,6 +104,7 @@ class Policy:
         import deepspeed
 
         wrapped = PolicyModel(model, self._banned, self.cfg.rollout.temperature, self.cfg.train.logits_chunk)
+        wrapped.cut = vision_cut(model) if self.cfg.train.image_features_once else None
         trained = [p for p in wrapped.parameters() if p.requires_grad]
         optimised = {"model_parameters": trained} if "optimizer" in ds_config else {}
         with quiet_deepspeed():
@@ -129,7 +132,8 @@ class Policy:
         updates, passes = self.cfg.train.updates_per_step, self.cfg.train.passes
         sums: list[Sums] = [batch.counts]
         norms: list[float] = []
-        parts = [self._micro_batches(batch, filler, slice(u, None, updates)) for u in range(updates)]
+        features = see(self.engine, [filler.prompt, *(c.prompt for unit in batch.units for c in unit)], self.device)
+        parts = [self._micro_batches(batch, filler, slice(u, None, updates), features) for u in range(updates)]
         # In a step's only update the policy that is trained still is the one that sampled: its own pass gives old_logp.
         need_old = updates * passes > 1 or self.algorithm.needs_baseline
         fixed = [[self._fixed_logp(mb, need_old) for mb in part] for part in parts]
@@ -151,23 +155,12 @@ class Policy:
             metrics["grad_norm"] = sum(norms) / len(norms)
         return metrics | self.algorithm.after_update(metrics)
 
-    def _micro_batches(self, batch: LearnBatch, filler: Completion, which: slice) -> list[MicroBatch]:
-        """Units sorted by length, as many passes as the busiest rank has."""
-        size = max(1, self.cfg.train.micro_batch_size // batch.unit_size)
-        units = sorted(
-            zip(batch.units[which], batch.advantages[which], strict=True),
-            key=lambda unit: max(len(c.prompt.ids) + len(c.ids) for c in unit[0]),
-        )
-        passes = int(distributed.reduce_numbers([-(-len(units) // size)], "max")[0])
-        result = []
-        for i in range(passes):
-            chosen = units[i * size : (i + 1) * size]
-            weights = [1.0] * len(chosen)
-            if not chosen:
-                chosen, weights = [((filler,) * batch.unit_size, 0.0)], [0.0]
-            completions = [c for unit, _ in chosen for c in unit]
-            result.append(collate(completions, weights, [a for _, a in chosen], self.pad_id).to(self.device))
-        return result
+    def _micro_batches(
+        self, batch: LearnBatch, filler: Completion, which: slice, features: dict[int, Features]
+    ) -> list[MicroBatch]:
+        budget = self.cfg.train.micro_batch_tokens
+        chosen = micro_batches(batch, which, filler, budget, self.pad_id, features)
+        return [mb.to(self.device) for mb in chosen]
 
     def _fixed_logp(self, mb: MicroBatch, need_old: bool) -> tuple[Tensor | None, Tensor | None]:
         """Log-probabilities that the step's updates do not change: of the policy before them, and of the ref_model."""

@@ -7,6 +7,7 @@ D hidden size, V vocabulary, N completion tokens.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -15,9 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from online_rl.errors import ConfigError
 from online_rl.policy.collate import MicroBatch
-
-VISION = ("vision_model", "vision_tower", "visual", "image_tower")
-PROJECTOR = ("merger", "projector", "connector")
+from online_rl.policy.features import VISION, Images, VisionCut, is_vision
 
 
 class PolicyModel(nn.Module):
@@ -37,20 +36,35 @@ class PolicyModel(nn.Module):
         self.temperature = temperature
         self.logits_chunk = logits_chunk
         self.banned_ids = list(banned_ids)
+        self.cut: VisionCut | None = None  # set where image features are computed once
 
-    def forward(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: MicroBatch | Images) -> Any:
+        """`token_statistics` of a micro-batch, or the features of images; what ZeRO-3 needs is behind one door."""
+        if isinstance(batch, Images):
+            assert self.cut is not None
+            return self.cut.take(batch)
+        return self.token_statistics(batch)
+
+    def token_statistics(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
         """Log-probability of every completion token, and the entropy where it was sampled; both (B, T), nats.
 
         Taken at the sampling temperature, without the tokens that sampling bans: the distribution that vLLM used.
         """
-        hidden = self.hf.model(**batch.inputs, use_cache=False).last_hidden_state  # (B, L, D)
+        hidden = self._hidden(batch)  # (B, L, D)
         rows = hidden[batch.predicts]  # (N, D), row by row in token order
         live = batch.mask.bool()
-        logp, entropy = self._token_statistics(rows, batch.tokens[live])  # (N,), (N,)
+        logp, entropy = self._in_slices(rows, batch.tokens[live])  # (N,), (N,)
         empty = torch.zeros_like(batch.mask)
         return empty.masked_scatter(live, logp), empty.masked_scatter(live, entropy)
 
-    def _token_statistics(self, rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def _hidden(self, batch: MicroBatch) -> Tensor:
+        seen = self.cut.given(batch.features) if self.cut is not None and batch.features else nullcontext()
+        with seen:
+            return self.hf.model(**batch.inputs, use_cache=False).last_hidden_state
+
+    def _in_slices(self, rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """`_from_hidden` of `logits_chunk` tokens at a time. Backward computes a slice's logits again: of all that is
+        as wide as the vocabulary, no more than one slice ever exists."""
         size = self.logits_chunk
         if not size or len(rows) <= size:
             return self._from_hidden(rows, targets)
@@ -61,13 +75,14 @@ class PolicyModel(nn.Module):
         return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
 
     def _from_hidden(self, rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.hf.lm_head(rows).float() / self.temperature  # (N, V)
+        logp = self.hf.lm_head(rows).float() / self.temperature  # (N, V); one name, so that one copy is let go at once
         if self.banned_ids:
-            logits = logits.index_fill(1, torch.tensor(self.banned_ids, device=logits.device), float("-inf"))
-        logp = torch.log_softmax(logits, dim=-1)
+            logp = logp.index_fill(1, torch.tensor(self.banned_ids, device=logp.device), float("-inf"))
+        logp = torch.log_softmax(logp, dim=-1)
         chosen = logp.gather(1, targets[:, None])[:, 0]  # (N,)
         with torch.no_grad():
-            entropy = -(logp.exp() * logp.masked_fill(logp.isinf(), 0.0)).sum(-1)  # (N,)
+            p = logp.exp()
+            entropy = torch.special.entr(p, out=p).sum(-1)  # (N,); 0 log 0 = 0
         return chosen, entropy
 
 
@@ -78,8 +93,7 @@ def freeze_vision(model: nn.Module) -> int:
     """
     frozen = 0
     for name, parameter in model.named_parameters():
-        words = name.split(".")
-        if any(w in VISION for w in words) and not any(w in PROJECTOR for w in words):
+        if is_vision(name):
             parameter.requires_grad_(False)
             frozen += 1
     if not frozen:

@@ -12,7 +12,7 @@ SMALL = Shape(parameters=1000, vision=200, layers=2, hidden=8, kv_heads=2, head_
 
 def config(**sections):
     base = {"rollout": {"max_model_len": 64, "max_completion_tokens": 10, "max_num_seqs": 3}}
-    base |= {"train": {"micro_batch_size": 4}, "algorithm": {"grpo": {"kl_coef": 0.1}}}
+    base |= {"train": {"micro_batch_tokens": 4 * 64, "logits_chunk": 0}, "algorithm": {"grpo": {"kl_coef": 0.1}}}
     return config_from_dict(base | sections)
 
 
@@ -37,7 +37,7 @@ def test_settings_that_save_memory_save_it():
     assert estimate(SMALL, config(model={"freeze_vision": False}), 1).optimiser == 12 * 1000
     assert estimate(SMALL, config(model={"dtype": "float32"}), 1).policy == 2 * plain.policy
     checkpointed = estimate(SMALL, config(model={"gradient_checkpointing": True}), 1)
-    chunked = estimate(SMALL, config(train={"micro_batch_size": 4, "logits_chunk": 10}), 1)
+    chunked = estimate(SMALL, config(train={"micro_batch_tokens": 4 * 64, "logits_chunk": 10}), 1)
     assert checkpointed.activations < plain.activations and chunked.activations < plain.activations
 
 

@@ -1,5 +1,6 @@
 """Log-probabilities of the wrapped model against transformers' own forward pass; what is frozen, what is banned."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -84,12 +85,12 @@ def test_banned_tokens_leave_gradients_finite(demo_model, completions):
 
 @torch.no_grad()
 def test_the_image_matters(demo_model, completions):
-    model, batch = PolicyModel(demo_model, [], 1.0, 0), batch_of(completions)
-    seen, _ = model(batch)
-    pixels = batch.inputs["pixel_values"].clone()
-    pixels[1] = -pixels[1]  # the negative of the second row's image
-    batch.inputs["pixel_values"] = pixels
-    other, _ = model(batch)
+    model = PolicyModel(demo_model, [], 1.0, 0)
+    seen, _ = model(batch_of(completions))
+    second = completions[1].prompt
+    blank = second.inputs | {"pixel_values": torch.full_like(second.inputs["pixel_values"], 0.5)}
+    changed = [completions[0], replace(completions[1], prompt=replace(second, inputs=blank)), completions[2]]
+    other, _ = model(batch_of(changed))
     assert (seen - other)[1].abs().max() > 1e-4
     torch.testing.assert_close(other[[0, 2]], seen[[0, 2]])  # and of that row only
 
