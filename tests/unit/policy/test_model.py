@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from online_rl.errors import ConfigError
 from online_rl.policy.collate import collate
@@ -62,6 +63,44 @@ def test_logits_in_slices_change_neither_values_nor_gradients(demo_model, comple
     assert sliced.keys() == whole.keys() and whole
     for name in whole:
         torch.testing.assert_close(sliced[name], whole[name], atol=1e-5, rtol=1e-4)
+
+
+class Widest(TorchDispatchMode):
+    """Rows of the largest tensor that is as wide as the vocabulary, whoever makes it."""
+
+    def __init__(self, width, weight):
+        super().__init__()
+        self.width, self.weight, self.rows = width, weight, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(tensor, torch.Tensor) and tensor.dim() and tensor.shape[-1] == self.width:
+                rows = tensor.numel() // self.width
+                self.rows = max(self.rows, rows if rows != self.weight else 0)  # the transposed lm_head
+        return result
+
+
+@pytest.mark.parametrize(("chunk", "rows"), [(0, 9), (2, 2)])  # the batch has 9 completion tokens, 124 in all
+def test_logits_of_all_tokens_never_exist_not_even_in_backward(demo_model, completions, chunk, rows):
+    weight = demo_model.lm_head.weight
+    with Widest(*weight.shape) as widest:
+        gradients(demo_model, batch_of(completions), chunk)
+    assert widest.rows == rows
+
+
+def test_recomputed_activations_change_no_gradient(demo_model, completions):
+    batch = batch_of(completions)
+    *_, plain = gradients(demo_model, batch, chunk=0)
+    demo_model.train().gradient_checkpointing_enable({"use_reentrant": False})
+    try:
+        *_, recomputed = gradients(demo_model, batch, chunk=4)
+    finally:
+        demo_model.gradient_checkpointing_disable()
+        demo_model.eval()
+    assert recomputed.keys() == plain.keys()
+    for name in plain:
+        torch.testing.assert_close(recomputed[name], plain[name], atol=1e-5, rtol=1e-4)
 
 
 @torch.no_grad()
