@@ -1,6 +1,6 @@
 """Does the way a batch is laid out change what is learned? Ten steps through the command line, laid out in many ways.
 
-    python benchmarks/invariance.py [--steps N] [--only NAME ...] [--json FILE] [section.key=value ...]
+    python benchmarks/invariance.py [--steps N] [--only NAME ...] [--runs DIR] [--json FILE] [section.key=value ...]
 
 Each row is a run of `online_rl.train` in float32 on the demo, started as users start it, with another number of ranks,
 token budget, slice of the logits, treatment of images or of activations. All learn from two passes over each step's
@@ -11,7 +11,7 @@ relative to the largest loss.
 That only means something while all runs sample the same candidates. vLLM samples with the same seeds in every run, but
 its log-probabilities differ in the seventh digit when the batch does, and a token that is drawn at the edge of two can
 tip. So the step of the first difference (in the reward or the number of tokens) is found for each run, and the
-comparison ends before it; the table says how many steps that left.
+comparison ends before it; the table says how many steps that left. A run that is in DIR already is read, not repeated.
 """
 
 from __future__ import annotations
@@ -64,7 +64,14 @@ RUNS: dict[str, tuple[int, tuple[str, ...]]] = {
 
 
 def train(folder: Path, ranks: int, settings: list[str]) -> list[dict[str, Any]]:
-    """The steps' metrics of one run."""
+    """The steps' metrics of one run; of one that is finished already, without repeating it."""
+    if not (folder / "model").is_dir():
+        _run(folder, ranks, settings)
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if not line.get("eval")]
+
+
+def _run(folder: Path, ranks: int, settings: list[str]) -> None:
     arguments = ["--config", str(ROOT / "configs" / "demo_grpo.yaml"), *settings, f"run.dir={folder}"]
     command = [sys.executable, "-m", "online_rl.train", *arguments]
     if ranks > 1:
@@ -76,8 +83,6 @@ def train(folder: Path, ranks: int, settings: list[str]) -> list[dict[str, Any]]
         done = subprocess.run(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}\n{folder.with_suffix('.log').read_text()[-3000:]}")
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [line for line in lines if not line.get("eval")]
 
 
 def same_samples(first: list[dict[str, Any]], other: list[dict[str, Any]]) -> int:
@@ -103,6 +108,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--only", nargs="+", choices=RUNS, help="these rows, beside the first")
+    parser.add_argument("--runs", metavar="DIR", help="keep the run folders here; otherwise they are removed")
     parser.add_argument("--json", metavar="FILE", help="the same figures as JSON")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
     arguments = parser.parse_intermixed_args()
@@ -112,10 +118,12 @@ def main() -> int:
     lines = ["| run | steps with the same samples | gradient norm | loss |", "|---|---|---|---|"]
     rows: dict[str, Any] = {}
     first: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for i, name in enumerate(names):
+    with tempfile.TemporaryDirectory() as temporary:
+        runs = Path(arguments.runs or temporary).absolute()
+        runs.mkdir(parents=True, exist_ok=True)
+        for name in names:
             ranks, own = RUNS[name]
-            steps = train(Path(folder) / f"run{i}", ranks, [*common, *own])
+            steps = train(runs / name.replace(",", "").replace(" ", "_"), ranks, [*common, *own])
             first = first or steps
             row = compare(first, steps)
             rows[name] = row | {"settings": own, "grad_norms": [s["grad_norm"] for s in steps]}

@@ -1,6 +1,6 @@
 """What one update takes of memory and time per rank: ZeRO-3 on 1 and 2 ranks, logits in slices, images seen once.
 
-    python benchmarks/memory.py [--only NAME ...] [--json FILE] [section.key=value ...]
+    python benchmarks/memory.py [--only NAME ...] [--runs DIR] [--json FILE] [section.key=value ...]
 
 Each row is a process of its own per rank, started by the `deepspeed` launcher, that does `Policy.update` and nothing
 else: no vLLM, no judge. The policy has random weights in float32 and the demo's architecture, with Qwen's vocabulary of
@@ -13,10 +13,10 @@ every row; 2 ranks share them. The gradient norm of each row must be that of the
     seconds  of that update
 
 Both are read from /proc/self/status (VmRSS, VmHWM; the kernel's high-water mark is set back through
-/proc/self/clear_refs before the update), with glibc told to hand every block of 64 KiB or more back at once
+/proc/self/clear_refs before the update), with glibc told to hand every block of 1 MiB or more back at once
 (MALLOC_MMAP_THRESHOLD_), so that resident memory is what tensors take. Without a GPU there is nothing finer; on one,
 torch.cuda.max_memory_allocated would be. The row `logits of every token` is what a trainer does that calls the model as
-it stands: logits over prompts too.
+it stands: logits over prompts too. A row whose figures are in DIR already is read, not repeated.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from machine import machine, write_json
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 VOCABULARY, PROMPT, COMPLETION = 151_936, 128, 64
-STUDIES, GROUP, ROWS = 8, 8, 16  # per step over all ranks, candidates per study, candidates per pass
+STUDIES, GROUP, ROWS = 4, 8, 16  # per step over all ranks, candidates per study, candidates per pass
 MIB = 2**20
 
 BASE = (
@@ -128,7 +128,7 @@ def resident(key: str = "VmRSS") -> int:
 
 
 def child(folder: Path, name: str, overrides: list[str]) -> None:
-    """One rank of one row: writes its figures to `folder`."""
+    """One rank of one row: writes its figures to `folder`/result.json."""
     from online_rl.setup_run import _environment
 
     _environment()
@@ -175,11 +175,19 @@ def _with_all_logits(module: Any) -> None:
 
 
 def measure(folder: Path, name: str, ranks: int, settings: list[str]) -> dict[str, float]:
+    kept = folder / f"{ranks}_{name.replace(' ', '_')}.json"
+    if not kept.exists():
+        _start(folder, name, ranks, settings)
+        (folder / "result.json").rename(kept)
+    return json.loads(kept.read_text())
+
+
+def _start(folder: Path, name: str, ranks: int, settings: list[str]) -> None:
     launcher = str(Path(sys.executable).parent / "deepspeed")
     own = [str(Path(__file__).resolve()), "--child", str(folder), name, *settings]
     path = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, path))}
-    env |= {"MALLOC_MMAP_THRESHOLD_": str(2**16), "MALLOC_ARENA_MAX": "1"}
+    env |= {"MALLOC_MMAP_THRESHOLD_": str(2**20), "MALLOC_ARENA_MAX": "1"}
     done = subprocess.run(
         [launcher, "--num_accelerators", str(ranks), *own],
         cwd=ROOT,
@@ -191,7 +199,6 @@ def measure(folder: Path, name: str, ranks: int, settings: list[str]) -> dict[st
     )
     if done.returncode:
         raise SystemExit(f"{name}, {ranks} rank(s): exit code {done.returncode}\n{(done.stdout + done.stderr)[-4000:]}")
-    return json.loads((folder / "result.json").read_text())
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -207,17 +214,21 @@ def table(rows: list[dict[str, Any]]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=VARIANTS, help="these rows")
+    parser.add_argument("--runs", metavar="DIR", help="keep policy and figures here; otherwise they are removed")
     parser.add_argument("--json", metavar="FILE", help="the same figures as JSON")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
     arguments = parser.parse_intermixed_args()
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        make_policy(Path(folder) / "policy")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(arguments.runs or temporary).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "policy").is_dir():
+            make_policy(folder / "policy")
         for ranks in (1, 2):
             for name, own in VARIANTS.items():
                 if arguments.only and name not in arguments.only:
                     continue
-                found = measure(Path(folder), name, ranks, [*BASE, *own, *arguments.overrides])
+                found = measure(folder, name, ranks, [*BASE, *own, *arguments.overrides])
                 rows.append({"ranks": ranks, "name": name, "settings": own, **found})
                 print(table(rows[-1:]).splitlines()[-1], flush=True)
     same = max(abs(row["grad_norm"] / rows[0]["grad_norm"] - 1) for row in rows)
