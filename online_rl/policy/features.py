@@ -123,6 +123,7 @@ def vision_cut(model: nn.Module) -> VisionCut | None:
         return None
 
 
+@torch.no_grad()
 def see(engine: Any, prompts: Sequence[Prompt], device: torch.device) -> dict[int, Features]:
     """Features of every prompt's images, by the prompt's id(). Every rank must call it, with at least one prompt.
 

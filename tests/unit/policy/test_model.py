@@ -81,12 +81,22 @@ class Widest(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize(("chunk", "rows"), [(0, 9), (2, 2)])  # the batch has 9 completion tokens, 124 in all
-def test_logits_of_all_tokens_never_exist_not_even_in_backward(demo_model, completions, chunk, rows):
+@pytest.mark.parametrize(("chunk", "rows", "kept"), [(0, 9, True), (2, 2, False)])  # 9 completion tokens
+def test_logits_of_all_tokens_never_exist_and_slices_are_not_kept_for_backward(
+    demo_model, completions, chunk, rows, kept
+):
     weight = demo_model.lm_head.weight
-    with Widest(*weight.shape) as widest:
+    saved = []
+
+    def note(tensor):
+        if tensor.dim() == 2 and tensor.shape[-1] == len(weight):
+            saved.append(len(tensor))
+        return tensor
+
+    with Widest(*weight.shape) as widest, torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         gradients(demo_model, batch_of(completions), chunk)
     assert widest.rows == rows
+    assert bool(saved) == kept, "of the slices' logits nothing is kept between forward and backward"
 
 
 def test_recomputed_activations_change_no_gradient(demo_model, completions):
