@@ -1,0 +1,96 @@
+"""Whole tensors and shards of a model that ZeRO-3 has partitioned: gathering in buckets, reading, replacing.
+
+Beside `policy/engine.py` the only file that knows DeepSpeed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from online_rl import distributed
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One tensor as it lies on disk, and how to make it from whole parameters.
+
+    name   what `save_pretrained` calls it
+    parts  the parameters it is made of, and no others are gathered for it
+    make   parts, whole -> the tensor; must not change them
+    """
+
+    name: str
+    parts: tuple[Parameter, ...]
+    make: Callable[..., Tensor]
+
+
+def copied(parameter: Tensor) -> Tensor:
+    """A parameter that lies on disk as it is. A copy: vLLM holds on to tensors until a whole layer has arrived, and
+    ZeRO takes them back before that."""
+    return parameter.detach().clone()
+
+
+def gathered(recipes: Iterable[Recipe], limit: int) -> Iterator[tuple[str, Tensor]]:
+    """(name on disk, whole tensor), every rank the same, gathered in buckets of at least `limit` elements.
+
+    All ranks must take all of it.
+    """
+    bucket: list[Recipe] = []
+    size = 0
+    for recipe in recipes:
+        bucket.append(recipe)
+        size += sum(elements(part) for part in recipe.parts)
+        if size >= limit:
+            yield from _made(bucket)
+            bucket, size = [], 0
+    if bucket:
+        yield from _made(bucket)
+
+
+def _made(bucket: list[Recipe]) -> list[tuple[str, Tensor]]:
+    import deepspeed
+
+    with deepspeed.zero.GatheredParameters([part for recipe in bucket for part in recipe.parts]), torch.no_grad():
+        return [(recipe.name, recipe.make(*recipe.parts)) for recipe in bucket]
+
+
+def elements(parameter: Parameter) -> int:
+    """Of the whole parameter; numel() of a partitioned one is 0."""
+    return getattr(parameter, "ds_numel", parameter.numel())
+
+
+def shard(parameter: Parameter) -> Tensor:
+    """This rank's part of a partitioned parameter, without the padding behind it. A view."""
+    whole, part = elements(parameter), parameter.ds_tensor
+    start = distributed.rank() * part.numel()
+    return part.data.view(-1)[: max(0, min(part.numel(), whole - start))]
+
+
+def master_shard(parameter: Parameter) -> Tensor:
+    """The same part of the optimiser's float32 copy of a trained parameter."""
+    from deepspeed.utils import safe_get_local_fp32_param
+
+    return safe_get_local_fp32_param(parameter).view(-1)[: shard(parameter).numel()]
+
+
+def regather_persistent(module: torch.nn.Module) -> None:
+    """Make small parameters, which every rank keeps whole, what their shards are now. All ranks must call it."""
+    kept = [p for p in module.parameters() if getattr(p, "ds_persist", False)]
+    if kept:
+        kept[0].partition(kept)
+        kept[0].all_gather(kept)
+
+
+def frozen_checksum(module: torch.nn.Module) -> list[float]:
+    """Two sums over this rank's share of what is not trained, in float64: other weights give other sums."""
+    total = torch.zeros(2, dtype=torch.float64)
+    for parameter in module.parameters():
+        if not parameter.requires_grad:
+            values = shard(parameter).double()
+            total += torch.stack([values.sum(), values.square().sum()]).cpu()
+    return total.tolist()
