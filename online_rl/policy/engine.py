@@ -27,7 +27,7 @@ from online_rl.policy.model import PolicyModel, freeze_vision
 from online_rl.policy.names import disk_names
 from online_rl.policy.ref_model import RefModel
 from online_rl.policy.schedule import learning_rate
-from online_rl.policy.zero import Recipe, copied, frozen_checksum, gathered
+from online_rl.policy.zero import Recipe, copied, frozen_sums, gathered, same_sums
 from online_rl.rollout.types import Completion
 
 SUPPORTED = ("0.19.",)
@@ -88,7 +88,7 @@ class Policy:
             lora.add_adapters(model, cfg)
         self.engine = self._initialize(model, self._ds_config)
         self.engine.train()
-        self._base = frozen_checksum(self.engine.module) if self.adapters else []
+        self._base = frozen_sums(self.engine.module) if self.adapters else []
         self.ref_model = self._make_ref_model(model_path) if algorithm.needs_ref_model else None
 
     def _load(self, model_path: str) -> torch.nn.Module:
@@ -311,7 +311,7 @@ class Policy:
         if self.adapters:
             tensors = dict(self._gathered(lora.adapter_recipes(self.engine.module.hf)))
             if distributed.rank() == 0:
-                lora.save_adapter(folder, tensors, self.engine.module.hf)
+                lora.save_adapter(folder, tensors, self.engine.module.hf, self._base)
 
     def load(self, folder: Path) -> None:
         """Take back what `save` wrote. Raises CheckpointError where DeepSpeed finds nothing, or where the adapters
@@ -322,7 +322,7 @@ class Policy:
             )
         if loaded is None:
             raise CheckpointError(f"{folder}: DeepSpeed found no shards named {SHARDS!r} for this number of ranks.")
-        if not all(distributed.gather(torch.allclose(*map(torch.tensor, (state["base"], self._base)), rtol=1e-9))):
+        if not same_sums(state["base"], self._base):
             raise CheckpointError(
                 f"{folder}: its adapters were trained on other weights than those of model.path={self.cfg.model.path!r} "
                 "now. Make the base what it was (model.revision), or start a new run.dir."

@@ -18,12 +18,22 @@ from torch import Tensor, nn
 from online_rl.config.model import Config
 from online_rl.errors import CheckpointError, ConfigError
 from online_rl.policy.model import PROJECTOR, VISION
-from online_rl.policy.zero import Recipe, copied
+from online_rl.policy.zero import Recipe, copied, same_sums, sums
 
 ADAPTER = "default"  # peft's name of a model's only adapter
-FOLDER, WEIGHTS, SETTINGS = "adapter", "adapter_model.safetensors", "adapter_config.json"
+FOLDER, WEIGHTS, SETTINGS, BASE = "adapter", "adapter_model.safetensors", "adapter_config.json", "base.json"
 PEFT_PREFIX = "base_model.model."  # as peft calls the model that it wraps
 SHOWN = 12  # names in a message
+
+
+def language_layers(model: nn.Module) -> list[str]:
+    """Names of the linear layers of the language part, without its output layer."""
+    return [name for name in _linear(model) if not _is_in(name, VISION + PROJECTOR)]
+
+
+def _linear(model: nn.Module) -> list[str]:
+    head = getattr(model, "lm_head", None)
+    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and module is not head]
 
 
 def targets(model: nn.Module, cfg: Config) -> list[str]:
@@ -31,14 +41,11 @@ def targets(model: nn.Module, cfg: Config) -> list[str]:
 
     Raises ConfigError, naming what there is, where a name of `target_modules` is the end of no layer's name.
     """
-    head = getattr(model, "lm_head", None)
-    linear = [name for name, m in model.named_modules() if isinstance(m, nn.Linear) and m is not head]
+    linear, wanted = _linear(model), cfg.model.lora.target_modules
     vision = [name for name in linear if _is_in(name, VISION) and not _is_in(name, PROJECTOR)]
     possible = [name for name in linear if name not in vision] if cfg.model.freeze_vision else linear
-    wanted = cfg.model.lora.target_modules
     if wanted is None:
-        language = [name for name in possible if not _is_in(name, PROJECTOR)]
-        return language if cfg.model.freeze_vision else possible
+        return language_layers(model) if cfg.model.freeze_vision else possible
     for end in wanted:
         if any(_ends(name, end) for name in possible):
             continue
@@ -170,8 +177,8 @@ def adapter_recipes(model: nn.Module) -> Iterator[Recipe]:
             yield Recipe(PEFT_PREFIX + name.replace(f".{ADAPTER}.", "."), (parameter,), copied)
 
 
-def save_adapter(folder: Path, tensors: Mapping[str, Tensor], model: nn.Module) -> None:
-    """A folder that `peft.PeftModel.from_pretrained` loads onto the base."""
+def save_adapter(folder: Path, tensors: Mapping[str, Tensor], model: nn.Module, base: list[float]) -> None:
+    """A folder that `peft.PeftModel.from_pretrained` loads onto the base, and the `sums` of that base."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -180,18 +187,20 @@ def save_adapter(folder: Path, tensors: Mapping[str, Tensor], model: nn.Module) 
     settings = config.to_dict() | {"inference_mode": True, "task_type": "CAUSAL_LM"}
     settings = {key: sorted(value) if isinstance(value, set) else value for key, value in settings.items()}
     (folder / SETTINGS).write_text(json.dumps(settings, indent=2, sort_keys=True))
+    (folder / BASE).write_text(json.dumps({"sums": base}))
 
 
 def merged_weights(base: nn.Module, adapter: Path) -> dict[str, Tensor]:
     """Name in memory -> tensor of `base` with the adapter of that folder merged; `base` stays as it is.
 
-    Raises CheckpointError where the adapter belongs to another model.
+    Raises CheckpointError where the adapter belongs to another model, or to other weights of it.
     """
     from safetensors.torch import load_file
 
     try:
         tensors = load_file(adapter / WEIGHTS)
         settings = json.loads((adapter / SETTINGS).read_text())
+        known = json.loads((adapter / BASE).read_text())["sums"]
     except (OSError, ValueError) as problem:
         raise CheckpointError(f"{adapter}: cannot be read ({type(problem).__name__}).") from None
     scaling = settings["lora_alpha"] / settings["r"]
@@ -204,4 +213,9 @@ def merged_weights(base: nn.Module, adapter: Path) -> dict[str, Tensor]:
                 f"{adapter}: its adapter of {layer} does not fit {type(base).__name__}: it belongs to another model."
             )
         weights[name] = merge(weights[name], a, b, scaling)
+    if not same_sums(known, sums(base.parameters())):
+        raise CheckpointError(
+            f"{adapter}: it was trained on other weights than those of model.path now. Make the base what it was "
+            "(model.revision)."
+        )
     return weights

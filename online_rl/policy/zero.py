@@ -5,6 +5,7 @@ Beside `policy/engine.py` the only file that knows DeepSpeed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -86,11 +87,21 @@ def regather_persistent(module: torch.nn.Module) -> None:
         kept[0].all_gather(kept)
 
 
-def frozen_checksum(module: torch.nn.Module) -> list[float]:
-    """Two sums over this rank's share of what is not trained, in float64: other weights give other sums."""
+def frozen_sums(module: torch.nn.Module) -> list[float]:
+    """`sums` of what is not trained, over all ranks."""
+    mine = sums(shard(p) for p in module.parameters() if not p.requires_grad)
+    return distributed.reduce_numbers(mine)
+
+
+def sums(tensors: Iterable[Tensor]) -> list[float]:
+    """Two sums over all elements, absolute and squared, in float64: other weights give other sums."""
     total = torch.zeros(2, dtype=torch.float64)
-    for parameter in module.parameters():
-        if not parameter.requires_grad:
-            values = shard(parameter).double()
-            total += torch.stack([values.sum(), values.square().sum()]).cpu()
+    for tensor in tensors:
+        values = tensor.detach().double()
+        total += torch.stack([values.abs().sum(), values.square().sum()]).cpu()
     return total.tolist()
+
+
+def same_sums(one: list[float], other: list[float]) -> bool:
+    """Up to the order in which they were added."""
+    return len(one) == len(other) and all(math.isclose(a, b, rel_tol=1e-9) for a, b in zip(one, other, strict=True))

@@ -14,6 +14,7 @@ from online_rl.policy import lora
 from online_rl.policy.collate import collate
 from online_rl.policy.model import PolicyModel
 from online_rl.policy.names import disk_names
+from online_rl.policy.zero import sums
 
 LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -134,7 +135,7 @@ def test_peft_loads_what_is_saved_and_gives_the_same_model(adapted, completions,
 
     base, model, names = adapted(config(target_modules=["q_proj", "down_proj"]))
     tensors = {r.name: r.make(*r.parts) for r in lora.adapter_recipes(model)}
-    lora.save_adapter(tmp_path, tensors, model)
+    lora.save_adapter(tmp_path, tensors, model, sums(base.parameters()))
     loaded = PeftModel.from_pretrained(copy.deepcopy(base), tmp_path)
     assert logp(loaded.base_model.model, completions).equal(logp(model, completions))
     whole = loaded.merge_and_unload().state_dict()
@@ -148,8 +149,13 @@ def test_peft_loads_what_is_saved_and_gives_the_same_model(adapted, completions,
 
 def test_an_adapter_of_another_model_is_refused(adapted, tmp_path):
     base, model, _ = adapted(config())
-    lora.save_adapter(tmp_path, {r.name: r.make(*r.parts) for r in lora.adapter_recipes(model)}, model)
+    lora.save_adapter(tmp_path, {r.name: r.make(*r.parts) for r in lora.adapter_recipes(model)}, model, sums(base.parameters()))
     with pytest.raises(CheckpointError, match="does not fit Sequential: it belongs to another model"):
         lora.merged_weights(nn.Sequential(nn.Linear(2, 2)), tmp_path)
+    with torch.no_grad():
+        other = copy.deepcopy(base)
+        other.lm_head.weight[0, 0] += 0.01
+    with pytest.raises(CheckpointError, match="trained on other weights"):
+        lora.merged_weights(other, tmp_path)
     with pytest.raises(CheckpointError, match="cannot be read"):
         lora.merged_weights(base, tmp_path / "nowhere")
