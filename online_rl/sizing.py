@@ -1,7 +1,7 @@
 """GPU memory of a run, by what takes it, from the sizes of its models. Arithmetic only: nothing is loaded.
 
-Per GPU, with W ranks, P parameters, T trained ones, and b bytes per parameter (2 in bfloat16, 4 in float32). T is all of
-the language side, or with LoRA r (in + out) summed over the language part's linear layers, which are added to P:
+Per GPU, with W ranks, P parameters, T trained ones, and b bytes per parameter (2 in bfloat16, 4 in float32). T is all
+of the language side, or with LoRA r (in + out) summed over the language part's linear layers, which are added to P:
 
     policy      b P / W                     ZeRO-3's share
     gathered    b min(P, 1e9)               what ZeRO-3 may keep gathered at once (its stage3_max_live_parameters)

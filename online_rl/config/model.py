@@ -123,7 +123,7 @@ class Rollout(Section):
     )
     verify_sync_every: Count = Field(
         default=50,
-        description="weight syncs between bitwise comparisons of the engine with the policy, the first always; 0 = never",
+        description="weight syncs between comparisons, bit by bit, of engine and policy; the first always; 0 = never",
     )
     engine_args: dict[str, Any] = Field(default_factory=dict, description="further arguments of vllm.LLM, unchanged")
 

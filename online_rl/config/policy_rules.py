@@ -43,12 +43,13 @@ def settings_of_the_ref_model_need_one(cfg: Config) -> str | None:
         return None
     found = f"ref_model.{key}: found {getattr(cfg.ref_model, key)!r}"
     if not cfg.algorithm.needs_ref_model:
-        why = "algorithm.grpo.kl_coef=0" if cfg.algorithm.name in GRPO_FAMILY else f"algorithm.name={cfg.algorithm.name}"
+        family = cfg.algorithm.name in GRPO_FAMILY
+        why = "algorithm.grpo.kl_coef=0" if family else f"algorithm.name={cfg.algorithm.name}"
         return f"{found} beside {why}, which keeps no ref_model. Remove it, or choose an algorithm that needs one."
     if cfg.model.lora.rank:
         return (
-            f"{found} beside model.lora.rank={cfg.model.lora.rank}, where the ref_model is the policy with its adapters "
-            "switched off: there is no copy to move or to refresh. Remove it, or set model.lora.rank to null."
+            f"{found} beside model.lora.rank={cfg.model.lora.rank}, where the ref_model is the policy with its "
+            "adapters switched off: there is no copy to move or to refresh. Remove it, or set model.lora.rank to null."
         )
     return None
 

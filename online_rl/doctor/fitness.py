@@ -117,8 +117,8 @@ class Patient:
             return Finding(
                 "gpu memory",
                 "warning",
-                f"{detail} (an estimate: `online-rl size`). Use more GPUs, model.lora.rank=16, deepspeed.offload_optimizer=cpu, "
-                "a smaller train.micro_batch_size, or model.gradient_checkpointing=true.",
+                f"{detail} (an estimate: `online-rl size`). Use more GPUs, model.lora.rank=16, "
+                "deepspeed.offload_optimizer=cpu, a smaller train.micro_batch_size, or model.gradient_checkpointing=true.",
             )
         return Finding("gpu memory", "ok", detail)
 

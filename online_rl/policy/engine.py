@@ -317,15 +317,13 @@ class Policy:
         """Take back what `save` wrote. Raises CheckpointError where DeepSpeed finds nothing, or where the adapters
         belong on another base."""
         with quiet_deepspeed():
-            loaded, state = self.engine.load_checkpoint(
-                str(folder), tag=SHARDS, load_module_strict=not self.adapters
-            )
+            loaded, state = self.engine.load_checkpoint(str(folder), tag=SHARDS, load_module_strict=not self.adapters)
         if loaded is None:
             raise CheckpointError(f"{folder}: DeepSpeed found no shards named {SHARDS!r} for this number of ranks.")
         if not same_sums(state["base"], self._base):
             raise CheckpointError(
-                f"{folder}: its adapters were trained on other weights than those of model.path={self.cfg.model.path!r} "
-                "now. Make the base what it was (model.revision), or start a new run.dir."
+                f"{folder}: its adapters were trained on other weights than those of "
+                f"model.path={self.cfg.model.path!r} now. Make the base what it was (model.revision), or start a new run.dir."
             )
         self.version = int(state["version"])
         self.algorithm.load_state_dict(state["algorithm"])

@@ -53,7 +53,7 @@ def targets(model: nn.Module, cfg: Config) -> list[str]:
         raise ConfigError(
             f"model.lora.target_modules: found {end!r}, which ends the name of no linear layer of "
             f"{type(model).__name__}{frozen if any(_ends(name, end) for name in vision) else ''}, expected some of: "
-            f"{', '.join(_last_words(possible))}. Correct it, or set target_modules to null for all of the language part."
+            f"{', '.join(_last_words(possible))}. Correct it, or set target_modules to null for the language part."
         )
     return [name for name in possible if any(_ends(name, end) for end in wanted)]
 

@@ -166,8 +166,9 @@ class RolloutEngine:
 
         def noted() -> Iterator[tuple[str, torch.Tensor]]:
             nonlocal last
-            for last, tensor in weights:
-                yield last, tensor
+            for pair in weights:
+                last = pair[0]
+                yield pair
 
         try:
             self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": noted()})

@@ -97,7 +97,9 @@ def test_merging_by_hand():
 
 
 def test_bfloat16_is_rounded_once():
-    w, a, b = (torch.randn(s, generator=torch.Generator().manual_seed(i)) for i, s in enumerate([(8, 6), (2, 6), (8, 2)]))
+    w, a, b = (
+        torch.randn(s, generator=torch.Generator().manual_seed(i)) for i, s in enumerate([(8, 6), (2, 6), (8, 2)])
+    )
     w, a, b = w.bfloat16(), a.bfloat16(), b.bfloat16()
     exact = w.double() + 0.5 * (b.double() @ a.double())
     assert lora.merge(w, a, b, 0.5).equal(exact.to(torch.bfloat16))
@@ -149,7 +151,9 @@ def test_peft_loads_what_is_saved_and_gives_the_same_model(adapted, completions,
 
 def test_an_adapter_of_another_model_is_refused(adapted, tmp_path):
     base, model, _ = adapted(config())
-    lora.save_adapter(tmp_path, {r.name: r.make(*r.parts) for r in lora.adapter_recipes(model)}, model, sums(base.parameters()))
+    lora.save_adapter(
+        tmp_path, {r.name: r.make(*r.parts) for r in lora.adapter_recipes(model)}, model, sums(base.parameters())
+    )
     with pytest.raises(CheckpointError, match="does not fit Sequential: it belongs to another model"):
         lora.merged_weights(nn.Sequential(nn.Linear(2, 2)), tmp_path)
     with torch.no_grad():
