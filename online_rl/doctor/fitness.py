@@ -118,7 +118,8 @@ class Patient:
                 "gpu memory",
                 "warning",
                 f"{detail} (an estimate: `online-rl size`). Use more GPUs, model.lora.rank=16, "
-                "deepspeed.offload_optimizer=cpu, a smaller train.micro_batch_size, or model.gradient_checkpointing=true.",
+                "deepspeed.offload_optimizer=cpu, a smaller train.micro_batch_size, or "
+                "model.gradient_checkpointing=true.",
             )
         return Finding("gpu memory", "ok", detail)
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from online_rl.errors import CheckpointError, ConfigError
 from online_rl.policy import lora
-from online_rl.policy.engine import quiet_transformers, saved_weights
+from online_rl.policy.engine import quiet_transformers
 from online_rl.policy.names import disk_names
+from online_rl.policy.zero import saved_weights
 
 
 def checkpoint_weights(folder: Path, origin: str, cfg: Any) -> Mapping[str, Any]:

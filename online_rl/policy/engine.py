@@ -27,12 +27,11 @@ from online_rl.policy.model import PolicyModel, freeze_vision
 from online_rl.policy.names import disk_names
 from online_rl.policy.ref_model import RefModel
 from online_rl.policy.schedule import learning_rate
-from online_rl.policy.zero import Recipe, copied, frozen_sums, gathered, same_sums
+from online_rl.policy.zero import SHARDS, Recipe, copied, frozen_sums, gathered, quiet_deepspeed, same_sums
 from online_rl.rollout.types import Completion
 
 SUPPORTED = ("0.19.",)
 MAX_UNUSABLE = 0.01  # part of the tokens whose log-probability vLLM may report as not finite
-SHARDS = "zero"  # name of the folder with DeepSpeed's shards inside a checkpoint
 
 
 def init_ranks(cfg: Config) -> None:
@@ -320,10 +319,10 @@ class Policy:
             loaded, state = self.engine.load_checkpoint(str(folder), tag=SHARDS, load_module_strict=not self.adapters)
         if loaded is None:
             raise CheckpointError(f"{folder}: DeepSpeed found no shards named {SHARDS!r} for this number of ranks.")
-        if not same_sums(state["base"], self._base):
+        if not same_sums(state.get("base", []), self._base):
             raise CheckpointError(
-                f"{folder}: its adapters were trained on other weights than those of "
-                f"model.path={self.cfg.model.path!r} now. Make the base what it was (model.revision), or start a new run.dir."
+                f"{folder}: its adapters were trained on other weights than those of model.path={self.cfg.model.path!r}"
+                " now. Make the base what it was (model.revision), or start a new run.dir."
             )
         self.version = int(state["version"])
         self.algorithm.load_state_dict(state["algorithm"])
@@ -372,37 +371,6 @@ def _token_metrics(mb: MicroBatch, seen: TokenBatch, entropy: Tensor) -> Sums:
     if seen.ref_logp is not None:
         sums["kl"] = (float((k3_kl(seen.logp, seen.ref_logp) * live).sum()), count)
     return sums | mismatch_sums(seen.old_logp, seen.sampled, live)
-
-
-def saved_weights(folder: Path) -> dict[str, Any]:
-    """What `Policy.save` wrote, on one process and without a GPU: name in memory -> what gives the whole tensor by
-    `.contiguous()`, so that one is put together at a time.
-
-    Trained tensors are the float32 masters, frozen ones are as they were loaded. Raises CheckpointError.
-    """
-    import io
-
-    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
-
-    try:
-        with quiet_deepspeed(), contextlib.redirect_stderr(io.StringIO()):
-            state = get_fp32_state_dict_from_zero_checkpoint(str(folder), tag=SHARDS, lazy_mode=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as problem:
-        reason = str(problem).partition("\n")[0]
-        raise CheckpointError(f"{folder}: its ZeRO shards cannot be put together ({reason}).") from problem
-    return {name.removeprefix("hf."): tensor for name, tensor in state.items()}  # as PolicyModel calls the policy
-
-
-@contextlib.contextmanager
-def quiet_deepspeed() -> Iterator[None]:
-    """DeepSpeed prints to stdout and logs at INFO while it starts and saves; the console is the monitor's."""
-    import io
-
-    import deepspeed
-
-    deepspeed.utils.logger.setLevel(logging.WARNING)
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
 
 
 @contextlib.contextmanager

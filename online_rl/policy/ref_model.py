@@ -26,8 +26,7 @@ class RefModel:
     policy  DeepSpeed's engine of the policy
 
     A refresh (`ref_model.sync_steps`) is ref <- alpha policy + (1 - alpha) ref (TR-DPO, Gorbatovski et al., arXiv
-    2404.09656, eq. 4 and 5), each rank on its shards, in float32 where alpha < 1: a small alpha would be lost in
-    bfloat16.
+    2404.09656), each rank on its shards, in float32 where alpha < 1: a small alpha would be lost in bfloat16.
     """
 
     def __init__(self, engine: Any, policy: Any, settings: Settings) -> None:

@@ -1,19 +1,27 @@
-"""Whole tensors and shards of a model that ZeRO-3 has partitioned: gathering in buckets, reading, replacing.
+"""Whole tensors and shards of a model that ZeRO-3 has partitioned: gathered in buckets, read, replaced, read from disk.
 
 Beside `policy/engine.py` the only file that knows DeepSpeed.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
 from online_rl import distributed
+from online_rl.errors import CheckpointError
+
+SHARDS = "zero"  # name of the folder with DeepSpeed's shards inside a checkpoint
 
 
 @dataclass(frozen=True)
@@ -105,3 +113,30 @@ def sums(tensors: Iterable[Tensor]) -> list[float]:
 def same_sums(one: list[float], other: list[float]) -> bool:
     """Up to the order in which they were added."""
     return len(one) == len(other) and all(math.isclose(a, b, rel_tol=1e-9) for a, b in zip(one, other, strict=True))
+
+
+def saved_weights(folder: Path) -> dict[str, Any]:
+    """What `Policy.save` wrote, on one process and without a GPU: name in memory -> what gives the whole tensor by
+    `.contiguous()`, so that one is put together at a time.
+
+    Trained tensors are the float32 masters, frozen ones are as they were loaded. Raises CheckpointError.
+    """
+    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
+    try:
+        with quiet_deepspeed(), contextlib.redirect_stderr(io.StringIO()):
+            state = get_fp32_state_dict_from_zero_checkpoint(str(folder), tag=SHARDS, lazy_mode=True)
+    except (OSError, ValueError, KeyError, RuntimeError) as problem:
+        reason = str(problem).partition("\n")[0]
+        raise CheckpointError(f"{folder}: its ZeRO shards cannot be put together ({reason}).") from problem
+    return {name.removeprefix("hf."): tensor for name, tensor in state.items()}  # as PolicyModel calls the policy
+
+
+@contextlib.contextmanager
+def quiet_deepspeed() -> Iterator[None]:
+    """DeepSpeed prints to stdout and logs at INFO while it starts and saves; the console is the monitor's."""
+    import deepspeed
+
+    deepspeed.utils.logger.setLevel(logging.WARNING)
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
