@@ -28,7 +28,8 @@ SHOWN = 12  # names in a message
 
 def language_layers(model: nn.Module) -> list[str]:
     """Names of the linear layers of the language part, without its output layer."""
-    return [name for name in _linear(model) if not _is_in(name, VISION + PROJECTOR)]
+    linear = [name for name in _linear(model) if not _is_in(name, VISION)]
+    return [name for name in linear if not any(word in name for word in PROJECTOR)]  # LLaVA's: multi_modal_projector
 
 
 def _linear(model: nn.Module) -> list[str]:

@@ -72,6 +72,20 @@ def test_names_are_ends_of_whole_words(demo_model):
         lora.targets(demo_model, config(target_modules=["lm_head"]))
 
 
+def test_a_projector_is_not_of_the_language_part():
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    text = sizes | {"model_type": "qwen2", "vocab_size": 64, "num_key_value_heads": 2}
+    vision = sizes | {"model_type": "siglip_vision_model", "image_size": 56, "patch_size": 14}
+    llava = AutoConfig.for_model("llava_onevision", text_config=text, vision_config=vision)
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(llava)
+    found = lora.targets(model, config())
+    assert len(found) == 2 * len(LAYERS) and all(".language_model." in name for name in found)
+    assert lora.targets(model, config(target_modules=["linear_1"])) == ["model.multi_modal_projector.linear_1"]
+
+
 def test_merged_is_what_peft_merges_and_the_base_stays(adapted):
     base, model, names = adapted(config())
     before = {name: p.clone() for name, p in model.named_parameters()}
