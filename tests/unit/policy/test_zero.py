@@ -1,4 +1,4 @@
-"""Shards of partitioned parameters without the padding behind them, and sums that tell one set of weights from another."""
+"""Shards of partitioned parameters without the padding behind them, and sums that tell sets of weights apart."""
 
 from __future__ import annotations
 
