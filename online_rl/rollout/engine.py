@@ -174,8 +174,8 @@ class RolloutEngine:
             self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": noted()})
         except (ValueError, KeyError, AttributeError, AssertionError, RuntimeError) as problem:
             raise PolicyMismatch(
-                f"{last}: vLLM does not take this weight ({type(problem).__name__}: {problem}). It serves this "
-                "architecture under other names or shapes than transformers writes."
+                f"{last}: vLLM does not take this weight ({type(problem).__name__}: {str(problem)[:200]}). It serves "
+                "this architecture under other names or shapes than transformers writes."
             ) from problem
         self.llm.reset_prefix_cache()
         self.llm.llm_engine.reset_encoder_cache()

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-MAX_PLACES = 64  # a tensor that is found more often (all zeros) is not compared
+MAX_PLACES = 64  # of a tensor that is found more often (all zeros), only which tensors hold it is kept
 
 
 @dataclass(frozen=True)
 class Place:
-    """Rows of one of the engine's tensors."""
+    """The first row in one of the engine's tensors; None = anywhere in it."""
 
     tensor: str
-    row: int
+    row: int | None
 
 
 def engine_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -35,7 +35,8 @@ def engine_tensors(model: nn.Module) -> dict[str, Tensor]:
             found[name] = parameter.detach()
             continue
         layer = model.get_submodule(name.rpartition(".")[0])
-        size, method = getattr(layer, "input_size_per_partition", None), getattr(layer, "quant_method", None)
+        size = getattr(layer, "input_size_per_partition", None) or getattr(layer, "input_size", None)
+        method = getattr(layer, "quant_method", None)
         if size and method is not None and name.endswith(".weight"):
             eye = torch.eye(size, dtype=parameter.dtype, device=parameter.device)
             with torch.no_grad():
@@ -56,11 +57,13 @@ class SyncCheck:
         self.not_found: list[str] = []
         tensors = engine_tensors(model)
         for name, weight in weights:
-            places = [place for key, tensor in tensors.items() for place in _find(key, tensor, weight)]
-            if places and len(places) <= MAX_PLACES:
-                self.places[name] = places
-            else:
+            rows = {key: found for key, tensor in tensors.items() if (found := _rows(tensor, weight))}
+            if not rows:
                 self.not_found.append(name)
+            elif sum(map(len, rows.values())) <= MAX_PLACES:
+                self.places[name] = [Place(key, row) for key, found in rows.items() for row in found]
+            else:
+                self.places[name] = [Place(key, None) for key in rows]
 
     def differing(self, model: nn.Module, weights: Iterable[tuple[str, Tensor]]) -> list[str]:
         """Names of the weights that `model` does not hold as they are."""
@@ -73,14 +76,17 @@ class SyncCheck:
         ]
 
 
-def _find(key: str, tensor: Tensor, weight: Tensor) -> list[Place]:
+def _rows(tensor: Tensor, weight: Tensor) -> list[int]:
+    """Where `weight` begins in `tensor`, a little more than MAX_PLACES at most."""
     if tensor.shape[1:] != weight.shape[1:] or len(tensor) < len(weight) or not weight.numel():
         return []
     first = weight[0].to(tensor)
     starts = tensor[: len(tensor) - len(weight) + 1]
     rows = (starts.reshape(len(starts), -1)[:, 0] == first.reshape(-1)[0]).nonzero()[: MAX_PLACES + 1, 0].tolist()
-    return [Place(key, row) for row in rows if _lies_at(tensor, weight, row)]
+    return [row for row in rows if _lies_at(tensor, weight, row)]
 
 
-def _lies_at(tensor: Tensor, weight: Tensor, row: int) -> bool:
+def _lies_at(tensor: Tensor, weight: Tensor, row: int | None) -> bool:
+    if row is None:
+        return bool(_rows(tensor, weight))
     return torch.equal(tensor[row : row + len(weight)], weight.to(tensor))

@@ -14,7 +14,7 @@ def main() -> None:
     from online_rl.setup_run import _environment
 
     _environment()
-    from transformers import AutoModelForImageTextToText
+    import torch
 
     from online_rl.config import config_from_dict
     from online_rl.demo.policy import make_model, make_processor, save_policy
@@ -25,12 +25,15 @@ def main() -> None:
 
     folder = Path(sys.argv[1])
     processor = make_processor(["The lungs are clear. No pleural effusion or pneumothorax."])
-    save_policy(folder, make_model(processor, seed=0), processor)
+    model = make_model(processor, seed=0)
+    with torch.no_grad():
+        for parameter in model.parameters():  # new biases are all zero, and scales all one
+            parameter += 0.01 * torch.randn(parameter.shape)
+    save_policy(folder, model, processor)
     rollout = {"max_model_len": 128, "max_completion_tokens": 16, "max_num_seqs": 2}
     cfg = config_from_dict({"model": {"path": str(folder), "dtype": "float32"}, "rollout": rollout})
     init_ranks(cfg)
     engine = RolloutEngine(str(folder), cfg, processor, [])
-    model = AutoModelForImageTextToText.from_pretrained(folder)
     names = disk_names(model)
     start = {names[name]: p.detach() for name, p in model.named_parameters()}
     new = {name: tensor * 1.5 for name, tensor in start.items()}
@@ -49,12 +52,12 @@ def main() -> None:
     layer = "model.text_model.layers.{}.self_attn.k_proj.weight".format
     answer["exchanged"] = outcome(new | {layer(1): new[layer(2)], layer(2): new[layer(1)]})
     answer["left_out"] = outcome({name: tensor for name, tensor in new.items() if name != "lm_head.weight"})
+    own = "text_model.layers.0.self_attn"
+    lone = {name: t for name, t in new.items() if own not in name} | {layer(0): new[layer(0)]}
+    answer["part_of_a_fused_tensor"] = outcome(lone)
     norm = "model.text_model.norm.weight"
     renamed = {("model.text_model.norms.weight" if name == norm else name): t for name, t in new.items()}
     answer["renamed"] = outcome(renamed)
-    answer["part_of_a_fused_tensor"] = outcome(
-        {layer(0): new[layer(0)]} | {n: t for n, t in new.items() if "layers.0.self_attn" not in n}
-    )
     print(json.dumps(answer))
 
 

@@ -68,6 +68,16 @@ def test_what_has_not_been_taken_is_named(weights, stale):
     assert check.differing(engine(new | {stale: weights[stale]}), new.items()) == [stale]
 
 
+def test_a_weight_of_zeros_lies_in_many_places_and_is_still_compared(weights):
+    """1,997 rows of the long one could be it; of those that hold it at the start, one must hold it later."""
+    model = nn.Module()
+    model.bias, model.long = nn.Parameter(torch.zeros(4)), nn.Parameter(torch.zeros(2000))
+    check = SyncCheck(model, {"bias": torch.zeros(4)}.items())
+    assert check.not_found == [] and check.differing(model, {"bias": torch.ones(4)}.items()) == ["bias"]
+    model.bias.data.fill_(1.0)
+    assert check.differing(model, {"bias": torch.ones(4)}.items()) == []
+
+
 def test_one_bit_is_seen_and_exchanged_weights_too(weights):
     check = SyncCheck(engine(weights), weights.items())
     off = weights["q"].clone()
