@@ -77,7 +77,7 @@ class Policy:
         self.adapters = bool(cfg.model.lora.rank)
         if self.adapters:
             lora.check_targets(model_path, cfg)
-        model = self._load(model_path)
+        model = self._load(model_path, self._ds_config)
         if cfg.model.freeze_vision:
             freeze_vision(model)
         if cfg.model.gradient_checkpointing:
@@ -90,11 +90,11 @@ class Policy:
         self._base = frozen_sums(self.engine.module) if self.adapters else []
         self.ref_model = self._make_ref_model(model_path) if algorithm.needs_ref_model else None
 
-    def _load(self, model_path: str) -> torch.nn.Module:
+    def _load(self, model_path: str, ds_config: dict[str, Any]) -> torch.nn.Module:
         from transformers import AutoModelForImageTextToText
         from transformers.integrations import HfDeepSpeedConfig
 
-        keep_alive = HfDeepSpeedConfig(self._ds_config)  # while it lives, from_pretrained partitions what it loads
+        keep_alive = HfDeepSpeedConfig(ds_config)  # while it lives, from_pretrained partitions what it loads
         with quiet_transformers():
             model = AutoModelForImageTextToText.from_pretrained(
                 model_path,
@@ -120,12 +120,12 @@ class Policy:
         """The policy without its adapters, or a frozen copy under ZeRO-3."""
         settings, engine = self.cfg.ref_model, self.engine
         if not self.adapters:
-            model = self._load(model_path)
-            model.requires_grad_(False)
             ds_config = {k: v for k, v in self._ds_config.items() if k != "optimizer"}
             if settings.offload == "cpu" and torch.cuda.is_available():
                 offload = {"offload_param": {"device": "cpu", "pin_memory": True}}
                 ds_config["zero_optimization"] = ds_config["zero_optimization"] | offload
+            model = self._load(model_path, ds_config)  # which puts each share where it stays
+            model.requires_grad_(False)
             engine = self._initialize(model, ds_config)
             engine.eval()
         return RefModel(engine, self.engine, settings)

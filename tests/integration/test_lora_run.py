@@ -17,7 +17,7 @@ SAME_WHEN_RESUMED = ("reward", "loss", "grad_norm", "kl", "entropy", "learning_r
 @pytest.fixture(scope="session")
 def settings(small, judges) -> list[str]:
     more = ["model.lora.rank=8", "algorithm.grpo.kl_coef=0.05", "train.learning_rate=1e-2", "train.save_every=2"]
-    return [*small, judges, *more, "rollout.verify_sync_every=1", "eval.studies=2"]
+    return [*small, judges, *more, "rollout.verify_sync_every=1", "eval.studies=2", "train.max_steps=3"]
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +40,7 @@ def load(folder: Path):
 
 def test_it_learns_and_vllm_samples_from_what_has_been_learned(lora):
     lines = records(lora.run_dir)
-    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    assert [line["step"] for line in lines] == [1, 2, 3]
     for line in lines:
         assert line["sampling/sampling_logp_difference/mean"] < 1e-5, "the engine got the merged weights"
         assert line["grad_norm"] > 0
@@ -66,7 +66,7 @@ def test_peft_loads_the_adapter_onto_the_untouched_base_and_gives_the_trained_po
 
 
 def test_the_checkpoint_holds_the_adapters_alone(lora, start):
-    saved = lora.run_dir / "checkpoints" / "step-4"
+    saved = lora.run_dir / "checkpoints" / "step-3"
     shards = sum(path.stat().st_size for path in (saved / "zero").iterdir())
     adapter = (saved / "adapter" / "adapter_model.safetensors").stat().st_size
     assert shards < 4 * adapter, "float32 masters, two moments, and little else"
@@ -78,7 +78,7 @@ def test_gone_on_with_from_its_middle_it_is_the_same_run(lora, settings, work):
     again = train(work / "lora_again", *settings, f"run.dir={work / 'lora_again.run'}", checkpoint).ok()
     expected = records(lora.run_dir)[2:]
     got = records(again.run_dir)
-    assert [line["step"] for line in got] == [3, 4]
+    assert [line["step"] for line in got] == [3]
     for line, other in zip(expected, got, strict=True):
         for name in SAME_WHEN_RESUMED:
             assert other[name] == pytest.approx(line[name], rel=1e-6, abs=1e-6), f"{name} at step {line['step']}"
@@ -97,11 +97,6 @@ def test_its_export_is_the_trained_policy(lora, work):
     adapter = "adapter/adapter_model.safetensors"
     assert (out / adapter).read_bytes() == (lora.run_dir / adapter).read_bytes()
     assert "LoRA, rank 8" in (out / "README.md").read_text()
-
-
-def test_targets_that_match_nothing_are_refused_before_the_policy_is_loaded(settings, work):
-    wrong = [*settings, "model.lora.target_modules=[q_proj, qkv]", f"run.dir={work / 'no_target.run'}"]
-    train(work / "no_target", *wrong, ranks=1).refused("model.lora.target_modules", "'qkv'", "down_proj", "v_proj")
 
 
 def test_a_ref_model_follows_the_policy_in_float32_and_survives_a_checkpoint(work):
