@@ -11,6 +11,7 @@ from online_rl import checkpoint, distributed
 from online_rl.config import Config, load_config, save_resolved
 from online_rl.evaluate import Evaluation
 from online_rl.loop import Loop
+from online_rl.watchdog import EARLIER, Watchdog
 
 
 def build(config: str | Path, overrides: list[str]) -> Loop:
@@ -40,6 +41,7 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
     judges, guards = load_judges(cfg)
     demo = prepare(cfg)
     init_ranks(cfg)
+    watchdog = Watchdog(cfg.train.collective_timeout_s * EARLIER)
     main_rank = distributed.rank() == 0
     run_dir = Path(cfg.run.dir)
     error: BaseException | None = None
@@ -54,6 +56,7 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
     distributed.agree(error)
     messages: list[str] = list(cfg.warnings())
     studies = read_studies(cfg, demo.world, run_dir if main_rank else None)
+    studies.quarantine.write_to(run_dir)
     sampler = StudySampler(len(studies.train), cfg.rollout.studies_per_step, cfg.run.seed)
     found = checkpoint.find(cfg, messages.append)
     error = None
@@ -97,13 +100,14 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
         cfg=cfg,
         train_studies=studies.train,
         eval_studies=studies.eval,
-        builder=PromptBuilder(processor, cfg),
+        builder=PromptBuilder(processor, cfg, studies.quarantine),
         sampler=sampler,
         engine=engine,
         scorer=scorer,
         algorithm=algorithm,
         policy=policy,
         monitor=monitor,
+        watchdog=watchdog,
     )
     if found:
         loop.restore(found)

@@ -26,6 +26,7 @@ from online_rl.policy.collate import MicroBatch, collate
 from online_rl.policy.model import PolicyModel, freeze_vision
 from online_rl.policy.names import disk_names
 from online_rl.policy.ref_model import RefModel
+from online_rl.policy.saving import errors_after_barriers
 from online_rl.policy.schedule import learning_rate
 from online_rl.policy.zero import SHARDS, Recipe, copied, frozen_sums, gathered, quiet_deepspeed, same_sums
 from online_rl.rollout.types import Completion
@@ -293,8 +294,9 @@ class Policy:
 
         Of a policy with adapters, these alone, as shards and once more as `peft` reads them.
         """
+        adapter = self._adapter()  # together, before a rank may meet a full disk
         state = {"version": self.version, "algorithm": self.algorithm.state_dict(), "base": self._base}
-        with quiet_deepspeed():
+        with quiet_deepspeed(), errors_after_barriers(self.engine):
             self.engine.save_checkpoint(
                 str(folder),
                 tag=SHARDS,
@@ -302,15 +304,17 @@ class Policy:
                 save_latest=False,
                 exclude_frozen_parameters=self.adapters,
             )
-        self._save_adapter(folder / lora.FOLDER)
+        self._save_adapter(adapter, folder / lora.FOLDER)
         if self.ref_model is not None:
             self.ref_model.save(folder)
 
-    def _save_adapter(self, folder: Path) -> None:
-        if self.adapters:
-            tensors = dict(self._gathered(lora.adapter_recipes(self.engine.module.hf)))
-            if distributed.rank() == 0:
-                lora.save_adapter(folder, tensors, self.engine.module.hf, self._base)
+    def _adapter(self) -> dict[str, Tensor]:
+        """The adapters whole, on every rank; empty without."""
+        return dict(self._gathered(lora.adapter_recipes(self.engine.module.hf))) if self.adapters else {}
+
+    def _save_adapter(self, tensors: dict[str, Tensor], folder: Path) -> None:
+        if tensors and distributed.rank() == 0:
+            lora.save_adapter(folder, tensors, self.engine.module.hf, self._base)
 
     def load(self, folder: Path) -> None:
         """Take back what `save` wrote. Raises CheckpointError where DeepSpeed finds nothing, or where the adapters
@@ -333,7 +337,7 @@ class Policy:
         """The policy as a Hugging Face folder (safetensors, config, processor). Rank 0 writes; all ranks must call."""
         model = self.engine.module.hf
         state = {}
-        self._save_adapter(folder.parent / lora.FOLDER)
+        self._save_adapter(self._adapter(), folder.parent / lora.FOLDER)
         for name, tensor in self._gathered(self._recipes(only_changed=False)):
             if distributed.rank() == 0:  # one whole copy, in CPU memory
                 state[name] = tensor.contiguous().cpu()

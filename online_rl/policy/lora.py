@@ -179,11 +179,19 @@ def adapter_recipes(model: nn.Module) -> Iterator[Recipe]:
 
 
 def save_adapter(folder: Path, tensors: Mapping[str, Tensor], model: nn.Module, base: list[float]) -> None:
-    """A folder that `peft.PeftModel.from_pretrained` loads onto the base, and the `sums` of that base."""
+    """A folder that `peft.PeftModel.from_pretrained` loads onto the base, and the `sums` of that base.
+
+    Raises OSError where it cannot be written.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: t.contiguous().cpu() for name, t in tensors.items()}, folder / WEIGHTS, metadata={"format": "pt"})
+    tensors = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
+    try:
+        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    except SafetensorError as problem:
+        raise OSError(str(problem)) from problem
     config = model.peft_config[ADAPTER]  # type: ignore[index,union-attr]
     settings = config.to_dict() | {"inference_mode": True, "task_type": "CAUSAL_LM"}
     settings = {key: sorted(value) if isinstance(value, set) else value for key, value in settings.items()}
