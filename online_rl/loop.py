@@ -15,7 +15,7 @@ from online_rl.algorithms import Algorithm
 from online_rl.config import Config
 from online_rl.data.sampler import StudySampler
 from online_rl.data.study import Study
-from online_rl.errors import JudgeFailed
+from online_rl.errors import JudgeFailed, PolicyMismatch
 from online_rl.evaluate import Evaluation, evaluate, write_samples
 from online_rl.metrics import gather_groups, summarise
 from online_rl.monitor import Monitor
@@ -172,7 +172,18 @@ class Loop:
         with self._phase("syncing weights"):
             self.engine.wake("weights")
             self.engine.load_weights(self.policy.trained_weights(), self.policy.version)
+            if self.engine.must_verify:
+                self._verify_sync()
             self.engine.wake("kv_cache")
+
+    def _verify_sync(self) -> None:
+        """Whether every engine holds every weight that it was sent; what one of them lacks, all are told."""
+        error: BaseException | None = None
+        try:
+            self.engine.verify(self.policy.trained_weights())
+        except PolicyMismatch as problem:
+            error = problem
+        distributed.agree(error)
 
     def _evaluate(self, name: str) -> Evaluation:
         with self._phase(f"evaluating ({name})"):

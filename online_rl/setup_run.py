@@ -82,6 +82,12 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     policy = Policy(path, cfg, algorithm, banned, pad_id)
     engine = RolloutEngine(path, cfg, processor, banned)
+    unseen = engine.locate(policy.trained_weights()) if cfg.rollout.verify_sync_every else []
+    if unseen:
+        messages.append(
+            f"{len(unseen)} of the weights that are synced ({unseen[0]} ...) vLLM keeps in another form: "
+            "rollout.verify_sync_every cannot compare them. Their sum shows in sampling/sampling_logp_difference."
+        )
     monitor = Monitor(
         run_dir, cfg.train.max_steps, main_rank, cfg.monitor.tensorboard, found.step if found else 0, run_dir.name
     )

@@ -42,6 +42,14 @@ KNOWN_ELSEWHERE = {
     "save_steps": "train.save_every",
     "save_total_limit": "train.keep_checkpoints",
     "eval_steps": "eval.every",
+    "use_peft": "model.lora.rank",
+    "lora_r": "model.lora.rank",
+    "lora_alpha": "model.lora.alpha",
+    "lora_dropout": "model.lora.dropout",
+    "lora_target_modules": "model.lora.target_modules",
+    "sync_ref_model": "ref_model.sync_steps",
+    "ref_model_sync_steps": "ref_model.sync_steps",
+    "ref_model_mixup_alpha": "ref_model.mixup_alpha",
 }
 
 EXPECTED = {

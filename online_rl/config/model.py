@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from online_rl.config.algorithm import Algorithm
 from online_rl.config.section import Count, Fraction, Path, Positive, Section
@@ -21,6 +21,19 @@ class Run(Section):
     seed: Count = Field(default=0, description="seeds the order of studies, the sampling and every other random choice")
 
 
+class Lora(Section):
+    rank: Positive | None = Field(
+        default=None, description="train adapters of this rank instead of the weights; null = off"
+    )
+    alpha: float = Field(default=32.0, gt=0, description="adapters are scaled by alpha / rank")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="of the adapters' inputs while gradients are computed")
+    target_modules: list[str] | None = Field(
+        default=None,
+        description="ends of module names, such as q_proj; null = every linear layer of the language part (with "
+        "freeze_vision: false of all parts), without its output layer",
+    )
+
+
 class Model(Section):
     path: Path = Field(default="demo", description='"demo", a folder, or a name on the Hugging Face hub')
     revision: str | None = Field(
@@ -33,6 +46,20 @@ class Model(Section):
     )
     trust_remote_code: bool = Field(default=False, description="run Python code that comes with the model")
     attn_implementation: str = Field(default="sdpa", description="transformers' name: sdpa, flash_attention_2, eager")
+    lora: Lora = Field(default_factory=Lora, description="low-rank adapters on frozen weights")
+
+    @field_validator("lora", mode="before")
+    @classmethod
+    def null_is_off(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+
+class RefModel(Section):
+    offload: Literal["none", "cpu"] = Field(default="none", description="keep the frozen copy in CPU memory")
+    sync_steps: Count = Field(default=0, description="steps between refreshes from the policy; 0 = never")
+    mixup_alpha: float = Field(
+        default=1.0, gt=0, le=1, description="a refresh gives alpha policy + (1 - alpha) ref_model; below 1 an EMA"
+    )
 
 
 class Data(Section):
@@ -93,6 +120,10 @@ class Rollout(Section):
     tensor_parallel_size: Positive = Field(default=1, description="ranks that share one vLLM engine")
     max_logp_difference: float = Field(
         default=1.0, gt=0, description="stop when trainer and vLLM differ by more nats per token (mean over a step)"
+    )
+    verify_sync_every: Count = Field(
+        default=50,
+        description="weight syncs between comparisons, bit by bit, of engine and policy; the first always; 0 = never",
     )
     engine_args: dict[str, Any] = Field(default_factory=dict, description="further arguments of vllm.LLM, unchanged")
 
@@ -243,6 +274,7 @@ class Config(Section):
     )
     scoring: Scoring = Field(default_factory=Scoring, description="how judges are called")
     algorithm: Algorithm = Field(default_factory=Algorithm, description="how the policy learns from scores")
+    ref_model: RefModel = Field(default_factory=RefModel, description="the frozen policy for KL and preferences")
     train: Train = Field(default_factory=Train, description="steps, optimiser, checkpoints")
     eval: Eval = Field(default_factory=Eval, description="measuring on held-out studies")
     monitor: Monitor = Field(default_factory=Monitor, description="what is written about the run")
@@ -273,7 +305,8 @@ class Config(Section):
         return "\n".join(
             [
                 f"run      {self.run.dir}, {self.train.max_steps} steps, seed {self.run.seed}, resume {self.resume}",
-                f"policy   {self.model.path} in {self.model.dtype}",
+                f"policy   {self.model.path} in {self.model.dtype}"
+                + (f", LoRA of rank {self.model.lora.rank}" if self.model.lora.rank else ""),
                 f"data     {source}, section {self.data.section}",
                 f"rollout  {self.rollout.studies_per_step} studies x {self.rollout.group_size} candidates per step, "
                 f"at most {self.rollout.max_completion_tokens} tokens",

@@ -300,6 +300,8 @@ def doubtful(cfg: Config) -> list[str]:
         )
     if cfg.scoring.multi_objective_aggregation == "normalize_then_sum" and len(cfg.judges) == 1:
         notes.append("scoring.multi_objective_aggregation=normalize_then_sum: with one judge it is a plain z-score.")
+    if cfg.model.lora.dropout:
+        notes.append(f"model.lora.dropout={cfg.model.lora.dropout:g}: gradients are not of the policy that sampled.")
     if cfg.model.trust_remote_code:
         notes.append("model.trust_remote_code=true: Python code from the model's folder will run.")
     return notes

@@ -23,7 +23,7 @@ TOKENS = 32  # of the trial report
 def main() -> int:
     folder, with_vllm = Path(sys.argv[1]), "--vllm" in sys.argv[2:]
     data = json.load(sys.stdin)
-    data["model"] |= {"path": str(folder), "revision": None, "freeze_vision": False}
+    data["model"] |= {"path": str(folder), "revision": None, "freeze_vision": False, "lora": None}
     data["data"] |= {"reader": "jsonl", "path": "not read"}
     data["resume"] = "never"
     data["rollout"] |= {

@@ -21,18 +21,20 @@ from online_rl.algorithms.kl import k3_kl
 from online_rl.algorithms.mismatch import mismatch_metrics, mismatch_sums
 from online_rl.config import Config, deepspeed_config
 from online_rl.errors import CheckpointError, ConfigError, NonFiniteUpdate, PolicyMismatch
+from online_rl.policy import lora
 from online_rl.policy.collate import MicroBatch
 from online_rl.policy.features import Features, see, vision_cut
 from online_rl.policy.micro_batches import micro_batches
 from online_rl.policy.model import PolicyModel, freeze_vision
 from online_rl.policy.names import disk_names
+from online_rl.policy.ref_model import RefModel
 from online_rl.policy.saving import errors_after_barriers
 from online_rl.policy.schedule import learning_rate
+from online_rl.policy.zero import SHARDS, Recipe, copied, frozen_sums, gathered, quiet_deepspeed, same_sums
 from online_rl.rollout.types import Completion
 
 SUPPORTED = ("0.19.",)
 MAX_UNUSABLE = 0.01  # part of the tokens whose log-probability vLLM may report as not finite
-SHARDS = "zero"  # name of the folder with DeepSpeed's shards inside a checkpoint
 
 
 def init_ranks(cfg: Config) -> None:
@@ -75,21 +77,27 @@ class Policy:
         self.device = distributed.device()
         self._ds_config = deepspeed_config(cfg, distributed.world_size())
         self._banned = banned_ids
-        model = self._load(model_path)
+        self.adapters = bool(cfg.model.lora.rank)
+        if self.adapters:
+            lora.check_targets(model_path, cfg)
+        model = self._load(model_path, self._ds_config)
         if cfg.model.freeze_vision:
             freeze_vision(model)
         if cfg.model.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         self.disk_names = disk_names(model)
+        if self.adapters:
+            lora.add_adapters(model, cfg)
         self.engine = self._initialize(model, self._ds_config)
         self.engine.train()
-        self.ref_model = self._load_ref_model(model_path) if algorithm.needs_ref_model else None
+        self._base = frozen_sums(self.engine.module) if self.adapters else []
+        self.ref_model = self._make_ref_model(model_path) if algorithm.needs_ref_model else None
 
-    def _load(self, model_path: str) -> torch.nn.Module:
+    def _load(self, model_path: str, ds_config: dict[str, Any]) -> torch.nn.Module:
         from transformers import AutoModelForImageTextToText
         from transformers.integrations import HfDeepSpeedConfig
 
-        keep_alive = HfDeepSpeedConfig(self._ds_config)  # while it lives, from_pretrained partitions what it loads
+        keep_alive = HfDeepSpeedConfig(ds_config)  # while it lives, from_pretrained partitions what it loads
         with quiet_transformers():
             model = AutoModelForImageTextToText.from_pretrained(
                 model_path,
@@ -112,12 +120,19 @@ class Policy:
             engine, *_ = deepspeed.initialize(model=wrapped, config=ds_config, **optimised)
         return engine
 
-    def _load_ref_model(self, model_path: str) -> Any:
-        model = self._load(model_path)
-        model.requires_grad_(False)
-        engine = self._initialize(model, {k: v for k, v in self._ds_config.items() if k != "optimizer"})
-        engine.eval()
-        return engine
+    def _make_ref_model(self, model_path: str) -> RefModel:
+        """The policy without its adapters, or a frozen copy under ZeRO-3."""
+        settings, engine = self.cfg.ref_model, self.engine
+        if not self.adapters:
+            ds_config = {k: v for k, v in self._ds_config.items() if k != "optimizer"}
+            if settings.offload == "cpu" and torch.cuda.is_available():
+                offload = {"offload_param": {"device": "cpu", "pin_memory": True}}
+                ds_config["zero_optimization"] = ds_config["zero_optimization"] | offload
+            model = self._load(model_path, ds_config)  # which puts each share where it stays
+            model.requires_grad_(False)
+            engine = self._initialize(model, ds_config)
+            engine.eval()
+        return RefModel(engine, self.engine, settings)
 
     def update(self, batch: LearnBatch, filler: Completion, step: int) -> dict[str, float]:
         """One step's learning: `train.passes` times `train.updates_per_step` optimiser steps. Returns global metrics.
@@ -127,6 +142,9 @@ class Policy:
 
         Raises NonFiniteUpdate or PolicyMismatch on every rank together, before anything is applied.
         """
+        dropout = bool(self.cfg.model.lora.dropout)
+        if dropout:  # of its own per step, so that a resumed run drops what the uninterrupted one would have
+            torch.manual_seed(self.cfg.run.seed + 1_000_003 * step + distributed.rank())
         rate = learning_rate(self.cfg, step)
         for group in self.engine.optimizer.param_groups:
             group["lr"] = rate
@@ -136,12 +154,14 @@ class Policy:
         features = see(self.engine, [filler.prompt, *(c.prompt for unit in batch.units for c in unit)], self.device)
         parts = [self._micro_batches(batch, filler, slice(u, None, updates), features) for u in range(updates)]
         # In a step's only update the policy that is trained still is the one that sampled: its own pass gives old_logp.
-        need_old = updates * passes > 1 or self.algorithm.needs_baseline
+        need_old = updates * passes > 1 or self.algorithm.needs_baseline or dropout
         fixed = [[self._fixed_logp(mb, need_old) for mb in part] for part in parts]
         for part, known in list(zip(parts, fixed, strict=True)) * passes:
             norm = self._optimiser_step(part, known, sums, step)
             if norm is not None:
                 norms.append(norm)
+        if self.ref_model is not None:
+            self.ref_model.after_step(step)
         highest = max((one.pop("sampling/max")[0] for one in sums if "sampling/max" in one), default=0.0)
         highest = distributed.reduce_numbers([highest], "max")[0]
         merged: Sums = {}
@@ -165,8 +185,8 @@ class Policy:
 
     def _fixed_logp(self, mb: MicroBatch, need_old: bool) -> tuple[Tensor | None, Tensor | None]:
         """Log-probabilities that the step's updates do not change: of the policy before them, and of the ref_model."""
-        old = self._no_grad_logp(self.engine, mb) if need_old else None
-        return old, None if self.ref_model is None else self._no_grad_logp(self.ref_model, mb)
+        old = self._old_logp(mb) if need_old else None
+        return old, None if self.ref_model is None else self.ref_model.logp(mb)
 
     def _optimiser_step(
         self,
@@ -240,51 +260,78 @@ class Policy:
             )
 
     @torch.no_grad()
-    def _no_grad_logp(self, engine: Any, mb: MicroBatch) -> Tensor:
-        return engine(mb)[0]
+    def _old_logp(self, mb: MicroBatch) -> Tensor:
+        """Under the policy as it sampled: without dropout."""
+        self.engine.train(not self.cfg.model.lora.dropout)
+        logp = self.engine(mb)[0]
+        self.engine.train()
+        return logp
 
     def trained_weights(self) -> Iterator[tuple[str, Tensor]]:
-        """(name on disk, whole tensor) of everything that is trained, gathered bucket by bucket on every rank."""
-        named = [(n, p) for n, p in self.engine.module.hf.named_parameters() if p.requires_grad]
-        return self._gathered(named)
+        """(name on disk, whole tensor) of everything that training changes, gathered bucket by bucket on every rank;
+        adapters merged."""
+        return self._gathered(self._recipes(only_changed=True))
 
-    def _gathered(self, named: list[tuple[str, torch.nn.Parameter]]) -> Iterator[tuple[str, Tensor]]:
-        import deepspeed
+    def _recipes(self, only_changed: bool) -> Iterator[Recipe]:
+        model = self.engine.module.hf
+        if self.adapters:
+            return lora.recipes(model, self.disk_names, only_changed)
+        named = [(n, p) for n, p in model.named_parameters() if p.requires_grad or not only_changed]
+        return (Recipe(self.disk_names[name], (parameter,), copied) for name, parameter in named)
 
-        limit = self._ds_config["zero_optimization"]["stage3_prefetch_bucket_size"]
-        bucket: list[tuple[str, torch.nn.Parameter]] = []
-        size = 0
-        for i, (name, parameter) in enumerate(named):
-            bucket.append((name, parameter))
-            size += parameter.ds_numel  # numel() of a partitioned parameter is 0
-            if size < limit and i < len(named) - 1:
-                continue
-            with deepspeed.zero.GatheredParameters([p for _, p in bucket]):
-                # vLLM holds on to tensors until a whole layer has arrived, and ZeRO takes these back before that.
-                whole = [(self.disk_names[n], p.detach().clone()) for n, p in bucket]
-            yield from whole
-            bucket, size = [], 0
+    def _gathered(self, recipes: Iterator[Recipe]) -> Iterator[tuple[str, Tensor]]:
+        return gathered(recipes, self._ds_config["zero_optimization"]["stage3_prefetch_bucket_size"])
 
     def save(self, folder: Path) -> None:
-        """Weights, optimiser states, version and what the algorithm adapted into `folder`; every rank its shard."""
-        state = {"version": self.version, "algorithm": self.algorithm.state_dict()}
+        """Weights, optimiser states, version and what the algorithm adapted into `folder`; every rank its shard.
+
+        Of a policy with adapters, these alone, as shards and once more as `peft` reads them.
+        """
+        adapter = self._adapter()  # together, before a rank may meet a full disk
+        state = {"version": self.version, "algorithm": self.algorithm.state_dict(), "base": self._base}
         with quiet_deepspeed(), errors_after_barriers(self.engine):
-            self.engine.save_checkpoint(str(folder), tag=SHARDS, client_state=state, save_latest=False)
+            self.engine.save_checkpoint(
+                str(folder),
+                tag=SHARDS,
+                client_state=state,
+                save_latest=False,
+                exclude_frozen_parameters=self.adapters,
+            )
+        self._save_adapter(adapter, folder / lora.FOLDER)
+        if self.ref_model is not None:
+            self.ref_model.save(folder)
+
+    def _adapter(self) -> dict[str, Tensor]:
+        """The adapters whole, on every rank; empty without."""
+        return dict(self._gathered(lora.adapter_recipes(self.engine.module.hf))) if self.adapters else {}
+
+    def _save_adapter(self, tensors: dict[str, Tensor], folder: Path) -> None:
+        if tensors and distributed.rank() == 0:
+            lora.save_adapter(folder, tensors, self.engine.module.hf, self._base)
 
     def load(self, folder: Path) -> None:
-        """Take back what `save` wrote. Raises CheckpointError where DeepSpeed finds nothing."""
+        """Take back what `save` wrote. Raises CheckpointError where DeepSpeed finds nothing, or where the adapters
+        belong on another base."""
         with quiet_deepspeed():
-            loaded, state = self.engine.load_checkpoint(str(folder), tag=SHARDS)
+            loaded, state = self.engine.load_checkpoint(str(folder), tag=SHARDS, load_module_strict=not self.adapters)
         if loaded is None:
             raise CheckpointError(f"{folder}: DeepSpeed found no shards named {SHARDS!r} for this number of ranks.")
+        if not same_sums(state.get("base", []), self._base):
+            raise CheckpointError(
+                f"{folder}: its adapters were trained on other weights than those of model.path={self.cfg.model.path!r}"
+                " now. Make the base what it was (model.revision), or start a new run.dir."
+            )
         self.version = int(state["version"])
         self.algorithm.load_state_dict(state["algorithm"])
+        if self.ref_model is not None:
+            self.ref_model.load(folder)
 
     def export(self, folder: Path, processor: Any) -> None:
         """The policy as a Hugging Face folder (safetensors, config, processor). Rank 0 writes; all ranks must call."""
         model = self.engine.module.hf
         state = {}
-        for name, tensor in self._gathered(list(model.named_parameters())):
+        self._save_adapter(self._adapter(), folder.parent / lora.FOLDER)
+        for name, tensor in self._gathered(self._recipes(only_changed=False)):
             if distributed.rank() == 0:  # one whole copy, in CPU memory
                 state[name] = tensor.contiguous().cpu()
         if distributed.rank() == 0:
@@ -321,37 +368,6 @@ def _token_metrics(mb: MicroBatch, seen: TokenBatch, entropy: Tensor) -> Sums:
     if seen.ref_logp is not None:
         sums["kl"] = (float((k3_kl(seen.logp, seen.ref_logp) * live).sum()), count)
     return sums | mismatch_sums(seen.old_logp, seen.sampled, live)
-
-
-def saved_weights(folder: Path) -> dict[str, Any]:
-    """What `Policy.save` wrote, on one process and without a GPU: name in memory -> what gives the whole tensor by
-    `.contiguous()`, so that one is put together at a time.
-
-    Trained tensors are the float32 masters, frozen ones are as they were loaded. Raises CheckpointError.
-    """
-    import io
-
-    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
-
-    try:
-        with quiet_deepspeed(), contextlib.redirect_stderr(io.StringIO()):
-            state = get_fp32_state_dict_from_zero_checkpoint(str(folder), tag=SHARDS, lazy_mode=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as problem:
-        reason = str(problem).partition("\n")[0]
-        raise CheckpointError(f"{folder}: its ZeRO shards cannot be put together ({reason}).") from problem
-    return {name.removeprefix("hf."): tensor for name, tensor in state.items()}  # as PolicyModel calls the policy
-
-
-@contextlib.contextmanager
-def quiet_deepspeed() -> Iterator[None]:
-    """DeepSpeed prints to stdout and logs at INFO while it starts and saves; the console is the monitor's."""
-    import io
-
-    import deepspeed
-
-    deepspeed.utils.logger.setLevel(logging.WARNING)
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
 
 
 @contextlib.contextmanager
