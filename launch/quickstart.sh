@@ -73,6 +73,7 @@ cat <<END
 TensorBoard     bash launch/tensorboard.sh $run
 one HTML file   online-rl plot $run --html
 the policy      online-rl export $run --output exported
+how good it is  online-rl eval $run --against start
 your own data   the data: section of a config in configs/, then online-rl doctor --config CONFIG
 your own reward judges: [{use: path/to/file.py:function}] in the config; any TRL reward function will do
 END

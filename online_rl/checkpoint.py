@@ -3,6 +3,7 @@
 checkpoints/step-12.partial/   being written
 checkpoints/step-12/           renamed; still not trusted
 checkpoints/step-12/complete   the marker: sizes and SHA-256 of every file
+checkpoints/best.json          which step is the best so far; its checkpoint stays, however old
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from online_rl import distributed
 from online_rl.config import Config
 from online_rl.errors import CheckpointError, ConfigError
 
-MARKER, STATE = "complete", "state.json"
+MARKER, STATE, BEST = "complete", "state.json", "best.json"
 
 # What may differ when a run goes on; everything else would make it another run.
 FREE_KEYS = (
@@ -46,6 +47,15 @@ FREE_KEYS = (
     "rollout.gpu_memory_utilization",
     "demo.cache",
 )
+
+
+@dataclass(frozen=True)
+class Best:
+    """The step whose evaluation was the best so far, by `eval.metric_for_best_model`."""
+
+    step: int
+    metric: str
+    value: float
 
 
 @dataclass(frozen=True)
@@ -145,6 +155,38 @@ def set_later_aside(found: Checkpoint, run_dir: Path) -> list[str]:
     return told
 
 
+def name_best(run_dir: Path, best: Best | None) -> None:
+    """Write which checkpoint is the best, so that none is removed before a better one is there. All ranks call it."""
+    root = run_dir / "checkpoints"
+    with _together(root / f"{BEST}.partial"):
+        if distributed.rank() == 0:
+            if best is None:
+                (root / BEST).unlink(missing_ok=True)
+                return
+            content = {"step": best.step, "checkpoint": f"step-{best.step}", best.metric: best.value}
+            (root / f"{BEST}.partial").write_text(json.dumps(content, indent=1) + "\n")
+            os.replace(root / f"{BEST}.partial", root / BEST)
+
+
+def best_step(run_dir: Path) -> int | None:
+    """What `name_best` has written; None without it."""
+    try:
+        return int(json.loads((run_dir / "checkpoints" / BEST).read_text())["step"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def best_of(run_dir: Path, records: Iterable[dict[str, Any]], metric: str, greater: bool) -> Best | None:
+    """The best evaluation among `records` of metrics.jsonl whose checkpoint is still there and complete."""
+    found = [
+        Best(record["step"], metric, float(value))
+        for record in records
+        if isinstance(value := record.get(metric), int | float)
+        and (run_dir / "checkpoints" / f"step-{record['step']}" / MARKER).exists()
+    ]
+    return max(found, key=lambda b: b.value if greater else -b.value, default=None)
+
+
 def find_newest(run_dir: Path, warn: Any) -> Checkpoint | None:
     """The newest complete checkpoint of a run, verified; damaged ones are passed over with a warning."""
     for folder in reversed(_steps(run_dir / "checkpoints")):
@@ -242,9 +284,12 @@ def _steps(root: Path) -> list[Path]:
 
 
 def _prune(root: Path, keep: int) -> None:
+    """Remove what is older than the newest `keep`, never the one that best.json names."""
+    best = best_step(root.parent)
     complete = [p for p in _steps(root) if (p / MARKER).exists()]
     for old in complete[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+        if old.name != f"step-{best}":
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _fingerprint(path: Path) -> list[Any]:

@@ -151,6 +151,73 @@ def size(
     print_table(config, overrides or [], gpus or GPUS)
 
 
+@app.command("eval")
+def evaluate(
+    policy: Annotated[
+        str,
+        typer.Argument(
+            metavar="POLICY",
+            help="RUN, RUN/checkpoints/step-N, a model folder, `start` (what model.path names), or kept results.",
+        ),
+    ],
+    overrides: Overrides = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="POLICY", help="Compare with this one on the same studies; as above.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", metavar="FILE", help="YAML configuration; otherwise the run's own.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, eval (or validation, dev), test.")] = "eval",
+    judge: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="May be given several times: a judge of the config, or findings, lc_green, file.py:object. Otherwise "
+            "the config's judges and guards.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Otherwise eval/SPLIT in the run folder, or here."),
+    ] = None,
+    studies: Annotated[int | None, typer.Option(min=1, help="The first so many of the split.")] = None,
+    reports: Annotated[
+        bool,
+        typer.Option("--reports", help="Keep reference and candidate in scores.jsonl; otherwise no text is written."),
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results of another evaluation.")] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write every number and interval there as well.")
+    ] = None,
+) -> None:
+    """Greedy reports of a policy for a split, scored, with 95 % intervals; two policies compared study by study.
+
+    An interrupted evaluation goes on when the command is given again; finished results are taken as they are.
+    """
+    from rich.console import Console
+
+    from online_rl.eval.command import evaluate_policies
+    from online_rl.eval.table import tables
+
+    report = evaluate_policies(
+        policy,
+        against,
+        config,
+        split,
+        judge or [],
+        output,
+        studies,
+        reports,
+        overwrite,
+        overrides or [],
+        json_file,
+        say=lambda line: typer.echo(line, err=True),
+    )
+    console = Console(highlight=False)
+    for shown in tables(report, console.width):
+        console.print(shown)
+
+
 @app.command("score")
 def score(
     judge: Annotated[str, typer.Option(metavar="NAME", help="findings, lc_findings, green, lc_green, file.py:object.")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Iterator
@@ -15,10 +16,11 @@ from online_rl.algorithms import Algorithm
 from online_rl.config import Config
 from online_rl.data.sampler import StudySampler
 from online_rl.data.study import Study
-from online_rl.errors import JudgeFailed, PolicyMismatch
+from online_rl.errors import ConfigError, JudgeFailed, PolicyMismatch
 from online_rl.evaluate import Evaluation, evaluate, write_samples
-from online_rl.metrics import gather_groups, summarise
+from online_rl.metrics import gather_groups, is_better_greater, summarise
 from online_rl.monitor import Monitor
+from online_rl.monitor.records import Record, read_records
 from online_rl.policy.engine import Policy
 from online_rl.rollout.engine import RolloutEngine
 from online_rl.rollout.prompts import PromptBuilder
@@ -47,6 +49,8 @@ class Loop:
     step: int = 0
     num_tokens: int = 0
     before: Evaluation | None = None
+    best: checkpoint.Best | None = None
+    exported_step: int | None = None
     stop_requested: bool = False
 
     def run(self) -> tuple[Evaluation, Evaluation] | None:
@@ -54,17 +58,19 @@ class Loop:
         signal.signal(signal.SIGTERM, self._on_sigterm)
         if self.step == 0:
             self.before = self._evaluate("before")
+        elif self._evaluation_is_due() and not self._was_evaluated():
+            self._evaluate(f"step-{self.step}")  # a judge that failed, or a kill, came before its end
         first = self.step
         while self.step < self.cfg.train.max_steps:
             self._step()
             if self._save_is_due():
                 self._save()
-            if self.cfg.eval.every and self.step % self.cfg.eval.every == 0 and self.step < self.cfg.train.max_steps:
+            if self._evaluation_is_due():
                 self._evaluate(f"step-{self.step}")
             if self._must_stop(self.step - first):
                 self._save()
                 return None
-        after = self._evaluate("after")
+        after = self._evaluate_at_end()
         assert self.before is not None
         return self.before, after
 
@@ -185,15 +191,72 @@ class Loop:
             error = problem
         distributed.agree(error)
 
-    def _evaluate(self, name: str) -> Evaluation:
+    def _evaluate(self, name: str, log: bool = True) -> Evaluation:
+        """Greedy reports of held-out studies. `log` is False where the policy is not that of the current step."""
         with self._phase(f"evaluating ({name})"):
             studies = self.eval_studies[: self.cfg.eval.studies]
             samples = self.cfg.monitor.samples
             evaluation = evaluate(self.engine, self.builder, self.scorer, studies, samples, self._agree)
-        self.monitor.log_eval(self.step, evaluation.metrics)
         write_samples(evaluation, Path(self.cfg.run.dir) / "samples" / f"{name}.jsonl")
-        self.monitor.log_samples(self.step, evaluation.samples)
+        if log:
+            self.monitor.log_eval(self.step, evaluation.metrics)
+            self.monitor.log_samples(self.step, evaluation.samples)
+            self._keep_best(evaluation.metrics)
         return evaluation
+
+    def _keep_best(self, metrics: dict[str, float]) -> None:
+        """Save this step where it is the best so far by `eval.metric_for_best_model`; its checkpoint stays."""
+        metric = self.cfg.eval.metric_for_best_model
+        if metric is None or not metrics:
+            return
+        value = metrics.get(metric)
+        if self.step == 0:  # the starting policy is no checkpoint
+            if value is None:
+                raise ConfigError(
+                    f"eval.metric_for_best_model: found {metric!r}, which the first evaluation lacks; expected one of "
+                    f"{', '.join(sorted(metrics))}. Correct it."
+                )
+            return
+        if value is None or not math.isfinite(value):
+            self.monitor.warn(f"step {self.step}: the evaluation has no {metric}, so it cannot be the best.")
+        elif self.best is None or (value > self.best.value if self._greater_is_better() else value < self.best.value):
+            self._save()
+            self._name_best(checkpoint.Best(self.step, metric, value))
+
+    def _name_best(self, best: checkpoint.Best | None) -> None:
+        self.best = best
+        checkpoint.name_best(Path(self.cfg.run.dir), best)
+        if best:
+            self.monitor.note(f"best so far: step {best.step}, {best.metric} {best.value:.4g}; its checkpoint is kept")
+
+    def _greater_is_better(self) -> bool:
+        given = self.cfg.eval.greater_is_better
+        return is_better_greater(self.cfg.eval.metric_for_best_model or "") if given is None else given
+
+    def _evaluate_at_end(self) -> Evaluation:
+        """Of the policy that is exported: the last step's, or the best checkpoint's where that is asked for."""
+        after = self._evaluate("after")
+        self.exported_step = self.step
+        if self.cfg.eval.load_best_model_at_end and self.best and self.best.step != self.step:
+            self.exported_step = self.best.step
+            self.policy.load(Path(self.cfg.run.dir) / "checkpoints" / f"step-{self.best.step}")
+            self._sync()
+            after = self._evaluate("after", log=False)
+        return after
+
+    def _evaluation_is_due(self) -> bool:
+        every = self.cfg.eval.every
+        return bool(every) and self.step % every == 0 and self.step < self.cfg.train.max_steps
+
+    def _evaluations(self) -> list[Record]:
+        """Those that metrics.jsonl has up to this step; rank 0 reads it for all."""
+        path, records = Path(self.cfg.run.dir) / "metrics.jsonl", []
+        if distributed.rank() == 0 and path.is_file():
+            records = read_records(path, lambda r: r.get("eval") is True and 0 < r["step"] <= self.step)
+        return distributed.gather(records)[0]
+
+    def _was_evaluated(self) -> bool:
+        return any(record["step"] == self.step for record in self._evaluations())
 
     def restore(self, found: checkpoint.Checkpoint) -> None:
         """Go on behind `found`: policy, optimiser, position in the data, and the engine's weights."""
@@ -204,6 +267,10 @@ class Loop:
         load_judge_states(self.scorer.judges, found.state.get("judges", {}))
         self.scorer.load_state_dict(found.state.get("scorer", {}))
         self._sync()
+        metric = self.cfg.eval.metric_for_best_model
+        if metric:
+            best = checkpoint.best_of(Path(self.cfg.run.dir), self._evaluations(), metric, self._greater_is_better())
+            self._name_best(distributed.gather(best)[0])
 
     def _save(self, cursor: dict[str, int] | None = None) -> None:
         with self._phase("saving"):

@@ -11,6 +11,16 @@ from online_rl import distributed
 from online_rl.scoring.scorer import Candidate
 
 Record = dict[str, Any]
+BETTER_SMALL = ("_finding", "_location", "_severity", "_comparison", "_rate", "_ratio", "_errors")  # ends of names
+
+
+def is_better_greater(metric: str) -> bool:
+    """False for errors per report and for shares of what went wrong.
+
+    >>> is_better_greater("reward"), is_better_greater("judge/findings/false_finding")
+    (True, False)
+    """
+    return not metric.endswith(BETTER_SMALL)
 
 
 def record(candidate: Candidate) -> Record:

@@ -127,7 +127,8 @@ def finish(loop: Loop, before: Evaluation, after: Evaluation) -> None:
     pictures = plot_run(run_dir)
     studies = min(loop.cfg.eval.studies, len(loop.eval_studies))
     print(f"\n{final_table(before.metrics, after.metrics, studies)}\n")
-    print(f"trained policy  {run_dir / 'model'}")
+    best = f" (step {loop.exported_step}, the best by {loop.cfg.eval.metric_for_best_model})"
+    print(f"trained policy  {run_dir / 'model'}{best if loop.exported_step != loop.step else ''}")
     for picture in pictures:
         print(f"picture         {picture}")
     print(f"TensorBoard     tensorboard --logdir {run_dir / 'tensorboard'}")

@@ -50,6 +50,9 @@ KNOWN_ELSEWHERE = {
     "sync_ref_model": "ref_model.sync_steps",
     "ref_model_sync_steps": "ref_model.sync_steps",
     "ref_model_mixup_alpha": "ref_model.mixup_alpha",
+    "metric_for_best_model": "eval.metric_for_best_model",
+    "greater_is_better": "eval.greater_is_better",
+    "load_best_model_at_end": "eval.load_best_model_at_end",
 }
 
 EXPECTED = {

@@ -228,6 +228,16 @@ class Train(Section):
 class Eval(Section):
     every: Count = Field(default=0, description="steps between evaluations; 0 = only before and after training")
     studies: Positive = Field(default=128, description="held-out studies per evaluation, over all ranks")
+    metric_for_best_model: str | None = Field(
+        default=None,
+        description="evaluation metric, such as reward, whose best checkpoint is kept whatever its age; null = none",
+    )
+    greater_is_better: bool | None = Field(
+        default=None, description="of that metric; null = false for errors and shares (cut, unscorable), else true"
+    )
+    load_best_model_at_end: bool = Field(
+        default=False, description="the model folder at the end holds the best checkpoint, not the last step"
+    )
 
 
 class Monitor(Section):

@@ -91,7 +91,7 @@ class Patient:
     def disk(self) -> Finding:
         """Room for the checkpoints that are kept, the one being written, and the model at the end."""
         sizes = estimate(self.shape, self.cfg, self.ranks)
-        kept = self.cfg.train.keep_checkpoints
+        kept = self.cfg.train.keep_checkpoints + (self.cfg.eval.metric_for_best_model is not None)
         model = sizes.policy * self.ranks or self.shape.parameters * 2
         needed = (kept + 1) * sizes.checkpoint + model
         place = Path(self.cfg.run.dir).absolute()

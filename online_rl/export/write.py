@@ -56,6 +56,9 @@ def _find(source: Path, say: Callable[[str], Any]) -> tuple[checkpoint.Checkpoin
             f"{source}: no complete checkpoint in {source / 'checkpoints'}; expected a run folder, or its "
             "checkpoints/step-N. Wait for the first save (train.save_every), or stop the run by SIGTERM, which saves."
         )
+    best = checkpoint.best_step(source)
+    if best not in (None, newest.step):
+        say(f"note: checkpoints/{checkpoint.BEST} names step {best}; for that one, export checkpoints/step-{best}.")
     return newest, source
 
 

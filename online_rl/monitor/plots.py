@@ -81,6 +81,8 @@ def plot_comparison(runs: list[Path], out: Path) -> list[Path]:
 def load_run(run_dir: Path) -> tuple[list[Record], list[Record]]:
     """The training records and the evaluation records; of two with the same step the later one counts."""
     path = run_dir / "metrics.jsonl"
+    if not run_dir.is_dir():
+        raise DataError(f"{run_dir}: no such folder, expected the folder of a run (run.dir). Check the path.")
     if not path.is_file():
         events = any(run_dir.rglob("events.out.tfevents.*"))
         found = "TensorBoard events but no metrics.jsonl" if events else "no metrics.jsonl"

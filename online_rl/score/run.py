@@ -84,15 +84,7 @@ def _config(judge: str, length_control: str | None, args: Sequence[str], overrid
             "--length-control: found target_band, which adapts from step to step of a training; a file has one length. "
             "Expected lc_green, symmetric or soft_overlong."
         )
-    use, rule = judge, length_control or "none"
-    known = {*BUILT_IN, *(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))}
-    if judge.startswith("lc_") and ":" not in judge and judge not in known:
-        if length_control not in (None, "lc_green"):
-            raise ConfigError(
-                f"--length-control: found {length_control} beside --judge {judge}, which means lc_green already. Write "
-                f"--judge {judge.removeprefix('lc_')} --length-control {length_control}."
-            )
-        use, rule = judge.removeprefix("lc_"), "lc_green"
+    use, rule = use_and_rule(judge, length_control)
     own: dict[str, Any] = {}
     for argument in args:
         apply_override(own, argument)
@@ -102,6 +94,19 @@ def _config(judge: str, length_control: str | None, args: Sequence[str], overrid
             raise ConfigError(f"{override!r}: expected scoring.<key>=value here, such as scoring.workers=16.")
         apply_override(data, override)
     return config_from_dict(data)
+
+
+def use_and_rule(judge: str, length_control: str | None = None) -> tuple[str, str]:
+    """`use` and `length_control` by a short name: lc_X is X under lc_green, unless a judge is called lc_X."""
+    known = {*BUILT_IN, *(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))}
+    if not judge.startswith("lc_") or ":" in judge or judge in known:
+        return judge, length_control or "none"
+    if length_control not in (None, "lc_green"):
+        raise ConfigError(
+            f"--length-control: found {length_control} beside --judge {judge}, which means lc_green already. Write "
+            f"--judge {judge.removeprefix('lc_')} --length-control {length_control}."
+        )
+    return judge.removeprefix("lc_"), "lc_green"
 
 
 def _options(cfg: Config, judge: Judge, overrides: Sequence[str]) -> Scoring:

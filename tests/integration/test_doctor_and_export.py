@@ -1,4 +1,4 @@
-"""Before and after a run: the doctor finds it fit, its checkpoint is exported, loaded and drawn, as users would."""
+"""Before and after a run: the doctor finds it fit; its checkpoint is evaluated, exported, loaded and drawn by users."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.integration.launch import CONFIG, Finished, command_line, train
+from tests.integration.launch import CONFIG, Finished, command_line, records, train
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +36,26 @@ def test_a_checkpoint_is_exported_and_both_engines_load_it(tiny, work):
     assert own.keys() == exported.keys()
     assert all(own[name].equal(exported[name]) for name in own)
     assert not list(work.glob(".exported*")), "nothing is left beside it"
+
+
+def test_an_evaluation_finds_what_the_run_found(tiny, work):
+    """The checkpoint and the starting policy, each in its own engine, on the studies that the run was evaluated on."""
+    out, numbers = work / "evaluated", work / "numbers.json"
+    last = tiny.run_dir / "checkpoints" / "step-1"
+    arguments = ["eval", str(last), "--against", "start", "--studies", "2", "-o", str(out), "--json", str(numbers)]
+    done = command_line(work / "eval", *arguments, "--reports").ok()
+    before, after = records(tiny.run_dir, evaluations=True)
+    found = json.loads(numbers.read_text())
+    for policy, record in zip(found["policies"], (after, before), strict=True):
+        assert policy["scored"] == policy["studies"] == 2
+        same = [name for name in policy["metrics"] if name in record]
+        assert {"reward", "verbosity/mean", "completions/mean_length", "judge/findings/missing_finding"} <= set(same)
+        assert {name: policy["metrics"][name]["mean"] for name in same} == pytest.approx({n: record[n] for n in same})
+    assert found["comparison"]["differences"]["reward"]["mean"] == pytest.approx(after["reward"] - before["reward"])
+    assert "win rate" in done.out and (out / "eval.png").stat().st_size > 10_000
+    assert "vllm" not in done.err.lower(), "the engine's talk stays out of the way"
+    [row, _] = [json.loads(line) for line in (out / "start" / "scores.jsonl").read_text().splitlines()]
+    assert row["candidate"] and (out / "start" / "scores.jsonl").stat().st_mode & 0o077 == 0
 
 
 def test_the_run_is_drawn_into_one_file(tiny, work):
