@@ -29,6 +29,7 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
     from online_rl.data.sampler import StudySampler
     from online_rl.demo.prepare import prepare
     from online_rl.monitor import Monitor
+    from online_rl.monitor.hparams import final_metrics, hyperparameters
     from online_rl.policy.engine import Policy, init_ranks
     from online_rl.policy.model import banned_token_ids
     from online_rl.rollout.engine import RolloutEngine
@@ -83,6 +84,7 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
         run_dir, cfg.train.max_steps, main_rank, cfg.monitor.tensorboard, found.step if found else 0, run_dir.name
     )
     monitor.log_config(cfg.resolved_yaml())
+    monitor.log_hparams(hyperparameters(cfg), final_metrics(cfg))
     for line in describe_judges(cfg, judges, guards):
         monitor.note(line)
     for message in messages:

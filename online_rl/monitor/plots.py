@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from online_rl.monitor.summary import raw_score, time_split
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from PIL.Image import Image
 
 __all__ = ["plot_before_after", "plot_comparison", "plot_run"]
 
@@ -76,6 +78,23 @@ def plot_comparison(runs: list[Path], out: Path) -> list[Path]:
         written = [save(comparison_figure(loaded), Path(out))]
         errors = errors_figure(loaded)
         return written + ([save(errors, Path(out).with_name("errors.png"))] if errors else [])
+
+
+def errors_picture(run_dir: Path) -> Image | None:
+    """The errors of the run so far, as an image; None before the first step, or where no judge tells errors apart."""
+    from PIL import Image
+
+    try:
+        run = load_run(run_dir)
+    except DataError:
+        return None
+    with style():
+        figure = errors_figure({run_dir.resolve().name: run})
+        if figure is None:
+            return None
+        buffer = io.BytesIO()
+        figure.savefig(buffer, facecolor="white")
+    return Image.open(buffer)
 
 
 def load_run(run_dir: Path) -> tuple[list[Record], list[Record]]:
