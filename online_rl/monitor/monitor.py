@@ -83,7 +83,7 @@ class Monitor:
                 self._draw_errors(step)
 
     def log_histograms(self, step: int, histograms: dict[str, Any]) -> None:
-        """Distributions, such as a step's rewards: TensorBoard `distribution/<name>`; not-finite values are left out."""
+        """Distributions, as of a step's rewards: TensorBoard `distribution/<name>`. Not-finite values are left out."""
         for name, values in histograms.items():
             if self._board:
                 with self._guard("TensorBoard"):
