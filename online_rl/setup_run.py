@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -118,7 +119,8 @@ def finish(loop: Loop, before: Evaluation, after: Evaluation) -> None:
 
     pictures = plot_run(run_dir)
     studies = min(loop.cfg.eval.studies, len(loop.eval_studies))
-    print(f"\n{final_table(before.metrics, after.metrics, studies)}\n")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
+    print(f"\n{final_table(before.metrics, after.metrics, studies, width)}\n")
     print(f"trained policy  {run_dir / 'model'}")
     for picture in pictures:
         print(f"picture         {picture}")

@@ -116,7 +116,7 @@ def draw_row(label: str, pair: Pair, run_dir: Path) -> Image.Image:
 
 def reference_column(sample: Sample) -> Column:
     text = str(sample.get("reference") or "")
-    return "Reference report", f"by the radiologist, {len(text.split())} words", text
+    return "Reference report", f"{len(text.split())} words", text
 
 
 def report_column(head: str, sample: Sample) -> Column:
@@ -132,13 +132,14 @@ def score_text(sample: Sample) -> str:
 
 
 def errors_text(sample: Sample) -> str:
-    """`2 missing finding, 1 wrong location`, of the judges that tell errors apart; "no errors" where there are none."""
+    """`missing finding x 2, wrong location`, of the judges that tell errors apart; "no errors" where there are none."""
     scores = sample.get("scores")
     found: dict[str, str] = {}
     for judge, parts in scores.items() if isinstance(scores, dict) else ():
         counts = {name: parts.get(name) for name in CATEGORIES} if isinstance(parts, dict) else {}
         if any(isinstance(count, int | float) for count in counts.values()):
-            errors = [f"{count:g} {name.replace('_', ' ')}" for name, count in counts.items() if count]
+            names = {name.replace("_", " "): count for name, count in counts.items() if count}
+            errors = [name if count == 1 else f"{name} x {count:g}" for name, count in names.items()]
             found[judge] = ", ".join(errors) or "no errors"
     return "; ".join(text if len(found) == 1 else f"{judge}: {text}" for judge, text in found.items())
 

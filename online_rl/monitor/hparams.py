@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from online_rl.config import Config
+from online_rl.config.algorithm import GRPO_FAMILY
 
 SETTINGS = (
-    "run.seed",
-    "model.path",
     "algorithm.name",
-    "algorithm.grpo.kl_coef",
-    "algorithm.online_dpo.beta",
+    "model.path",
+    "run.seed",
     "rollout.group_size",
     "rollout.studies_per_step",
     "rollout.temperature",
@@ -24,8 +23,10 @@ SETTINGS = (
 
 
 def hyperparameters(cfg: Config) -> dict[str, bool | float | str]:
-    """`SETTINGS` under their keys; null as the word; and the judges with weight and length control, as one text."""
-    values = {key: _value(cfg, key) for key in SETTINGS}
+    """`SETTINGS` under their keys, the pull towards the ref_model that the algorithm reads, and, as one text, the
+    judges with weight and length control. Null is the word."""
+    pull = "algorithm.grpo.kl_coef" if cfg.algorithm.name in GRPO_FAMILY else "algorithm.online_dpo.beta"
+    values = {key: _value(cfg, key) for key in (*SETTINGS, pull)}
     judges = [f"{judge.weight:g} {judge.label} ({judge.length_control})" for judge in cfg.judges]
     return {**values, "judges": " + ".join(judges)}
 

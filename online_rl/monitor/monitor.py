@@ -168,10 +168,11 @@ class Monitor:
             from online_rl.monitor.cards import study_block
 
             columns = [reference_column(sample), *(report_column(head, report) for head, report in reports)]
+            texts = [f"**{head}** ({note.replace(chr(10), ', ')})\n\n{text}" for head, note, text in columns]
             source = sample.get("image")
             image = open_image(source, self.run_dir) if source is None or isinstance(source, str) else source
             self._board.image(step, tag, study_block(title, image, str(sample.get("indication") or ""), columns))
-            self._board.text(step, tag, "\n\n".join(f"**{head}** ({note})\n\n{text}" for head, note, text in columns))
+            self._board.text(step, tag, "\n\n".join(texts))
 
     def _first_sample_on_disk(self, study: str) -> dict[str, Any] | None:
         """Of a resumed run, whose first evaluation was before this start."""

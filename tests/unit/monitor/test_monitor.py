@@ -230,7 +230,10 @@ def test_the_best_and_worst_report_stand_beside_image_and_reference_and_survive_
     odd = "clear lungs \ud800 \u200f\N{GRINNING FACE}\x00"
     xray = Image.new("L", (64, 48), 128)
     worst = sample(
-        "b", xray, candidate="", scores={"findings": {"value": 0.1, "missing_finding": 2, "wrong_location": 0}}
+        "b",
+        xray,
+        candidate="",
+        scores={"findings": {"value": 0.1, "missing_finding": 2, "false_comparison": 1, "wrong_location": 0}},
     )
     monitor.log_best_and_worst(3, {"best": sample("a", xray, candidate=odd), "worst": worst})
     monitor.log_config("run:\n  seed: 3")
@@ -242,7 +245,9 @@ def test_the_best_and_worst_report_stand_beside_image_and_reference_and_survive_
     assert "clear lungs" in text_of(shown, "samples/best_of_step") and "Small effusion." in text_of(
         shown, "samples/best_of_step"
     )
-    assert "2 missing finding)" in text_of(shown, "samples/worst_of_step")  # what a judge did not count is not listed
+    assert "missing finding x 2, false comparison)" in text_of(
+        shown, "samples/worst_of_step"
+    )  # what a judge did not count is not listed
     assert "seed: 3" in text_of(shown, "config")
     assert "warning" not in capsys.readouterr().out
 
@@ -330,6 +335,7 @@ def test_the_settings_stand_in_hparams_beside_the_final_metrics(tmp_path):
     experiment = plugin_data_pb2.HParamsPluginData.FromString(
         metadata("_hparams_/experiment").plugin_data.content
     ).experiment
+    assert start["algorithm.grpo.kl_coef"].number_value == 0.0 and "algorithm.online_dpo.beta" not in start
     shown = [info.name.tag for info in experiment.metric_infos]
     assert shown[:3] == ["eval/reward", "eval/raw_reward/findings", "eval/verbosity/mean"]
 
