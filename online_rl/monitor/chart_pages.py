@@ -15,32 +15,37 @@ from online_rl.monitor.error_plot import CATEGORIES, is_error
 LINES, BAND = "lines", "band"  # a line for each tag that matches; or (value, lower edge, upper edge)
 Series = tuple[str, str, str]
 
-_BOTH = "^(train|eval)/{}$"
+# TensorBoard draws all curves of a run in one colour, hence one curve per chart wherever the count is known. It pages
+# after twelve charts, and puts bands behind lines.
 PAGES: dict[str, dict[str, tuple[str, list[Any]]]] = {
     "Reward and length": {
-        "Reward (what the policy is trained on)": (LINES, [_BOTH.format("reward")]),
-        "Raw score (before length control)": (LINES, [_BOTH.format("raw_reward(/.*)?")]),
-        "Length-controlled score, by judge": (LINES, [_BOTH.format("rewards/[^/]+/mean")]),
-        "Guards (judges that are not rewarded)": (LINES, [_BOTH.format("guards/[^/]+/mean")]),
-        "Verbosity against the reference report (1 = as long)": (LINES, [_BOTH.format("verbosity/mean")]),
-        "Verbosity against the starting policy (1 = as long)": (LINES, [_BOTH.format("verbosity/vs_start")]),
-        "Verbosity in training, with its shortest and longest tenth": (
+        "Reward in training": (LINES, ["^train/reward$"]),
+        "Reward in evaluation (greedy reports, held-out studies)": (LINES, ["^eval/reward$"]),
+        "Raw score in training (before length control)": (LINES, ["^train/raw_reward/[^/]+$"]),
+        "Length-controlled score in training, by judge": (LINES, ["^train/rewards/[^/]+/mean$"]),
+        "Guards in training (judges that are not rewarded)": (LINES, ["^train/guards/[^/]+/mean$"]),
+        "Verbosity against the starting policy, in training": (LINES, ["^train/verbosity/vs_start$"]),
+        "Verbosity against the starting policy, in evaluation": (LINES, ["^eval/verbosity/vs_start$"]),
+        "Clipped ratio (share cut at the token limit)": (LINES, ["^train/completions/clipped_ratio$"]),
+        "Spread of rewards within a group": (LINES, ["^train/reward_std$"]),
+        "Verbosity against the reference report, in training (band: 80 % of the reports)": (
             BAND,
             [("train/verbosity/mean", "train/verbosity/p10", "train/verbosity/p90")],
         ),
-        "Completion length (tokens), with the shortest and the longest": (
+        "Verbosity against the reference report, in evaluation (band: 80 %)": (
+            BAND,
+            [("eval/verbosity/mean", "eval/verbosity/p10", "eval/verbosity/p90")],
+        ),
+        "Completion length in training, tokens (band: shortest to longest)": (
             BAND,
             [("train/completions/mean_length", "train/completions/min_length", "train/completions/max_length")],
         ),
-        "Clipped ratio (share cut at the token limit)": (LINES, [_BOTH.format("completions/clipped_ratio")]),
-        "Spread of rewards within a group": (LINES, ["^train/reward_std$"]),
-        "Share of groups without spread, which teach nothing": (LINES, ["^train/frac_reward_zero_std$"]),
     },
     "Judge": {
         "Errors per report by category": (LINES, [f"^train/judge/[^/]+/({'|'.join(CATEGORIES)})$"]),
         "Judge time that training waited for (s)": (LINES, ["^train/time/judge_exposed$"]),
         "Latency of a judge call (s): half, and 95 of 100, are faster": (LINES, ["^train/judge/latency_p(50|95)$"]),
-        "Unscorable share": (LINES, [_BOTH.format("judge/unscorable_rate")]),
+        "Unscorable share": (LINES, ["^train/judge/unscorable_rate$"]),
         "Injection hits (reports that imitate the judge's answer)": (LINES, ["^train/judge/[^/]+/injection_hits$"]),
         "Cache hits": (LINES, ["^train/judge/[^/]+/(cache_hits|duplicates_saved)$"]),
         "Canaries (reports whose order is known; nothing may beat copy)": (LINES, ["^train/canary/.*$"]),
@@ -59,6 +64,7 @@ PAGES: dict[str, dict[str, tuple[str, list[Any]]]] = {
         "Sampling difference of the worst token (nats)": (LINES, ["^train/sampling/sampling_logp_difference/max$"]),
         "Gradient norm (before clipping)": (LINES, ["^train/grad_norm$"]),
         "Learning rate": (LINES, ["^train/learning_rate$"]),
+        "Share of groups without spread, which teach nothing": (LINES, ["^train/frac_reward_zero_std$"]),
         "Loss": (LINES, ["^train/loss$"]),
         "Effective sample size of the importance weights (1 = all)": (LINES, ["^train/sampling/ess_.*$"]),
         "DPO: implicit rewards": (LINES, ["^train/rewards/(chosen|rejected)$"]),

@@ -367,9 +367,9 @@ def test_the_chart_pages_find_the_tags_that_are_written(tmp_path):
     def drawn(page, chart):  # the plugin uses re.match
         return {tag for tag in tags if any(re.match(pattern, tag) for pattern in pages[page][chart])}
 
-    reward = drawn("Reward and length", "Reward (what the policy is trained on)")
-    assert reward == {"train/reward", "eval/reward"}  # and not reward_std, rewards/...
-    assert drawn("Reward and length", "Length-controlled score, by judge") == {"train/rewards/green/mean"}
+    assert drawn("Reward and length", "Reward in training") == {"train/reward"}  # and not reward_std, rewards/...
+    scores = drawn("Reward and length", "Length-controlled score in training, by judge")
+    assert scores == {"train/rewards/green/mean"}
     assert drawn("Time", "Generate (s)") == {"train/time/generate"}
     assert not any("DPO" in chart for chart in pages["Policy"])  # nothing of it was logged
 
