@@ -50,6 +50,8 @@ for (const e of every(document)) {
 """
 )
 
+PAGE_HEIGHT = "document.documentElement.scrollHeight"
+
 
 class Page:
     """A tab of the browser."""
@@ -69,17 +71,23 @@ class Page:
                     raise RuntimeError(f"{method}: {message['error']['message']}")
                 return message["result"]
 
-    def picture(self, url: str, width: int, height: int, script: str = "") -> Image.Image:
-        """What a window of `width` x `height` shows of `url`, after `script` has run there."""
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+    def picture(self, url: str, width: int, height: int, script: str = "", whole: bool = False) -> Image.Image:
+        """What a window of `width` x `height` shows of `url`, after `script` has run there; `whole`: the whole page."""
+        self._window(width, height)
         self.call("Page.navigate", url="about:blank")  # a change of the #fragment alone would not load anew
         self.call("Page.navigate", url=url)
         time.sleep(SETTLE_S)
         if script:
             self.call("Runtime.evaluate", expression=script)
             time.sleep(SETTLE_S / 2)
+        if whole:
+            height = self.call("Runtime.evaluate", expression=PAGE_HEIGHT)["result"]["value"]
+            self._window(width, height)
         data = self.call("Page.captureScreenshot", format="png")["data"]
         return Image.open(io.BytesIO(base64.b64decode(data)))
+
+    def _window(self, width: int, height: int) -> None:
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
 
 @contextmanager
@@ -135,7 +143,7 @@ def tensorboard(run: Path) -> Iterator[str]:
 
 def save(picture: Image.Image, path: Path) -> None:
     """As a palette PNG, a third of the size."""
-    picture.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture.convert("RGB").quantize(112, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path}  {picture.width} x {picture.height}  {path.stat().st_size / 1000:.0f} kB")
 
 
@@ -149,11 +157,11 @@ def main() -> None:
     [report] = [path for path in plot([run], html=True) if path.suffix == ".html"]
     with browser() as page:
         with tensorboard(run) as address:
-            pages = page.picture(f"{address}/#custom_scalars", 1560, 1260)
-            samples = page.picture(f"{address}/#images&tagFilter=best_of_step|worst_of_step", 1480, 1330, ACTUAL_SIZE)
+            pages = page.picture(f"{address}/#custom_scalars", 1560, 2080)
+            samples = page.picture(f"{address}/#images&tagFilter=best_of_step|worst_of_step", 1480, 1255, ACTUAL_SIZE)
         save(pages, output / "tensorboard.png")
         save(samples, output / "tensorboard_samples.png")
-        save(page.picture(report.as_uri(), 1240, 1420), output / "report.png")
+        save(page.picture(report.as_uri(), 1240, 900, whole=True), output / "report.png")
 
 
 if __name__ == "__main__":
