@@ -41,14 +41,17 @@ function* every(root) {
   for (const e of root.querySelectorAll('*')) { yield e; if (e.shadowRoot) yield* every(e.shadowRoot); }
 }
 """
-ACTUAL_SIZE = (
-    EVERY_ELEMENT
-    + """
+TICK = """
 for (const e of every(document)) {
-  if (e.localName === 'paper-checkbox' && e.textContent.includes('actual image size')) e.click();
+  if (e.localName === 'paper-checkbox' && e.textContent.includes('LABEL')) e.click();
 }
 """
-)
+
+
+def tick(label: str) -> str:
+    """JavaScript that clicks on TensorBoard's checkbox of that label."""
+    return EVERY_ELEMENT + TICK.replace("LABEL", label)
+
 
 PAGE_HEIGHT = "document.documentElement.scrollHeight"
 
@@ -158,8 +161,10 @@ def main() -> None:
     [report] = [path for path in plot([run], html=True) if path.suffix == ".html"]
     with browser() as page:
         with tensorboard(run) as address:
-            pages = page.picture(f"{address}/#custom_scalars", 1560, 2080)
-            samples = page.picture(f"{address}/#images&tagFilter=best_of_step|worst_of_step", 1480, 1255, ACTUAL_SIZE)
+            pages = page.picture(f"{address}/#custom_scalars", 1560, 1785, tick("Ignore outliers"))
+            samples = page.picture(
+                f"{address}/#images&tagFilter=best_of_step|worst_of_step", 1480, 1255, tick("actual image size")
+            )
         save(pages, output / "tensorboard.png")
         save(samples, output / "tensorboard_samples.png")
         save(page.picture(report.as_uri(), 1240, 900, whole=True), output / "report.png")

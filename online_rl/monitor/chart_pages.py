@@ -15,17 +15,23 @@ from online_rl.monitor.error_plot import CATEGORIES, is_error
 LINES, BAND = "lines", "band"  # a line for each tag that matches; or (value, lower edge, upper edge)
 Series = tuple[str, str, str]
 
+
+def _bare(tag: str) -> Series:
+    """A band of no width: TensorBoard smooths lines and not bands, and over a few evaluations smoothing misleads."""
+    return (tag, tag, tag)
+
+
 # TensorBoard draws all curves of a run in one colour, hence one curve per chart wherever the count is known. It pages
 # after twelve charts, and puts bands behind lines.
 PAGES: dict[str, dict[str, tuple[str, list[Any]]]] = {
     "Reward and length": {
         "Reward in training": (LINES, ["^train/reward$"]),
-        "Reward in evaluation (greedy reports, held-out studies)": (LINES, ["^eval/reward$"]),
+        "Reward in evaluation (greedy reports, held-out studies)": (BAND, [_bare("eval/reward")]),
         "Raw score in training (before length control)": (LINES, ["^train/raw_reward/[^/]+$"]),
         "Length-controlled score in training, by judge": (LINES, ["^train/rewards/[^/]+/mean$"]),
         "Guards in training (judges that are not rewarded)": (LINES, ["^train/guards/[^/]+/mean$"]),
         "Verbosity against the starting policy, in training": (LINES, ["^train/verbosity/vs_start$"]),
-        "Verbosity against the starting policy, in evaluation": (LINES, ["^eval/verbosity/vs_start$"]),
+        "Verbosity against the starting policy, in evaluation": (BAND, [_bare("eval/verbosity/vs_start")]),
         "Clipped ratio (share cut at the token limit)": (LINES, ["^train/completions/clipped_ratio$"]),
         "Spread of rewards within a group": (LINES, ["^train/reward_std$"]),
         "Verbosity against the reference report, in training (band: 80 % of the reports)": (
@@ -134,7 +140,7 @@ def layout_summary(shown: dict[str, dict[str, tuple[str, list[Any]]]]) -> Any:
 
     layout = layout_pb2.Layout(
         category=[
-            layout_pb2.Category(title=page, chart=[chart(title, *about) for title, about in charts.items()])
+            layout_pb2.Category(title=page, chart=[chart(title, *about) for title, about in _order(charts)])
             for page, charts in shown.items()
         ]
     )
@@ -144,6 +150,13 @@ def layout_summary(shown: dict[str, dict[str, tuple[str, list[Any]]]]) -> Any:
         metadata=SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name=PLUGIN_NAME)),
     )
     return Summary(value=[value])
+
+
+def _order(charts: dict[str, tuple[str, list[Any]]]) -> list[tuple[str, tuple[str, list[Any]]]]:
+    """Lines as they stand; bands the other way round, because the plugin shows the last one first."""
+    lines = [(title, chart) for title, chart in charts.items() if chart[0] == LINES]
+    bands = [(title, chart) for title, chart in charts.items() if chart[0] == BAND]
+    return lines + bands[::-1]
 
 
 def _bands(judge: str, tags: Collection[str]) -> list[Series]:
