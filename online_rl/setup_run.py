@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,6 +31,7 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
     from online_rl.data.sampler import StudySampler
     from online_rl.demo.prepare import prepare
     from online_rl.monitor import Monitor
+    from online_rl.monitor.hparams import final_metrics, hyperparameters
     from online_rl.policy.engine import Policy, init_ranks
     from online_rl.policy.model import banned_token_ids
     from online_rl.rollout.engine import RolloutEngine
@@ -92,6 +94,7 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
         run_dir, cfg.train.max_steps, main_rank, cfg.monitor.tensorboard, found.step if found else 0, run_dir.name
     )
     monitor.log_config(cfg.resolved_yaml())
+    monitor.log_hparams(hyperparameters(cfg), final_metrics(cfg))
     for line in describe_judges(cfg, judges, guards):
         monitor.note(line)
     for message in messages:
@@ -126,7 +129,8 @@ def finish(loop: Loop, before: Evaluation, after: Evaluation) -> None:
 
     pictures = plot_run(run_dir)
     studies = min(loop.cfg.eval.studies, len(loop.eval_studies))
-    print(f"\n{final_table(before.metrics, after.metrics, studies)}\n")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
+    print(f"\n{final_table(before.metrics, after.metrics, studies, width)}\n")
     best = f" (step {loop.exported_step}, the best by {loop.cfg.eval.metric_for_best_model})"
     print(f"trained policy  {run_dir / 'model'}{best if loop.exported_step != loop.step else ''}")
     for picture in pictures:

@@ -245,6 +245,9 @@ class Monitor(Section):
     samples: Count = Field(
         default=0, description="studies per evaluation written with image and texts; 0 = none leave memory"
     )
+    samples_every: Count = Field(
+        default=0, description="steps between best and worst sampled report in TensorBoard, image and texts; 0 = never"
+    )
     protected: bool = Field(
         default=False, description="credentialed data: no samples, no judge outside the own network"
     )

@@ -220,14 +220,15 @@ def the_watchdog_outlasts_every_deadline(cfg: Config) -> str | None:
     )
 
 
-@rule("monitor.samples", "monitor.protected")
+@rule("monitor.samples", "monitor.samples_every", "monitor.protected")
 def protected_data_leaves_no_samples(cfg: Config) -> str | None:
-    if not (cfg.monitor.protected and cfg.monitor.samples):
-        return None
-    return (
-        f"monitor.samples: found {cfg.monitor.samples} beside monitor.protected=true, expected 0: samples hold images "
-        "and report text. Set one of the two."
-    )
+    for key in ("samples", "samples_every"):
+        if cfg.monitor.protected and getattr(cfg.monitor, key):
+            return (
+                f"monitor.{key}: found {getattr(cfg.monitor, key)} beside monitor.protected=true, expected 0: samples "
+                "hold images and report text. Set one of the two."
+            )
+    return None
 
 
 @rule("judges", "guards", "monitor.protected", "scoring.allow_remote")

@@ -68,6 +68,7 @@ def small(demo) -> list[str]:
         "train.micro_batch_tokens=512",
         "train.max_steps=4",
         "monitor.samples=0",
+        "monitor.samples_every=0",
     ]
 
 

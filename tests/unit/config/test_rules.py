@@ -48,6 +48,7 @@ def pairs(name: str, **options) -> dict:
             ["scoring.deadline_s", "found 30", "at least 30.6"],  # 3 x 10, and pauses of 0.2 and 0.4
         ),
         ({"monitor": {"samples": 3, "protected": True}}, ["monitor.samples", "found 3", "protected=true"]),
+        ({"monitor": {"samples_every": 5, "protected": True}}, ["monitor.samples_every", "found 5", "protected=true"]),
         ({"monitor": {"protected": True}, "judges": REMOTE}, ["judges[0].args.url", "8.8.8.8", "protected"]),
         ({"judges": REMOTE}, ["judges[0].args.url", "8.8.8.8", "scoring.allow_remote=true"]),
         ({"guards": REMOTE}, ["guards[0].args.url", "8.8.8.8", "scoring.allow_remote=true"]),
