@@ -59,7 +59,7 @@ class Shape:
 # From the configurations that the models' authors publish; a test counts the parameters of those architectures.
 KNOWN = {
     "Qwen/Qwen2.5-VL-3B-Instruct": Shape(3_754_622_976, 631_975_680, 36, 2048, 2, 128, 151_936),
-    "Qwen/Qwen3-VL-8B-Instruct": Shape(8_767_123_696, 536_269_296, 36, 4096, 8, 128, 151_936),
+    "Qwen/Qwen3-VL-8B-Instruct": Shape(8_767_123_696, 415_891_440, 36, 4096, 8, 128, 151_936),
     "google/medgemma-4b-it": Shape(4_300_079_472, 416_866_032, 34, 2560, 4, 256, 262_208),
 }
 GREEN = Shape(6_738_415_616, 0, 32, 4096, 32, 128, 32_000)  # StanfordAIMI/GREEN-radllama2-7b, a LLaMA-2 7B
@@ -134,14 +134,12 @@ def shape_of(config: Any) -> Shape:
     import torch
     from transformers import AutoModelForImageTextToText
 
-    from online_rl.policy.model import PROJECTOR, VISION
+    from online_rl.policy.model import is_vision
 
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(config)
     sizes = {name: p.numel() for name, p in model.named_parameters()}
-    vision = [
-        n for n in sizes if any(w in VISION for w in n.split(".")) and not any(w in PROJECTOR for w in n.split("."))
-    ]
+    vision = [name for name in sizes if is_vision(name)]
     text = config.get_text_config()
     heads = text.num_attention_heads
     return Shape(

@@ -30,6 +30,16 @@ def check_version() -> str:
     raise ConfigError("vLLM is not installed. Run `bash launch/setup.sh`.")
 
 
+def served_architectures() -> set[str]:
+    """Names of the architectures that the installed vLLM has code for, as config.json calls them."""
+    check_version()
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    from vllm.model_executor.models.registry import ModelRegistry
+
+    return set(ModelRegistry.get_supported_archs())
+
+
 class RolloutEngine:
     """Samples groups of completions from the live policy.
 
