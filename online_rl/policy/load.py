@@ -49,8 +49,8 @@ def read_processor(path: str, cfg: Config) -> Any:
     except ImportError as problem:
         needed = " ".join(str(problem).split()).partition(". ")[0]
         raise ConfigError(
-            f"model.path: the processor of {cfg.model.path!r} needs a package that is not installed ({needed}). The set "
-            "for GPUs has it; the one for CPUs leaves torchvision out, and demo, Idefics3 and PaliGemma do without."
+            f"model.path: the processor of {cfg.model.path!r} needs a package that is not installed ({needed}). The "
+            "set for GPUs has it; the one for CPUs leaves torchvision out, which Idefics3 and PaliGemma do without."
         ) from None
     except (OSError, ValueError) as problem:
         raise _unreadable(cfg, problem) from None
@@ -78,8 +78,8 @@ def refuse_unservable(raw: dict[str, Any], cfg: Config) -> None:
         problems.append(f"vLLM {check_version()} does not serve it")
     if problems:
         raise ConfigError(
-            f"model.path: {cfg.model.path!r} is a {architecture} (model_type {raw.get('model_type')!r}), which cannot be "
-            f"trained here: {'; '.join(problems)}. Name a policy that both know, such as {SERVED}."
+            f"model.path: {cfg.model.path!r} is a {architecture} (model_type {raw.get('model_type')!r}), which cannot "
+            f"be trained here: {'; '.join(problems)}. Name a policy that both know, such as {SERVED}."
         )
 
 

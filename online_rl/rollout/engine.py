@@ -170,6 +170,8 @@ class RolloutEngine:
         A subset is enough: weights that are not named stay as they are.
         """
         self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+        if not self.can_sleep:
+            self.llm.collective_rpc(_repack_output_layer)
         self.llm.reset_prefix_cache()
         self.llm.llm_engine.reset_encoder_cache()
         self.llm.reset_mm_cache()
@@ -190,3 +192,15 @@ class RolloutEngine:
         if self.can_sleep:
             self.llm.wake_up(tags=[part])
             self.asleep = self.asleep and part != "kv_cache"
+
+
+def _repack_output_layer(worker: Any) -> None:
+    """Bring the output layer up to date where it is tied to the embedding.
+
+    On a CPU vLLM multiplies by a packed copy of it, which is made when the layer itself is loaded; a tied one never is.
+    """
+    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+
+    for layer in worker.get_model().modules():
+        if isinstance(layer, ParallelLMHead):
+            layer.quant_method.process_weights_after_loading(layer)

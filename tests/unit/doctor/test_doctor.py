@@ -77,6 +77,15 @@ def test_what_would_stop_a_run_has_failed_and_the_rest_is_still_examined(run, ov
         assert state_of(findings)["judges"] == "skipped"
 
 
+def test_a_policy_that_neither_library_knows_has_failed_with_the_reason(run, tmp_path):
+    config = {"architectures": ["CheXagentForCausalLM"], "model_type": "chexagent", "auto_map": {"AutoConfig": "own.C"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    findings = examine(run / "config.yaml", [f"model.path={tmp_path}"], ranks=1)
+    assert state_of(findings)["policy"] == "failed" and state_of(findings)["data"] == "ok"
+    assert "CheXagentForCausalLM" in detail_of(findings, "policy")
+    assert "vLLM" in detail_of(findings, "policy") and "does not serve it" in detail_of(findings, "policy")
+
+
 def test_reports_longer_than_a_candidate_may_be_are_a_warning(run):
     findings = examine(run / "config.yaml", ["rollout.max_completion_tokens=4"], ranks=1)
     assert state_of(findings)["model length"] == "warning"

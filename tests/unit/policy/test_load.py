@@ -13,7 +13,7 @@ from online_rl.policy.load import read_config, read_policy, read_processor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-CHEXAGENT = {  # as its authors publish it, less the numbers
+CHEXAGENT = {  # Python code of its own for AutoModelForCausalLM
     "architectures": ["CheXagentForCausalLM"],
     "auto_map": {
         "AutoConfig": "configuration_chexagent.CheXagentConfig",
