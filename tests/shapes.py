@@ -20,7 +20,7 @@ QWEN_TEMPLATE = (
 )
 QWEN_WORDS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>"]
 QWEN_WORDS += ["<|image_pad|>", "<|video_pad|>"]
-LANGUAGE = {
+LANGUAGE: dict[str, Any] = {
     "hidden_size": 64,
     "intermediate_size": 96,
     "num_hidden_layers": 2,
@@ -28,6 +28,13 @@ LANGUAGE = {
     "num_key_value_heads": 1,
     "max_position_embeddings": 1024,
     "bos_token_id": None,
+}
+VISION = {  # Qwen-VL's keys
+    "depth": 2,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_heads": 2,
+    "out_hidden_size": LANGUAGE["hidden_size"],
 }
 
 
@@ -37,38 +44,59 @@ def make_qwen2_5_vl(folder: Path) -> None:
         Qwen2_5_VLConfig,
         Qwen2_5_VLForConditionalGeneration,
         Qwen2_5_VLProcessor,
-        Qwen2VLImageProcessor,
         Qwen2VLVideoProcessor,
     )
 
-    tokenizer = _tokenizer(QWEN_WORDS, end="<|im_end|>")
-    ids = dict(zip(QWEN_WORDS, tokenizer.convert_tokens_to_ids(QWEN_WORDS), strict=True))
-    pixels = {"shortest_edge": 28 * 28, "longest_edge": 28 * 28 * 16}  # 1 to 16 tokens per image
-    processor = Qwen2_5_VLProcessor(
-        image_processor=Qwen2VLImageProcessor(size=pixels),
-        tokenizer=tokenizer,
-        video_processor=Qwen2VLVideoProcessor(size=pixels),
-        chat_template=QWEN_TEMPLATE,
-    )
+    processor = _qwen_processor(Qwen2_5_VLProcessor, Qwen2VLVideoProcessor, patch=14)
     config = Qwen2_5_VLConfig(
         text_config=LANGUAGE
-        | {"vocab_size": len(tokenizer), "eos_token_id": ids["<|im_end|>"], "tie_word_embeddings": True}
-        | {"rope_scaling": {"rope_type": "default", "mrope_section": [4, 6, 6]}},
-        vision_config={
-            "depth": 2,
-            "hidden_size": 64,
-            "intermediate_size": 96,
-            "num_heads": 2,
-            "out_hidden_size": LANGUAGE["hidden_size"],
-            "fullatt_block_indexes": [1],
-        },
-        image_token_id=ids["<|image_pad|>"],
-        video_token_id=ids["<|video_pad|>"],
-        vision_start_token_id=ids["<|vision_start|>"],
-        vision_end_token_id=ids["<|vision_end|>"],
+        | {"vocab_size": len(processor.tokenizer), "eos_token_id": processor.tokenizer.eos_token_id}
+        | {"rope_scaling": {"rope_type": "default", "mrope_section": [4, 6, 6]}, "tie_word_embeddings": True},
+        vision_config=VISION | {"fullatt_block_indexes": [1]},
         tie_word_embeddings=True,
+        **_qwen_ids(processor),
     )
     _save(folder, Qwen2_5_VLForConditionalGeneration(config), processor)
+
+
+def make_qwen3_vl(folder: Path) -> None:
+    """Qwen3-VL: features of two depths of the vision encoder go to two layers of the language model."""
+    from transformers import (
+        Qwen3VLConfig,
+        Qwen3VLForConditionalGeneration,
+        Qwen3VLProcessor,
+        Qwen3VLVideoProcessor,
+    )
+
+    processor = _qwen_processor(Qwen3VLProcessor, Qwen3VLVideoProcessor, patch=16)
+    rope = {"rope_type": "default", "mrope_section": [6, 5, 5], "mrope_interleaved": True, "rope_theta": 1e6}
+    config = Qwen3VLConfig(
+        text_config=LANGUAGE
+        | {"vocab_size": len(processor.tokenizer), "eos_token_id": processor.tokenizer.eos_token_id}
+        | {"head_dim": 32, "rope_parameters": rope, "num_hidden_layers": 3},
+        vision_config=VISION | {"depth": 3, "deepstack_visual_indexes": [0, 1], "num_position_embeddings": 64},
+        **_qwen_ids(processor),
+    )
+    _save(folder, Qwen3VLForConditionalGeneration(config), processor)
+
+
+def _qwen_processor(processor_class: Any, video_class: Any, patch: int) -> Any:
+    from transformers import Qwen2VLImageProcessor
+
+    side = 2 * patch  # of a token
+    pixels = {"shortest_edge": side**2, "longest_edge": 16 * side**2}
+    return processor_class(
+        image_processor=Qwen2VLImageProcessor(size=pixels, patch_size=patch),
+        tokenizer=_tokenizer(QWEN_WORDS, end="<|im_end|>"),
+        video_processor=video_class(size=pixels, patch_size=patch),
+        chat_template=QWEN_TEMPLATE,
+    )
+
+
+def _qwen_ids(processor: Any) -> dict[str, int]:
+    words = {"image_token": "image_pad", "video_token": "video_pad"}
+    words |= {"vision_start_token": "vision_start", "vision_end_token": "vision_end"}
+    return {f"{key}_id": processor.tokenizer.convert_tokens_to_ids(f"<|{word}|>") for key, word in words.items()}
 
 
 def make_smolvlm(folder: Path) -> None:
@@ -112,7 +140,11 @@ def make_smolvlm(folder: Path) -> None:
     _save(folder, SmolVLMForConditionalGeneration(config), processor)
 
 
-SHAPES: dict[str, Callable[[Path], None]] = {"qwen2_5_vl": make_qwen2_5_vl, "smolvlm": make_smolvlm}
+SHAPES: dict[str, Callable[[Path], None]] = {
+    "qwen2_5_vl": make_qwen2_5_vl,
+    "qwen3_vl": make_qwen3_vl,
+    "smolvlm": make_smolvlm,
+}
 
 
 def _tokenizer(special: list[str], end: str) -> Any:

@@ -122,8 +122,9 @@ def plain(folder: Path, banned: list[int]) -> Any:
     def logp(completion: Any, blank: bool = False) -> torch.Tensor:
         prompt, size = completion.prompt, len(completion.ids)
         inputs = dict(prompt.inputs)
-        if "mm_token_type_ids" in inputs:  # completion tokens are text
-            inputs["mm_token_type_ids"] = torch.nn.functional.pad(inputs["mm_token_type_ids"], (0, size))
+        for name in inputs:
+            if name.endswith("token_type_ids"):  # completion tokens are text
+                inputs[name] = torch.nn.functional.pad(inputs[name], (0, size))
         if blank:
             inputs["pixel_values"] = torch.full_like(inputs["pixel_values"], -1.0)
         ids = torch.tensor([prompt.ids + completion.ids])
