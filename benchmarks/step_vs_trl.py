@@ -7,7 +7,7 @@ Both sides run as their users run them, in turns, a round after the other:
     here  `bash launch/single_node.sh configs/demo_grpo.yaml ...`: vLLM, DeepSpeed ZeRO-3, one rank per core
     TRL   `python benchmarks/trl_grpo.py`: GRPOTrainer, generation by transformers, one process with all cores
 
-and, once each, the other ways in which TRL can be run on this machine: two processes (accelerate, one per core), with
+and, once each, the other ways in which TRL can be run on this machine: two processes (torchrun, one per core), with
 gradient checkpointing as is its default, and with `use_vllm`. What both sides share: the demo policy in float32 with
 its vision encoder frozen, training studies of the demo world with one image each, 16 studies x 8 candidates per
 optimiser step, at most 96 tokens at temperature 1, 32 candidates per forward and backward pass, DAPO's loss with TRL's
@@ -34,6 +34,7 @@ from typing import Any
 from machine import machine, write_json
 
 from online_rl.config import Config, load_config
+from online_rl.distributed import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCHMARKS = ROOT / "benchmarks"
@@ -105,9 +106,8 @@ def trl(
     folder.mkdir(parents=True)
     (folder / "settings.json").write_text(json.dumps(settings))
     python = [sys.executable]
-    if processes > 1:
-        python += ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes)]
-        python += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    if processes > 1:  # accelerate's own launcher starts one process on a CPU unless it is given MPI
+        python += ["-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", str(free_port())]
     command = [*python, str(BENCHMARKS / "trl_grpo.py"), str(folder / "settings.json")]
     launch(command, folder, {"OMP_NUM_THREADS": str(settings["threads"])})
     rows = [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
@@ -139,8 +139,8 @@ def launch(command: list[str], folder: Path, variables: dict[str, str]) -> None:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
     if code:
-        lines = [line for line in log.read_text(errors="replace").splitlines() if "Error" in line]
-        raise Failed(lines[-1].strip() if lines else f"exit code {code}")
+        lines = [line for line in log.read_text(errors="replace").splitlines() if "Error: " in line]
+        raise Failed(lines[-1].removeprefix("[rank0]: ").strip() if lines else f"exit code {code}")
 
 
 def measure(cfg: Config, place: Path, rounds: int, steps: int, overrides: list[str]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The other side of step_vs_trl.py: GRPO on the demo in TRL's GRPOTrainer, as TRL's documentation has a user write it.
 
     python benchmarks/trl_grpo.py SETTINGS.json                                       one process
-    accelerate launch --cpu --num_processes 2 benchmarks/trl_grpo.py SETTINGS.json    two
+    torchrun --nproc_per_node 2 benchmarks/trl_grpo.py SETTINGS.json                  two
 
 SETTINGS holds the folders of the demo's policy and world and the numbers of the run. What each step took is appended
 to `out`, a line of JSON per step: seconds, completions, their tokens, and the seconds of its parts.
