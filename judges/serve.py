@@ -39,18 +39,25 @@ class JudgeServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], judge: Judge, identity: Identity, workers: int = 1) -> None:
+    def __init__(
+        self, address: tuple[str, int], judge: Judge, identity: Identity, workers: int = 1, max_wait: float = 100.0
+    ) -> None:
         super().__init__(address, _Handler)
-        self.judge, self.identity = judge, identity
+        self.judge, self.identity, self.max_wait = judge, identity, max_wait
         self.calls = threading.BoundedSemaphore(workers)
 
     def score(self, cases: Sequence[Case]) -> list[Score]:
-        """Raises JudgeError when the judge breaks its contract, anything else when it falls over."""
+        """Raises TimeoutError when its turn does not come, JudgeError when the judge breaks its contract, and what the
+        judge raises when it falls over."""
         if not cases:
             return []
-        with self.calls:
+        if not self.calls.acquire(timeout=self.max_wait):
+            raise TimeoutError
+        try:
             answer: Any = self.judge.score(list(cases))
             scores = asyncio.run(_awaited(answer)) if inspect.isawaitable(answer) else answer
+        finally:
+            self.calls.release()
         if not isinstance(scores, list) or len(scores) != len(cases) or not all(isinstance(s, Score) for s in scores):
             got = f"{len(scores)} values" if isinstance(scores, list) else f"a {type(scores).__name__}"
             raise JudgeError(
@@ -94,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _score(self, cases: list[Case]) -> tuple[int, dict[str, Any]]:
         try:
-            scores = self.server.score(cases)
+            scores = encode_scores(self.server.score(cases))
         except (JudgeFailed, ConnectionError, TimeoutError) as problem:
             return 503, {"error": f"the judge could not be reached ({type(problem).__name__})"}
         except UserError as problem:
@@ -105,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
             _log(f"{type(problem).__name__} in {place.filename}:{place.lineno}")
             return 422, {"error": f"judge {self.server.judge.name!r} raised {type(problem).__name__}."}
         identity = self.server.identity
-        return 200, {"name": identity.name, "hash": identity.hash, "scores": encode_scores(scores)}
+        return 200, {"name": identity.name, "hash": identity.hash, "scores": scores}
 
     def _answer(self, status: int, content: dict[str, Any]) -> None:
         body = json.dumps(content).encode()
@@ -139,6 +146,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--args", default="{}", metavar="JSON", help="keyword arguments of the judge")
     parser.add_argument("--conversational", action="store_true", help="as in the configuration")
     parser.add_argument("--workers", type=int, default=1, help="calls at once; more than 1 needs a thread-safe judge")
+    parser.add_argument(
+        "--max-wait",
+        type=float,
+        default=100.0,
+        metavar="S",
+        help="a call whose turn has not come after so many seconds is refused with 503 (default: %(default)g, less "
+        "than the trainer's scoring.call_timeout_s, after which nobody waits for the answer)",
+    )
     options = parser.parse_args(arguments)
     try:
         args = _json_object(options.args)
@@ -146,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         identity = identify(judge, options.use, args)
         if hasattr(judge, "start"):
             judge.start()
-        server = JudgeServer((options.host, options.port), judge, identity, max(1, options.workers))
+        server = JudgeServer((options.host, options.port), judge, identity, max(1, options.workers), options.max_wait)
     except (UserError, OSError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2

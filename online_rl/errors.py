@@ -16,6 +16,10 @@ class DataError(UserError):
     """A row, an image or a split of the user's data cannot be used as it is."""
 
 
+class ImageError(DataError):
+    """An image cannot be decoded. Within data.bad_images_budget its study is set aside."""
+
+
 class JudgeError(UserError):
     """A judge could not be loaded, or broke its contract (wrong length, NaN, wrong type, raised)."""
 

@@ -41,7 +41,7 @@ def evaluate(
     groups: list[list[Candidate]] = []
     try:
         if mine:
-            groups = scorer.score(engine.greedy([builder.build(study) for study in mine])).groups
+            groups = scorer.score(engine.greedy(builder.build_all(mine))).groups
     except Exception as problem:
         error = problem
     agree(error)

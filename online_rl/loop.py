@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from online_rl.rollout.types import Rollouts
 from online_rl.scoring import Scored, Scorer
 from online_rl.scoring.adapt import adapt, judge_states, load_judge_states
 from online_rl.scoring.stats import step_metrics
+from online_rl.watchdog import Watchdog
 
 
 @dataclass
@@ -40,6 +43,7 @@ class Loop:
     algorithm: Algorithm
     policy: Policy
     monitor: Monitor
+    watchdog: Watchdog
     step: int = 0
     num_tokens: int = 0
     before: Evaluation | None = None
@@ -73,7 +77,7 @@ class Loop:
         self.engine.sleep()
         self.scorer.sleep()
         scored = time.perf_counter()
-        with self.monitor.phase("updating"):
+        with self._phase("updating"):
             metrics = self.policy.update(batch, filler=rollouts.groups[0][0], step=step)
         updated = time.perf_counter()
         self._sync()
@@ -107,6 +111,13 @@ class Loop:
             self._save()
             raise
 
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        """What is being done, for the display and for the ranks that may have to wait for this one."""
+        self.watchdog.beat(f"step {self.step + 1}, {name}")
+        with self.monitor.phase(name):
+            yield
+
     def _next_studies(self, count: int | None = None) -> list[Study]:
         """This rank's share of the next studies: those of a step, or `count` over all ranks."""
         indices = self.sampler.next_batch(count)
@@ -137,8 +148,8 @@ class Loop:
         error: BaseException | None = None
         rollouts = scores = None
         try:
-            with self.monitor.phase("sampling and scoring"):
-                prompts = [self.builder.build(study) for study in studies]
+            with self._phase("sampling and scoring"):
+                prompts = self.builder.build_all(studies)
                 rollouts = self.engine.generate(prompts, step, self.policy.version)
                 scores = self.scorer.score(rollouts, canaries)
         except Exception as problem:
@@ -158,13 +169,13 @@ class Loop:
         """Live weights into vLLM, whose caches are dropped."""
         if self.engine.version == self.policy.version and not self.engine.asleep:
             return
-        with self.monitor.phase("syncing weights"):
+        with self._phase("syncing weights"):
             self.engine.wake("weights")
             self.engine.load_weights(self.policy.trained_weights(), self.policy.version)
             self.engine.wake("kv_cache")
 
     def _evaluate(self, name: str) -> Evaluation:
-        with self.monitor.phase(f"evaluating ({name})"):
+        with self._phase(f"evaluating ({name})"):
             studies = self.eval_studies[: self.cfg.eval.studies]
             samples = self.cfg.monitor.samples
             evaluation = evaluate(self.engine, self.builder, self.scorer, studies, samples, self._agree)
@@ -180,16 +191,18 @@ class Loop:
         self.step, self.num_tokens = found.step, found.state["num_tokens"]
         self.before = Evaluation(found.state["before"], [])
         load_judge_states(self.scorer.judges, found.state.get("judges", {}))
+        self.scorer.load_state_dict(found.state.get("scorer", {}))
         self._sync()
 
     def _save(self, cursor: dict[str, int] | None = None) -> None:
-        with self.monitor.phase("saving"):
+        with self._phase("saving"):
             assert self.before is not None
             state: dict[str, Any] = {
                 "sampler": cursor or self.sampler.state_dict(),
                 "num_tokens": self.num_tokens,
                 "before": self.before.metrics,
                 "judges": judge_states(self.scorer.judges),
+                "scorer": self.scorer.state_dict(),
             }
             checkpoint.save(Path(self.cfg.run.dir), self.step, self.policy, state, self.cfg)
 

@@ -25,6 +25,7 @@ def record(candidate: Candidate) -> Record:
         "scores": {name: (s.value, s.parts) for name, s in candidate.scores.items()},
         "guards": {name: (s.value, s.parts) for name, s in candidate.guards.items()},
         "unscorable": _is_unscorable(candidate),
+        "injections": candidate.injections,
         "seconds": sum(s.seconds for s in (*candidate.scores.values(), *candidate.guards.values())),
     }
 
@@ -61,6 +62,7 @@ def summarise(groups: Sequence[Sequence[Record]]) -> dict[str, float]:
         "verbosity/p10": verbosity[len(verbosity) // 10],
         "verbosity/p90": verbosity[len(verbosity) * 9 // 10],
         "judge/unscorable_rate": _mean(r["unscorable"] for r in records),
+        "judge/injection_hits": float(sum(r["injections"] for r in records)),
         "judge/seconds_per_candidate": _mean(r["seconds"] for r in records),
     }
     if rewards:

@@ -11,6 +11,7 @@ from online_rl import checkpoint, distributed
 from online_rl.config import Config, load_config, save_resolved
 from online_rl.evaluate import Evaluation
 from online_rl.loop import Loop
+from online_rl.watchdog import EARLIER, Watchdog
 
 
 def build(config: str | Path, overrides: list[str]) -> Loop:
@@ -41,6 +42,7 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
     judges, guards = load_judges(cfg)
     demo = prepare(cfg)
     init_ranks(cfg)
+    watchdog = Watchdog(cfg.train.collective_timeout_s * EARLIER)
     path = str(demo.policy or cfg.model.path)
     model_config, processor = read_policy(path, cfg)
     tokenizer = processor.tokenizer
@@ -59,6 +61,7 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
     distributed.agree(error)
     messages: list[str] = list(cfg.warnings())
     studies = read_studies(cfg, demo.world, run_dir if main_rank else None)
+    studies.quarantine.write_to(run_dir)
     sampler = StudySampler(len(studies.train), cfg.rollout.studies_per_step, cfg.run.seed)
     found = checkpoint.find(cfg, messages.append)
     error = None
@@ -88,13 +91,14 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
         cfg=cfg,
         train_studies=studies.train,
         eval_studies=studies.eval,
-        builder=PromptBuilder(processor, cfg),
+        builder=PromptBuilder(processor, cfg, studies.quarantine),
         sampler=sampler,
         engine=engine,
         scorer=scorer,
         algorithm=algorithm,
         policy=policy,
         monitor=monitor,
+        watchdog=watchdog,
     )
     if found:
         loop.restore(found)

@@ -121,19 +121,23 @@ class Client:
                 )
             time.sleep(0.25)
 
-    def accepts(self, body: dict[str, Any]) -> bool:
-        """Whether every server takes such a request; False where one answers 400. Raises ConfigError at another 4xx."""
+    def accepts(self, body: dict[str, Any], text: str | None = None) -> bool:
+        """Whether every server takes such a request, and answers `text` where one is given.
+
+        False where one answers 400 or something else. Raises ConfigError at another 4xx.
+        """
         for server in self.servers:
             try:
-                status = httpx.post(
+                answer = httpx.post(
                     f"{server.url}/v1/completions",
                     json={"model": server.model, **body},
                     timeout=self.timeout_s,
                     trust_env=False,
-                ).status_code
+                )
             except httpx.TransportError:
                 continue  # the first score meets it too, and is counted as a failure
-            if status == 400:
+            status = answer.status_code
+            if status == 400 or (status == 200 and text is not None and _text(answer) != text):
                 return False
             if 400 <= status < 500 and status != 429:
                 raise ConfigError(
@@ -268,6 +272,13 @@ def _models(server: Server, answer: httpx.Response) -> list[dict[str, Any]]:
         raise ConfigError(
             f"judge server {server.url}: GET /v1/models gave no list of models; expected vLLM's OpenAI server."
         ) from None
+
+
+def _text(answer: httpx.Response) -> str | None:
+    try:
+        return _completion(answer.json()).text
+    except (ValueError, KeyError, TypeError, IndexError):
+        return None
 
 
 def _completion(answer: dict[str, Any]) -> Completion:

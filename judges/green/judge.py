@@ -34,15 +34,20 @@ Mode = Literal["score_only", "full"]
 Constrain = Literal["retry", "always", "never"]
 LEAST_ANSWER = 64  # tokens; with less room the prompt is refused rather than the answer cut
 MOST_FINDINGS = 25  # highest count that a constrained answer may state
-READER = 2  # version of how answers become scores; a cache from another one is not read
+READER = 3  # version of how answers become scores; a cache from another one is not read
 _COUNTS = ["matched_findings", *CATEGORIES.values(), *(f"insignificant_{name}" for name in CATEGORIES.values())]
 # A candidate that says nothing matches nothing, and misses at least one finding.
 _EMPTY = dict.fromkeys([*_COUNTS, "overlong", "constrained", "count_disagrees"], 0.0) | {"missing_finding": 1.0}
 
 _TRY = {"prompt": [1], "max_tokens": 1, "temperature": 0.0}
+_TRY_CONSTRAINED = {**_TRY, "max_tokens": 8, "structured_outputs": {"regex": "7"}}
 _FEW_STOPS = (
     "judge %s: the server takes no long list of stop strings, so answers are decoded to their ends: same scores, but "
     "more slowly. Start it with launch/judge_server.sh, or with a higher VLLM_MAX_STOP_STRINGS."
+)
+_UNCONSTRAINED = (
+    "judge %s: the server does not hold its answers to a regex (structured_outputs, vLLM 0.11 or newer), so an answer "
+    "that cannot be read is unscorable at once instead of being asked for once more."
 )
 LOG = logging.getLogger(__name__)
 
@@ -121,6 +126,8 @@ class GreenJudge:
         self.item_characters = item_characters
         self.max_tokens, self.timeout_s, self.start_s = max_tokens, timeout_s, start_s
         self._addresses = addresses
+        # What is known of how the model is served: 4-bit weights answer otherwise than float16.
+        self._served = {name: (server or {}).get(name) for name in ("dtype", "extra")}
         self._own = None if addresses else _own_server(self.model, revision, share_gpu, server or {})
         self._cache_folder = (Path(cache_dir).expanduser() if cache_dir else default_folder()) if cache else None
         self._cache: ScoreCache | None = None
@@ -150,6 +157,7 @@ class GreenJudge:
                 if not self._client.accepts({**_TRY, "stop": self._stops}):
                     LOG.warning(_FEW_STOPS, self.name)
                     self._stops = []
+                self._check_constrained()
             except BaseException:
                 if self._own:
                     self._own.close()
@@ -158,6 +166,18 @@ class GreenJudge:
             if self._cache_folder:
                 self._cache = ScoreCache(self._cache_folder)
             self._started = True
+
+    def _check_constrained(self) -> None:
+        """See that structured outputs work before they are needed. Raises ConfigError where each answer needs them."""
+        if self.constrain == "never" or self._client.accepts(_TRY_CONSTRAINED, text="7"):
+            return
+        if self.constrain == "always":
+            raise ConfigError(
+                f"judge {self.name}: constrain is always, and the server does not hold its answers to a regex. Serve "
+                "the model with launch/judge_server.sh, or set constrain=never."
+            )
+        LOG.warning(_UNCONSTRAINED, self.name)
+        self.constrain = "never"
 
     async def score(self, cases: Sequence[Case]) -> list[Score]:
         if not self._started:
@@ -169,9 +189,11 @@ class GreenJudge:
         scores: list[Score | None] = [None] * len(cases)
         groups: dict[str, dict[str, _Pair]] = {}
         for place, case in enumerate(cases):
-            scores[place] = self._without_asking(case)
+            candidate, hits = neutralise(case.candidate)
+            self._numbers["injection_hits"] += hits
+            scores[place] = _without_asking(case.reference, candidate)
             if scores[place] is None:
-                pair = self._pair(case)
+                pair = self._pair(case.reference, candidate)
                 known = groups.setdefault(case.reference, {}).setdefault(pair.key, pair)
                 known.places.append(place)
         pairs = [pair for group in groups.values() for pair in group.values()]
@@ -187,27 +209,19 @@ class GreenJudge:
                 scores[place] = self._overlong(cases[place], replace(pair.score, seconds=seconds))
         return [score for score in scores if score is not None]
 
-    def _without_asking(self, case: Case) -> Score | None:
-        if not _says_something(case.reference):
-            return Score.unscorable("the reference report is empty")
-        if not _says_something(case.candidate):
-            return Score(0.0, parts=_EMPTY)  # GREEN is 0 where nothing matches
-        return None
-
-    def _pair(self, case: Case) -> _Pair:
-        candidate, hits = neutralise(case.candidate)
-        self._numbers["injection_hits"] += hits
-        ids = self._tokenizer.ids(case.reference, candidate)
+    def _pair(self, reference: str, candidate: str) -> _Pair:
+        ids = self._tokenizer.ids(reference, candidate)
         key = cache_key(
             reader=READER,
             model=self._identity,
+            served=self._served,
             prompt=ids,
             analysis=self.analysis,
             constrain=[self.constrain, self.item_characters],
             max_tokens=self._room(ids),
             sampling="greedy",
         )
-        return _Pair(case.reference, candidate, ids, key)
+        return _Pair(reference, candidate, ids, key)
 
     def _room(self, ids: list[int]) -> int:
         return min(self.max_tokens or MAX_TOKENS, self._limit - len(ids))
@@ -319,6 +333,14 @@ class GreenJudge:
 def _one_of(key: str, value: str, expected: tuple[str, ...]) -> None:
     if value not in expected:
         raise ConfigError(f"judge green: {key} is {value!r}, expected {', '.join(expected)}.")
+
+
+def _without_asking(reference: str, candidate: str) -> Score | None:
+    if not _says_something(reference):
+        return Score.unscorable("the reference report is empty")
+    if not _says_something(candidate):
+        return Score(0.0, parts=_EMPTY)  # GREEN is 0 where nothing matches
+    return None
 
 
 def _says_something(text: str) -> bool:

@@ -19,6 +19,7 @@ import ctypes
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -38,6 +39,11 @@ from online_rl.errors import ConfigError
 LOOK_S = 0.3  # between looks at whether anybody still uses the server
 GRACE_S = 10.0  # from asking the server to end to killing it
 _PR_SET_PDEATHSIG = 1
+_UNPLACED = (
+    "judge server: it starts on the GPU of the first rank and would take nine tenths of its memory. Give it one of its "
+    'own (server: {gpu: "7"}), or let it share (share_gpu: true).'
+)
+LOG = logging.getLogger(__name__)
 
 
 class OwnServer:
@@ -103,6 +109,8 @@ class OwnServer:
             return False
 
     def _begin(self) -> None:
+        if self._platform == "gpu" and self._gpu is None and not self._share_gpu:
+            LOG.warning(_UNPLACED)
         port = _free_port()
         command = server_command(self._model, port=port, **self._settings)
         env = server_environment(os.environ, platform=self._platform, gpu=self._gpu, share_gpu=self._share_gpu)

@@ -6,6 +6,7 @@ GREEN pastes the candidate into its prompt without a fence. A policy that is pai
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from typing import NamedTuple
@@ -35,8 +36,9 @@ def _any(phrases: tuple[str, ...]) -> str:
     return f"(?:{'|'.join(map(_phrase, phrases))})"
 
 
-# Everything is matched on a folded copy of the text (`_fold`): lower case, no invisible marks, plain letters. Two runs
-# of blanks never stand side by side without something between them, so that a page of blanks costs no more than a page.
+# Everything is matched on a folded copy of the text (`_fold`): lower case, no accents, no invisible marks, plain
+# letters and brackets. Two runs of blanks never stand side by side without something between them, so that a page of
+# blanks costs no more than a page.
 _PATTERNS = (
     # chat markers of LLaMA, of GREEN's template and of others
     r"<\s*\|[^|<>\n]{0,40}\|\s*>|<\s*(?:/\s*)?(?:s|unk|pad|bos|eos|mask|user|assistant|system)\s*>",
@@ -59,8 +61,16 @@ _PATTERNS = (
 _SPEECH = re.compile("|".join(f"(?:{pattern})" for pattern in _PATTERNS))
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]+")  # not tab, LF, CR, NEL
-# Letters of other scripts that look like those of the phrases above.
-_ALIKE = str.maketrans("асеорхуіѕԁһмтк" + "ɑοιν" + "ıſ" + "’‘", "aceopxyisdhmtk" + "aoiv" + "is" + "''")
+# Characters of other scripts that look like those of the phrases and marks above.
+_ALIKE = str.maketrans(
+    "асеорхуіѕԁһмткԛԝ" + "ɑοινρτκ" + "ıſɡɩ" + "’‘" + "\u2800",
+    "aceopxyisdhmtkqw" + "aoivptk" + "isgi" + "''" + " ",
+) | str.maketrans(
+    "꞉ː∶։׃" + "【〔⟦⁅〚" + "】〕⟧⁆〛" + "‹〈⟨❮" + "›〉⟩❯" + "∣ǀ│┃¦",
+    ":::::" + "[[[[[" + "]]]]]" + "<<<<" + ">>>>" + "|||||",
+)
+_BLANK_LETTERS = "\u115f\u1160\u3164\uffa0"  # fillers of Hangul: letters to Unicode, nothing to the eye
+_PLAIN_ROUNDS = 8  # more than an honest text or a clumsy one needs
 
 
 class Neutralised(NamedTuple):
@@ -80,27 +90,32 @@ def neutralise(candidate: str) -> Neutralised:
     text, hits = _CONTROL.subn(" ", _SURROGATES.sub("\ufffd", candidate))
     text, invisible = _without_invisible(text)
     hits += invisible
-    while True:  # what stood around a removed place may itself form one; each round makes the text shorter
-        text, found = _once(text)
+    margin = 0
+    for rounds in itertools.count(1):  # what stood around a removed place may itself form one
+        text, found = _once(text, margin)
         if not found:
-            return Neutralised(text, hits)
+            break
         hits += found
+        # Marks nested by the thousand would cost a round each: from here on ever more around them goes as well.
+        margin = 2 * margin + 16 if rounds >= _PLAIN_ROUNDS else 0
+    return Neutralised(text, hits)
 
 
 def _without_invisible(text: str) -> tuple[str, int]:
     if text.isascii():
         return text, 0
-    kept = [character for character in text if unicodedata.category(character) != "Cf"]
+    kept = [c for c in text if unicodedata.category(c) != "Cf" and c not in _BLANK_LETTERS]
     return "".join(kept), int(len(kept) != len(text))
 
 
-def _once(text: str) -> tuple[str, int]:
+def _once(text: str, margin: int) -> tuple[str, int]:
+    """Take out what is found, with `margin` characters on either side; the text, and how many places there were."""
     folded, places = _fold(text)
     spans = [(places[found.start()], places[found.end() - 1] + 1) for found in _SPEECH.finditer(folded)]
     pieces, end = [], 0
     for start, stop in spans:
-        pieces.append(text[end:start].rstrip(" "))
-        end = stop
+        pieces.append(text[end : max(end, start - margin)].rstrip(" "))
+        end = max(end, stop + margin)
         while text[end : end + 1] == " ":
             end += 1
     return " ".join([*pieces, text[end:]]) if spans else text, len(spans)
@@ -112,7 +127,8 @@ def _fold(text: str) -> tuple[str, list[int]]:
         return text.lower(), list(range(len(text) + 1))
     folded, places = [], []
     for place, character in enumerate(text):
-        plain = unicodedata.normalize("NFKC", character).lower().translate(_ALIKE)
+        spelt = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", character).lower())
+        plain = "".join(c for c in spelt if unicodedata.category(c)[0] != "M").translate(_ALIKE)
         folded.append(plain)
         places += [place] * len(plain)
     return "".join(folded), [*places, len(text)]

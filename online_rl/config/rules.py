@@ -194,11 +194,14 @@ def the_deadline_outlasts_a_call_and_its_retries(cfg: Config) -> str | None:
     )
 
 
+OWN_TIMEOUT_S = {"green": 50.0, "http": 60.0}  # defaults of the judges that wait for a server
+
+
 @rule("judges", "scoring.call_timeout_s")
 def a_judges_own_timeout_ends_first(cfg: Config) -> str | None:
     limit = cfg.scoring.call_timeout_s
     for place, judge in _entries(cfg):
-        own = judge.args.get("timeout_s")
+        own = judge.args.get("timeout_s", OWN_TIMEOUT_S.get(judge.use))
         if isinstance(own, int | float) and own >= limit:
             return (
                 f"{place}.args.timeout_s: found {own:g}, expected less than scoring.call_timeout_s={limit:g}"

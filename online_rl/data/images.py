@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from online_rl.errors import DataError
+from online_rl.errors import ImageError
 
 MAX_PIXELS = 80_000_000  # several times the largest detector; refused before a pixel is decoded
 MIN_SIDE = 8  # pixels; smaller ones are thumbnails, icons or damage
@@ -32,29 +32,29 @@ def load_image(source: str | bytes, max_side: int, where: str = "") -> Image.Ima
     prefix = f"{where}: image {name}" if where else f"image {name}"
     data = _read(source, prefix) if isinstance(source, str) else source
     if not data:
-        raise DataError(f"{prefix}: found no bytes, expected a PNG or JPEG file. Copy it again or remove the study.")
+        raise ImageError(f"{prefix}: found no bytes, expected a PNG or JPEG file. Copy it again or remove the study.")
     if data[128:132] == b"DICM":
-        raise DataError(dicom_refusal(prefix))
+        raise ImageError(dicom_refusal(prefix))
     try:
         # Pillow warns on bombs by default and only raises later; its own bound is above ours.
         file = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise DataError(f"{prefix}: too many pixels, expected at most {MAX_PIXELS:,}. Shrink it.") from None
+        raise ImageError(f"{prefix}: too many pixels, expected at most {MAX_PIXELS:,}. Shrink it.") from None
     except _BROKEN:
-        raise DataError(f"{prefix}: neither PNG nor JPEG. Convert it, or remove the study.") from None
+        raise ImageError(f"{prefix}: neither PNG nor JPEG. Convert it, or remove the study.") from None
     width, height = file.size
     if width * height > MAX_PIXELS:
-        raise DataError(f"{prefix}: found {width} x {height} pixels, expected at most {MAX_PIXELS:,}. Shrink it.")
+        raise ImageError(f"{prefix}: found {width} x {height} pixels, expected at most {MAX_PIXELS:,}. Shrink it.")
     scale = min(1.0, max_side / max(width, height))
     if min(width, height) * scale < MIN_SIDE:
-        raise DataError(
+        raise ImageError(
             f"{prefix}: found {width} x {height} pixels, expected at least {MIN_SIDE} on the shorter side"
             f"{f' after shrinking the longer one to {max_side}' if scale < 1 else ''}. Replace it or remove the study."
         )
     try:
         file.load()
     except _BROKEN:
-        raise DataError(f"{prefix}: truncated or damaged. Copy it again, or remove the study.") from None
+        raise ImageError(f"{prefix}: truncated or damaged. Copy it again, or remove the study.") from None
     image = _rgb(_upright(file))
     if scale < 1:
         size = (round(image.width * scale), round(image.height * scale))
@@ -74,10 +74,10 @@ def _read(path: str, prefix: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except FileNotFoundError:
-        raise DataError(f"{prefix}: no such file. Set data.image_root, or remove the study.") from None
+        raise ImageError(f"{prefix}: no such file. Set data.image_root, or remove the study.") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a usable path"
-        raise DataError(f"{prefix}: cannot be read ({reason}). Check the path and its permissions.") from None
+        raise ImageError(f"{prefix}: cannot be read ({reason}). Check the path and its permissions.") from None
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -19,8 +19,12 @@ class Quarantine:
 
     def __init__(self, budget: int, folder: str | Path | None = None) -> None:
         self.budget = budget
-        self.path = Path(folder) / FILE_NAME if folder is not None else None
         self.sources: set[str] = set()
+        self.write_to(folder)
+
+    def write_to(self, folder: str | Path | None) -> None:
+        """From now on list what is set aside in this folder."""
+        self.path = Path(folder) / FILE_NAME if folder is not None else None
         self._written = self._known()
 
     def add(self, source: str, problem: str) -> None:

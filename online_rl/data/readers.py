@@ -27,12 +27,16 @@ DEMO_FILE = "studies.jsonl"
 
 @dataclass(frozen=True)
 class Studies:
-    """What was read. `report` counts rows, studies per split, and what was left out and why."""
+    """What was read. `report` counts rows, studies per split, and what was left out and why.
+
+    quarantine  knows what was set aside so far; pixels that turn out to be damaged later count in the same budget
+    """
 
     train: list[Study]
     eval: list[Study]
     test: list[Study] = field(default_factory=list)
     report: dict[str, int] = field(default_factory=dict)
+    quarantine: Quarantine = field(default_factory=lambda: Quarantine(0))
 
 
 def read_studies(cfg: Config, demo_folder: Path | None = None, run_folder: Path | None = None) -> Studies:
@@ -66,7 +70,7 @@ def read_studies(cfg: Config, demo_folder: Path | None = None, run_folder: Path 
             f"{path}: no study to train on; {_left_out(counts)}. Check the split column and data.eval_fraction."
         )
     counts.update({split: len(found) for split, found in kept.items()})
-    return Studies(kept["train"], kept["eval"], kept["test"], dict(counts))
+    return Studies(kept["train"], kept["eval"], kept["test"], dict(counts), quarantine)
 
 
 def refuse_duplicates(studies: Iterable[Study]) -> None:

@@ -24,6 +24,7 @@ from online_rl.errors import CheckpointError, ConfigError, NonFiniteUpdate, Poli
 from online_rl.policy.collate import MicroBatch, collate
 from online_rl.policy.model import PolicyModel, freeze_vision
 from online_rl.policy.names import disk_names
+from online_rl.policy.saving import errors_after_barriers
 from online_rl.policy.schedule import learning_rate
 from online_rl.rollout.types import Completion
 
@@ -274,7 +275,7 @@ class Policy:
     def save(self, folder: Path) -> None:
         """Weights, optimiser states, version and what the algorithm adapted into `folder`; every rank its shard."""
         state = {"version": self.version, "algorithm": self.algorithm.state_dict()}
-        with quiet_deepspeed():
+        with quiet_deepspeed(), errors_after_barriers(self.engine):
             self.engine.save_checkpoint(str(folder), tag=SHARDS, client_state=state, save_latest=False)
 
     def load(self, folder: Path) -> None:

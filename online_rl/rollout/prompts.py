@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from online_rl.config import Config
 from online_rl.data.images import load_image
+from online_rl.data.quarantine import Quarantine
 from online_rl.data.study import Study
 from online_rl.data.text import render_prompt
-from online_rl.errors import ConfigError, DataError
+from online_rl.errors import ConfigError, DataError, ImageError
 from online_rl.rollout.types import Prompt
 
 
 class PromptBuilder:
-    """Renders studies with the processor's own chat template and image processing."""
+    """Renders studies with the processor's own chat template and image processing.
 
-    def __init__(self, processor: Any, cfg: Config) -> None:
+    quarantine  takes the studies whose images cannot be decoded, within its budget; None: there is none
+    """
+
+    def __init__(self, processor: Any, cfg: Config, quarantine: Quarantine | None = None) -> None:
         if getattr(processor, "chat_template", None) is None:
             raise ConfigError(
                 f"model.path={cfg.model.path!r} has a processor without a chat template, so the prompt cannot be "
@@ -23,16 +28,35 @@ class PromptBuilder:
             )
         self.processor = processor
         self.start = _start_added_twice(processor.tokenizer)
+        self.quarantine = quarantine or Quarantine(0)
         self.template = cfg.data.prompt
         self.max_images = cfg.data.max_images
         self.max_side = cfg.data.image_max_side
         self.room = cfg.rollout.max_model_len - cfg.rollout.max_completion_tokens
 
+    def build_all(self, studies: Sequence[Study]) -> list[Prompt]:
+        """The prompts of the studies whose images can be decoded; the others are set aside.
+
+        Raises DataError as `build` does, when the budget for such images is spent, and when no study is left.
+        """
+        prompts = []
+        for study in studies:
+            try:
+                prompts.append(self.build(study))
+            except ImageError as problem:
+                self.quarantine.add(study.source or study.study_id, str(problem))
+        if studies and not prompts:
+            raise DataError(
+                f"{studies[0].source or studies[0].study_id}: of the {len(studies)} studies that one rank was given "
+                "at once, no image can be decoded. Look at quarantine.jsonl in the run folder, and repair the images."
+            )
+        return prompts
+
     def build(self, study: Study) -> Prompt:
         """Decode the images, render the text, expand the image tokens.
 
-        Raises DataError for an unreadable image, or a prompt that leaves no room for the completion: nothing is
-        ever cut inside the image tokens.
+        Raises ImageError for an unreadable image, DataError for a prompt that leaves no room for the completion:
+        nothing is ever cut inside the image tokens.
         """
         images = tuple(load_image(source, self.max_side, study.source) for source in study.images[: self.max_images])
         content = [{"type": "image"} for _ in images]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
@@ -14,6 +15,19 @@ from online_rl.score.summary import Summary, errors_of
 
 BINS = 20
 ASSETS = Path(__file__).parent
+
+
+def check_place(path: Path) -> None:
+    """Find out before anything is scored whether the page can be written there. Raises DataError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+        reason = "it is a folder" if path.is_dir() else None
+    except OSError as error:
+        reason = error.strerror
+    if reason:
+        raise DataError(f"{path}: cannot be written ({reason}). Name another --html.")
 
 
 def write_page(

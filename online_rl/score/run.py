@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from judges.base import Case, Judge, Score, Status
+from judges.identity import identify
 from judges.length import verbosity
 from judges.registry import BUILT_IN, ENTRY_POINT_GROUP, load_judge
 from online_rl import __version__
@@ -21,6 +22,7 @@ from online_rl.config.load import apply_override
 from online_rl.config.model import Scoring
 from online_rl.data.text import clean_report, says_nothing, without_surrogates
 from online_rl.errors import ConfigError, JudgeFailed, UserError
+from online_rl.score.html import check_place, write_page
 from online_rl.score.journal import Journal, Row
 from online_rl.score.pairs import Pair, adjacent, read_pairs
 from online_rl.score.summary import Summary, summarise
@@ -55,8 +57,10 @@ def score_file(
     cfg = _config(judge, length_control, args, overrides)
     pairs = read_pairs(source)
     entry = cfg.judges[0]
+    if html is not None:
+        check_place(html)
     loaded = load_judge(entry.use, entry.args, entry.length_control, judge)
-    journal = Journal(output, {"rows": len(pairs), **_fingerprint(source, cfg, raw)}, overwrite)
+    journal = Journal(output, {"rows": len(pairs), **_fingerprint(source, cfg, loaded, raw)}, overwrite)
     try:
         _score_pairs(loaded, _options(cfg, loaded, overrides), pairs, journal, raw, batch)
         rows = journal.finish()
@@ -69,14 +73,17 @@ def score_file(
         journal.close()
     summary = summarise(rows)
     if html is not None:
-        from online_rl.score.html import write_page
-
         write_page(html, judge, source.name, pairs, rows, summary)
     return summary
 
 
 def _config(judge: str, length_control: str | None, args: Sequence[str], overrides: Sequence[str]) -> Config:
     """The judge and how it is called as a configuration, so that every rule about judges holds here too."""
+    if length_control == "target_band":
+        raise ConfigError(
+            "--length-control: found target_band, which adapts from step to step of a training; a file has one length. "
+            "Expected lc_green, symmetric or soft_overlong."
+        )
     use, rule = judge, length_control or "none"
     known = {*BUILT_IN, *(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))}
     if judge.startswith("lc_") and ":" not in judge and judge not in known:
@@ -105,23 +112,18 @@ def _options(cfg: Config, judge: Judge, overrides: Sequence[str]) -> Scoring:
     return cfg.scoring.model_copy(update={"workers": ASYNC_CALLS})
 
 
-def _fingerprint(source: Path, cfg: Config, raw: bool) -> dict[str, Any]:
+def _fingerprint(source: Path, cfg: Config, judge: Judge, raw: bool) -> dict[str, Any]:
     """What the scores depend on; a journal of anything else is not gone on with."""
     entry = cfg.judges[0]
-    place = entry.use.rpartition(":")[0]
     return {
-        "input": _sha256(source),
+        "input": hashlib.sha256(source.read_bytes()).hexdigest(),
         "judge": entry.use,
-        "judge file": _sha256(Path(place).expanduser()) if place.endswith(".py") else None,
+        "judge's code and arguments": identify(judge, entry.use, entry.args).hash,
         "length control": entry.length_control,
         "args": entry.args,
         "raw": raw,
         "version": __version__,
     }
-
-
-def _sha256(path: Path) -> str | None:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def _score_pairs(judge: Judge, options: Scoring, pairs: list[Pair], journal: Journal, raw: bool, batch: int) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from dataclasses import dataclass, field
+from typing import Any
 
 from judges.base import Case, Judge, Score, Status
 from judges.composite import Blend, Term
+from judges.green.neutralise import neutralise
 from online_rl.config import Config
 from online_rl.data.text import clean_report, count_words
 from online_rl.errors import JudgeFailed
@@ -27,6 +29,7 @@ class Candidate:
     scores     judge name -> Score
     guards     guard name -> Score; in no reward, unless a gate reads it
     masked     its reward is None because it was cut, not because a judge could not score it
+    injections  places where the text as sampled speaks as a judge or a user: headers, chat markers, code fences
     words      of the cleaned candidate
     verbosity  candidate words / reference words
     """
@@ -38,6 +41,7 @@ class Candidate:
     verbosity: float
     guards: dict[str, Score] = field(default_factory=dict)
     masked: bool = False
+    injections: int = 0
 
 
 @dataclass
@@ -179,7 +183,8 @@ class Scorer:
         reward = None if masked else self.blend.reward(scores)
         judged = {name: score for name, score in scores.items() if name not in self.guards}
         guards = {name: score for name, score in scores.items() if name in self.guards}
-        return Candidate(completion, reward, judged, words, verbosity, guards, masked)
+        injections = neutralise(completion.text).hits
+        return Candidate(completion, reward, judged, words, verbosity, guards, masked, injections)
 
     def _learned(self, group: Sequence[Candidate]) -> list[float | None]:
         return self.blend.learned([None if c.masked else {**c.scores, **c.guards} for c in group])
@@ -193,6 +198,14 @@ class Scorer:
                 f"{bad} of the last {seen} candidates were unscorable, over scoring.max_unscorable_rate="
                 f"{self.options.max_unscorable_rate:g}. No reward is made up for them; look at the judge's answers."
             )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the window over which unscorable candidates are counted."""
+        return {"unscorable": list(self._unscorable)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._unscorable.clear()
+        self._unscorable.extend((bad, seen) for bad, seen in state.get("unscorable", ()))
 
     def sleep(self) -> None:
         """Tell judges on GPUs that train as well that all ranks have their scores."""

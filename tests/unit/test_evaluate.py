@@ -12,10 +12,10 @@ from online_rl.scoring import Scorer
 
 
 class Builder:
-    def build(self, study):
-        if study.indication == "unreadable":
+    def build_all(self, studies):
+        if any(study.indication == "unreadable" for study in studies):
             raise OSError("no such image")
-        return Prompt(study, "", (), (1, 2), {})
+        return [Prompt(study, "", (), (1, 2), {}) for study in studies]
 
 
 class Repeats:

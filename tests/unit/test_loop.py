@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,8 +21,8 @@ from online_rl.scoring import Scorer
 
 
 class Builder:
-    def build(self, study):
-        return Prompt(study, "", (), (1, 2, 3), {})
+    def build_all(self, studies):
+        return [Prompt(study, "", (), (1, 2, 3), {}) for study in studies]
 
 
 class Engine:
@@ -86,6 +87,7 @@ def make_loop(tmp_path, make_study):
             sampler=StudySampler(4, 2, 0),
             scorer=scorers[-1],
             algorithm=make_algorithm(cfg),
+            watchdog=SimpleNamespace(beat=lambda place: None),
             monitor=Monitor(tmp_path, 4, enabled=False, tensorboard=False),
             before=Evaluation({}, []),
             **parts,

@@ -17,6 +17,7 @@ def record(reward, scores=None, **fields):
         "prompt_tokens": 40,
         "truncated": False,
         "unscorable": reward is None,
+        "injections": 0,
         "seconds": 0.0,
     }
     return {"reward": reward, "scores": scores or {"green": (reward, {})}, **defaults, **fields}

@@ -64,13 +64,14 @@ def make_loop(make_completion, make_study):
             cfg=cfg,
             train_studies=[make_study(f"s{i}", reference="one two") for i in range(12)],
             eval_studies=[],
-            builder=SimpleNamespace(build=lambda study: Prompt(study, "", (), (1,), {})),
+            builder=SimpleNamespace(build_all=lambda studies: [Prompt(s, "", (), (1,), {}) for s in studies]),
             sampler=StudySampler(12, studies_per_step, seed=0),
             engine=Engine(make_completion),
             scorer=scorer,
             algorithm=make_algorithm(cfg),
             policy=SimpleNamespace(version=0),
             monitor=SimpleNamespace(phase=lambda name: contextlib.nullcontext()),
+            watchdog=SimpleNamespace(beat=lambda place: None),
         )
 
     yield make

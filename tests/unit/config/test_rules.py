@@ -40,6 +40,10 @@ def pairs(name: str, **options) -> dict:
             ["judges[0].args.timeout_s", "found 30", "call_timeout_s=30"],
         ),
         (
+            {"judges": [{"use": "green"}], "scoring": {"call_timeout_s": 30.0}},
+            ["judges[0].args.timeout_s", "found 50", "call_timeout_s=30"],
+        ),
+        (
             {"scoring": {"call_timeout_s": 10.0, "max_retries": 2, "deadline_s": 30.0}},
             ["scoring.deadline_s", "found 30", "at least 30.6"],  # 3 x 10, and pauses of 0.2 and 0.4
         ),
@@ -164,3 +168,14 @@ def test_pairings_that_give_any_number_of_pairs_need_no_divisor():
     cfg.check_world(2)
     # 16 studies x 28 pairs x 2 on 2 ranks = 448 completions in passes of 6
     assert (cfg.sequences_per_update(2), cfg.micro_batches_per_update(2)) == (448, 75)
+
+
+def test_the_rule_about_a_judges_own_timeout_knows_the_judges_defaults():
+    import inspect
+
+    from judges.green.judge import GreenJudge
+    from judges.remote import HttpJudge
+    from online_rl.config.rules import OWN_TIMEOUT_S
+
+    for name, judge in {"green": GreenJudge, "http": HttpJudge}.items():
+        assert inspect.signature(judge).parameters["timeout_s"].default == OWN_TIMEOUT_S[name]

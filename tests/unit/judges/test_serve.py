@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -34,6 +35,7 @@ CASES = [
 ]
 REWARDS = """
 import asyncio
+import time
 from judges.base import Score
 
 def words(completions, per_word=1.0, **columns):
@@ -64,6 +66,10 @@ class Broken(Away):
 class Gone(Away):
     def score(self, cases):
         raise ConnectionRefusedError(cases[0].candidate)
+
+def slow(completions, **columns):
+    time.sleep(1.5)
+    return [1.0] * len(completions)
 """
 
 
@@ -264,6 +270,13 @@ def test_calls_at_once_are_answered_each_with_its_own(findings):
     assert [answers[i] for i in range(24)] == [s.value for s in expected.score(cases)]
 
 
+def test_a_call_whose_turn_does_not_come_is_told_to_ask_again(rewards):
+    with serving("--use", f"{rewards}:slow", "--max-wait", "0.3") as server, ThreadPoolExecutor(2) as pool:
+        statuses = [pool.submit(server.post, encode_cases(CASES)) for _ in range(2)]
+        assert sorted(answer.result()[0] for answer in statuses) == [200, 503]
+        assert server.post(encode_cases(CASES))[0] == 200
+
+
 def test_wrong_arguments_end_with_one_message():
     for arguments, words in [
         (["--use", "nope", "--port", "0"], "'nope' is not known"),
@@ -383,6 +396,7 @@ def test_an_answer_that_cannot_be_read_is_unscorable_and_counted(fake, body):
         {"value": "0.5"},
         {"value": True},
         {"value": None},
+        {"value": 10**400},
         {"value": [0.5]},
         {"status": "fine"},
         {"status": "unscorable"},

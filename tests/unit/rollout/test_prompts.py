@@ -1,12 +1,14 @@
 """Prompts: what the model reads of a study, and what is refused before it is sampled."""
 
 import io
+import json
 import random
 
 import pytest
 from PIL import Image
 
 from online_rl.config import config_from_dict
+from online_rl.data.quarantine import Quarantine
 from online_rl.demo.policy import IMAGE_TOKENS, make_processor
 from online_rl.errors import ConfigError, DataError
 from online_rl.rollout.prompts import PromptBuilder
@@ -95,3 +97,22 @@ def test_a_processor_without_chat_template_is_refused():
 
     with pytest.raises(ConfigError, match="model.path='demo'.*chat template"):
         PromptBuilder(Plain(), config_from_dict({}))
+
+
+def test_damaged_pixels_are_set_aside_within_the_budget_and_listed(demo_processor, make_study, tmp_path):
+    cut = png()[:200]
+    good, bad, worse = (
+        make_study(study_id=name, images=(image,), source=f"studies.jsonl:{row}")
+        for row, (name, image) in enumerate({"s1": png(), "s2": cut, "s3": cut}.items(), start=1)
+    )
+    builder = PromptBuilder(demo_processor, config_from_dict({}), Quarantine(1, tmp_path))
+    assert [prompt.study.study_id for prompt in builder.build_all([good, bad])] == ["s1"]
+    assert [prompt.study.study_id for prompt in builder.build_all([bad, good])] == ["s1"]  # in the next epoch
+    (line,) = (tmp_path / "quarantine.jsonl").read_text().splitlines()
+    assert json.loads(line)["row"] == "studies.jsonl:2"
+    with pytest.raises(DataError, match=r"studies\.jsonl:2: .*no image can be decoded"):
+        builder.build_all([bad])
+    with pytest.raises(DataError, match=r"studies\.jsonl:3.* data\.bad_images_budget is 1"):
+        builder.build_all([good, worse])
+    with pytest.raises(DataError, match=r"data\.bad_images_budget is 0"):
+        PromptBuilder(demo_processor, config_from_dict({})).build_all([good, bad])

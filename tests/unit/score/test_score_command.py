@@ -190,6 +190,20 @@ def test_odd_texts_survive(folder):
     Path("page.html").read_text(encoding="utf-8")
 
 
+def test_a_page_that_cannot_be_written_is_found_before_anything_is_scored(folder, capsys):
+    write(PAIRS)
+    Path("taken").write_text("a file, not a folder")
+    assert score("--html", "taken/page.html") == 2
+    assert "taken/page.html: cannot be written" in capsys.readouterr().err
+    assert not Path("scores.jsonl").exists() and not Path("scores.jsonl.partial").exists()
+
+
+def test_a_length_rule_that_adapts_while_training_is_refused(folder, capsys):
+    write(PAIRS)
+    assert score("--length-control", "target_band") == 2
+    assert "adapts from step to step" in capsys.readouterr().err
+
+
 SLOW = """
 import os, time
 def reward(completions, **columns):
@@ -270,7 +284,7 @@ def test_rows_of_another_run_are_never_mixed_in(folder, capsys, monkeypatch):
     capsys.readouterr()
     assert score() == 2
     assert "2 rows of another run (other args" not in (error := capsys.readouterr().err)
-    assert "2 rows of another run (other judge, judge file)" in error
+    assert "2 rows of another run (other judge, judge's code and arguments)" in error
     write([*PAIRS, PAIRS[0]])
     assert score(judge="boom.py:reward") == 2
     assert "other input, rows" in capsys.readouterr().err

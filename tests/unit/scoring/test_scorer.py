@@ -1,6 +1,7 @@
 """Rewards of a step: aligned with their candidates, weighted, masked, bounded in time, never invented."""
 
 import asyncio
+import json
 import threading
 import time
 
@@ -228,6 +229,15 @@ def test_too_many_unscorable_answers_stop_the_run(make_scorer, judges):
 
 def test_a_step_of_nothing_is_not_over_the_limit(make_scorer, judges):
     make_scorer((judges.WordCount(), 1.0), max_unscorable_rate=0.0).watch_unscorable(0, 0)
+
+
+def test_the_window_goes_on_after_a_resume(make_scorer, judges):
+    options = {"max_unscorable_rate": 0.5, "unscorable_window": 2}
+    first, again = (make_scorer((judges.WordCount(), 1.0), **options) for _ in range(2))
+    first.watch_unscorable(5, 10)
+    again.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    with pytest.raises(JudgeFailed, match="11 of the last 20"):
+        again.watch_unscorable(6, 10)
 
 
 def test_judges_are_started_drained_and_closed_once(make_scorer, make_rollouts, judges):

@@ -48,6 +48,7 @@ class Stub:
     switch_status: int = 200
     try_status: int = 0
     most_stops: int = 1000
+    constrains: bool = True
     url: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -63,7 +64,8 @@ class Stub:
         assert body is not None
         if body["prompt"] == [1]:  # the judge tries, at its start, whether such requests are taken
             refused = len(body.get("stop", ())) > self.most_stops
-            return self.try_status or (400 if refused else 200), b"{}"
+            choice = {"text": "7" if self.constrains else "an", "finish_reason": "stop"}
+            return self.try_status or (400 if refused else 200), json.dumps({"choices": [choice]}).encode()
         with self.lock:
             self.bodies.append(body)
         answer = self.answer(body)

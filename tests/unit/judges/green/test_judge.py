@@ -290,6 +290,16 @@ def test_a_server_that_takes_four_stop_strings_gives_the_same_scores(stub, make_
     assert "VLLM_MAX_STOP_STRINGS" in caplog.text
 
 
+def test_a_server_without_structured_outputs_is_found_out_at_the_start(stub, make_judge, caplog):
+    stub.constrains = False
+    with pytest.raises(ConfigError, match="constrain is always"):
+        make_judge(stub.url, constrain="always").start()
+    stub.answer = lambda body: ("No idea.", "stop")
+    (score,) = run(make_judge(stub.url), cases("the lungs are clear."))
+    assert score.value is None and len(stub.bodies) == 1
+    assert "does not hold its answers to a regex" in caplog.text
+
+
 def test_a_server_that_is_still_loading_is_waited_for(stub, make_judge):
     stub.models_status = 503
     threading.Timer(0.4, setattr, (stub, "models_status", 200)).start()

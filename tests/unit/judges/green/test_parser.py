@@ -69,7 +69,7 @@ def test_nothing_matched_is_zero_with_or_without_errors():
     assert parse_analysis(nothing.replace(errors, "No clinically significant errors.")).green == 0.0
 
 
-@settings(max_examples=10_000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10_000, database=None, suppress_health_check=list(HealthCheck))
 @given(ANALYSES)
 def test_ten_thousand_well_formed_analyses_are_read_as_written(written):
     analysis = parse_analysis(written.text)
@@ -78,7 +78,7 @@ def test_ten_thousand_well_formed_analyses_are_read_as_written(written):
 
 
 def test_it_agrees_with_green_score_on_ten_thousand_analyses(green_score):
-    @settings(max_examples=10_000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=10_000, database=None, suppress_health_check=list(HealthCheck))
     @given(ANALYSES)
     def agrees(written):
         analysis = parse_analysis(written.text)
@@ -194,7 +194,7 @@ def test_the_variants_do_fool_green_score(green_score):
     assert all(green_score.compute_green(text) == 0 for text in ZERO_FOR_GREEN_SCORE.values())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ANALYSES)
 def test_every_truncation_before_the_matched_count_is_refused(written):
     start = written.text.index(MATCHED) + len(MATCHED) + 1
@@ -205,7 +205,7 @@ def test_every_truncation_before_the_matched_count_is_refused(written):
             parse_analysis(written.text[:length])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ANALYSES)
 def test_the_score_is_decided_right_after_the_matched_count(written):
     text = written.text.rstrip().removesuffix("</s>") + "\n"  # generation goes on after it
@@ -259,7 +259,7 @@ def test_a_count_that_disagrees_with_its_items_is_kept_and_named(old, new, named
     ids=str,
 )
 def test_every_match_of_the_regex_is_read(options):
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
     @given(st.from_regex(analysis_regex(**options), fullmatch=True))
     def readable(text):
         analysis = parse_analysis(text)
