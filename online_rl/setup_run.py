@@ -42,11 +42,11 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
     judges, guards = load_judges(cfg)
     demo = prepare(cfg)
     init_ranks(cfg)
-    watchdog = Watchdog(cfg.train.collective_timeout_s * EARLIER)
     path = str(demo.policy or cfg.model.path)
     model_config, processor = read_policy(path, cfg)
     tokenizer = processor.tokenizer
     banned = banned_token_ids(model_config, tokenizer)
+    watchdog = Watchdog(cfg.train.collective_timeout_s * EARLIER)
     main_rank = distributed.rank() == 0
     run_dir = Path(cfg.run.dir)
     error: BaseException | None = None
