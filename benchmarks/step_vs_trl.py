@@ -1,6 +1,6 @@
 """Completions trained per second, here and in TRL's GRPOTrainer: the same policy, prompts, images, reward and numbers.
 
-    python benchmarks/step_vs_trl.py [--rounds N] [--steps N] [--json FILE] [section.key=value ...]
+    python benchmarks/step_vs_trl.py [--rounds N] [--steps N] [--pair] [--json FILE] [section.key=value ...]
 
 Both sides run as their users run them, in turns, a round after the other:
 
@@ -143,7 +143,7 @@ def launch(command: list[str], folder: Path, variables: dict[str, str]) -> None:
         raise Failed(lines[-1].removeprefix("[rank0]: ").strip() if lines else f"exit code {code}")
 
 
-def measure(cfg: Config, place: Path, rounds: int, steps: int, overrides: list[str]) -> dict[str, Any]:
+def measure(cfg: Config, place: Path, rounds: int, steps: int, overrides: list[str], pair_only: bool) -> dict[str, Any]:
     """Rows per way: every step that was timed. A way that does not run has its reason instead."""
     from online_rl.demo.prepare import prepare
 
@@ -158,6 +158,8 @@ def measure(cfg: Config, place: Path, rounds: int, steps: int, overrides: list[s
         "TRL, 1 process, gradient checkpointing": lambda folder: trl(cfg, folder, steps + 1, 1, {}, demo),
         "TRL, 1 process, use_vllm": lambda folder: trl(cfg, folder, steps + 1, 1, vllm, demo),
     }
+    if pair_only:
+        ways = {name: ways[name] for name in (HERE, TRL)}
     results: dict[str, Any] = {name: {"rows": []} for name in ways}
     turns = [name for _ in range(rounds) for name in (HERE, TRL)] + list(ways)[2:]
     for turn, name in enumerate(turns):
@@ -200,6 +202,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=6, help="timed steps per launch")
+    parser.add_argument("--pair", action="store_true", help="only the two ways whose ratio is taken")
     parser.add_argument("--json", metavar="FILE", help="the same figures as JSON")
     parser.add_argument("--note", default="", help="a sentence for the results, such as what else ran on the machine")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
@@ -207,7 +210,7 @@ def main() -> int:
     cfg = load_config(CONFIG, [*SHARED, *arguments.overrides])
     place = Path(tempfile.mkdtemp(prefix="step_vs_trl."))
     try:
-        results = measure(cfg, place, arguments.rounds, arguments.steps, arguments.overrides)
+        results = measure(cfg, place, arguments.rounds, arguments.steps, arguments.overrides, arguments.pair)
     finally:
         shutil.rmtree(place, ignore_errors=True)
     best = max((n for n in results if n.startswith("TRL")), key=lambda n: results[n].get("completions_per_second", 0.0))
