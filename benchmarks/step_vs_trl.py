@@ -1,20 +1,26 @@
 """Completions trained per second, here and in TRL's GRPOTrainer: the same policy, prompts, images, reward and numbers.
 
-    python benchmarks/step_vs_trl.py [--rounds N] [--steps N] [--pair] [--json FILE] [section.key=value ...]
+    python benchmarks/step_vs_trl.py [--rounds N] [--steps N] [--turns-only] [--json FILE] [section.key=value ...]
 
-Both sides run as their users run them, in turns, a round after the other:
+Three ways run as their users run them, in turns, a round after the other:
 
-    here  `bash launch/single_node.sh configs/demo_grpo.yaml ...`: vLLM, DeepSpeed ZeRO-3, one rank per core
-    TRL   `python benchmarks/trl_grpo.py`: GRPOTrainer, generation by transformers, one process with all cores
+    here             `bash launch/single_node.sh configs/demo_grpo.yaml ...`: vLLM, DeepSpeed ZeRO-3, a rank per core
+    TRL, default     `python benchmarks/trl_grpo.py`: GRPOTrainer as its documentation has it, on a CPU: generation by
+                     transformers, gradient checkpointing, one process with all cores
+    TRL, plain       the same with gradient checkpointing switched off, which this small policy can do without
 
-and, once each, the other ways in which TRL can be run on this machine: two processes (torchrun, one per core), with
-gradient checkpointing as is its default, and with `use_vllm`. What both sides share: the demo policy in float32 with
-its vision encoder frozen, training studies of the demo world with one image each, 16 studies x 8 candidates per
-optimiser step, at most 96 tokens at temperature 1, 32 candidates per forward and backward pass, DAPO's loss with TRL's
-defaults (no ref_model), the learning rate, and the reward function `findings_reward.py:findings_reward`.
+and then, once each, the other ways in which TRL could be run on this machine: two processes (torchrun, one per core),
+and `use_vllm` in its process, which does not get beyond the first step: TRL writes live weights into vLLM's parameters
+one by one, and vLLM has packed them for the CPU.
+
+What all share: the demo policy in float32 with its vision encoder frozen, training studies of the demo world with one
+image each, 16 studies x 8 candidates per optimiser step, at most 96 tokens at temperature 1, 32 candidates per forward
+and backward pass, DAPO's loss with TRL's defaults (no ref_model), the learning rate, and the reward function
+`findings_reward.py:findings_reward`.
 
 A step is timed from the end of the step before it to its own end, so that everything counts; the first of each launch
-is left out, and so is starting up. The ratio is of medians over all steps of all rounds.
+is left out, and so is starting up. Ratios are of medians over all steps of all rounds. The headline is taken against
+TRL's default; the other ratio stands beside it.
 """
 
 from __future__ import annotations
@@ -42,7 +48,7 @@ RESULTS = BENCHMARKS / "results"
 CONFIG = ROOT / "configs" / "demo_grpo.yaml"
 GOAL = 2.0
 LIMIT_S = 300.0  # of a launch
-HERE, TRL = "here, 2 ranks", "TRL, 1 process"  # the headline's two sides
+HERE, DEFAULT, PLAIN = "here, 2 ranks", "TRL, default", "TRL, plain"  # in turns
 COLUMNS = ("seconds", "generate", "judge", "prepare", "update", "sync")
 SHARED = [
     "algorithm.name=dapo",
@@ -143,7 +149,9 @@ def launch(command: list[str], folder: Path, variables: dict[str, str]) -> None:
         raise Failed(lines[-1].removeprefix("[rank0]: ").strip() if lines else f"exit code {code}")
 
 
-def measure(cfg: Config, place: Path, rounds: int, steps: int, overrides: list[str], pair_only: bool) -> dict[str, Any]:
+def measure(
+    cfg: Config, place: Path, rounds: int, steps: int, overrides: list[str], turns_only: bool
+) -> dict[str, Any]:
     """Rows per way: every step that was timed. A way that does not run has its reason instead."""
     from online_rl.demo.prepare import prepare
 
@@ -152,16 +160,15 @@ def measure(cfg: Config, place: Path, rounds: int, steps: int, overrides: list[s
     vllm = plain | {"use_vllm": True, "vllm_mode": "colocate", "vllm_max_model_length": cfg.rollout.max_model_len}
     ways: dict[str, Any] = {
         HERE: lambda folder: here(cfg, folder, steps + 1, 2, overrides),
-        TRL: lambda folder: trl(cfg, folder, steps + 1, 1, plain, demo),
-        "here, 1 rank": lambda folder: here(cfg, folder, steps + 1, 1, overrides),
-        "TRL, 2 processes": lambda folder: trl(cfg, folder, steps + 1, 2, plain, demo),
-        "TRL, 1 process, gradient checkpointing": lambda folder: trl(cfg, folder, steps + 1, 1, {}, demo),
-        "TRL, 1 process, use_vllm": lambda folder: trl(cfg, folder, steps + 1, 1, vllm, demo),
+        DEFAULT: lambda folder: trl(cfg, folder, steps + 1, 1, {}, demo),
+        PLAIN: lambda folder: trl(cfg, folder, steps + 1, 1, plain, demo),
+        "TRL, plain, 2 processes": lambda folder: trl(cfg, folder, steps + 1, 2, plain, demo),
+        "TRL, plain, use_vllm": lambda folder: trl(cfg, folder, steps + 1, 1, vllm, demo),
     }
-    if pair_only:
-        ways = {name: ways[name] for name in (HERE, TRL)}
-    results: dict[str, Any] = {name: {"rows": []} for name in ways}
-    turns = [name for _ in range(rounds) for name in (HERE, TRL)] + list(ways)[2:]
+    turns = [HERE, DEFAULT, PLAIN] * rounds
+    if not turns_only:
+        turns += list(ways)[3:]
+    results: dict[str, Any] = {name: {"rows": []} for name in ways if name in turns}
     for turn, name in enumerate(turns):
         try:
             rows = ways[name](place / f"{turn}")
@@ -202,7 +209,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=6, help="timed steps per launch")
-    parser.add_argument("--pair", action="store_true", help="only the two ways whose ratio is taken")
+    parser.add_argument("--turns-only", action="store_true", help="leave out the ways that run once")
     parser.add_argument("--json", metavar="FILE", help="the same figures as JSON")
     parser.add_argument("--note", default="", help="a sentence for the results, such as what else ran on the machine")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
@@ -210,12 +217,12 @@ def main() -> int:
     cfg = load_config(CONFIG, [*SHARED, *arguments.overrides])
     place = Path(tempfile.mkdtemp(prefix="step_vs_trl."))
     try:
-        results = measure(cfg, place, arguments.rounds, arguments.steps, arguments.overrides, arguments.pair)
+        results = measure(cfg, place, arguments.rounds, arguments.steps, arguments.overrides, arguments.turns_only)
     finally:
         shutil.rmtree(place, ignore_errors=True)
-    best = max((n for n in results if n.startswith("TRL")), key=lambda n: results[n].get("completions_per_second", 0.0))
-    rates = {name: results[name]["completions_per_second"] for name in (HERE, TRL, best)}
-    ratio = rates[HERE] / rates[TRL]
+    rates = {name: result.get("completions_per_second", 0.0) for name, result in results.items()}
+    best = max((name for name in rates if name.startswith("TRL")), key=lambda name: rates[name])
+    ratio, against_best = rates[HERE] / rates[DEFAULT], rates[HERE] / rates[best]
     command = "python benchmarks/" + " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
     where = machine()
     text = (
@@ -223,13 +230,13 @@ def main() -> int:
         f"`{command}` on {where['cpu']}, {where['cores']} cores, Python {where['python']}.\n"
         f"{arguments.rounds} rounds in turns, medians. What is the same on both sides, and what is timed, is told in "
         f"[step_vs_trl.py](../step_vs_trl.py). {arguments.note}\n\n{table(results)}\n\n"
-        f"Completions trained per second, here against TRL: **{ratio:.2f}** times "
-        f"({rates[HERE] / rates[best]:.2f} times the best of TRL's ways, {best}). At least {GOAL:g} times: "
-        f"{'yes' if ratio >= GOAL else 'no'}.\n"
+        f"Completions trained per second, here against TRL as its documentation has it: **{ratio:.2f}** times, and "
+        f"{against_best:.2f} times the best of TRL's ways here ({best}). At least {GOAL:g} times: "
+        f"{'yes' if ratio >= GOAL else 'no'}, and {'yes' if against_best >= GOAL else 'no'}.\n"
     )
     print(text)
     result = {"machine": where, "command": command, "ratio": ratio, "goal": GOAL, "note": arguments.note}
-    result |= {"against_best": rates[HERE] / rates[best], "best_of_trl": best, "ways": results}
+    result |= {"against_best": against_best, "best_of_trl": best, "ways": results}
     (RESULTS / "step_vs_trl.md").write_text(text)
     write_json(result, RESULTS / "step_vs_trl.json")
     write_json(result, arguments.json)
