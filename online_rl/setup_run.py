@@ -33,6 +33,7 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
     from online_rl.monitor import Monitor
     from online_rl.monitor.hparams import final_metrics, hyperparameters
     from online_rl.policy.engine import Policy, init_ranks
+    from online_rl.policy.load import read_policy
     from online_rl.policy.model import banned_token_ids
     from online_rl.rollout.engine import RolloutEngine
     from online_rl.rollout.prompts import PromptBuilder
@@ -43,6 +44,10 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
     judges, guards = load_judges(cfg)
     demo = prepare(cfg)
     init_ranks(cfg)
+    path = str(demo.policy or cfg.model.path)
+    model_config, processor = read_policy(path, cfg)
+    tokenizer = processor.tokenizer
+    banned = banned_token_ids(model_config, tokenizer)
     watchdog = Watchdog(cfg.train.collective_timeout_s * EARLIER)
     main_rank = distributed.rank() == 0
     run_dir = Path(cfg.run.dir)
@@ -71,14 +76,6 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
         if found:
             messages += checkpoint.set_later_aside(found, run_dir)
         save_resolved(cfg, run_dir)
-
-    from transformers import AutoConfig, AutoProcessor
-
-    path = str(demo.policy or cfg.model.path)
-    hub = {"revision": cfg.model.revision, "trust_remote_code": cfg.model.trust_remote_code}
-    processor = AutoProcessor.from_pretrained(path, **hub)
-    tokenizer = processor.tokenizer
-    banned = banned_token_ids(AutoConfig.from_pretrained(path, **hub), tokenizer)
     count_tokens_with(tokenizer, [*(judge for judge, _ in judges), *guards])
     algorithm = make_algorithm(cfg)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id

@@ -61,7 +61,7 @@ class Shape:
 # From the configurations that the models' authors publish; a test counts the parameters of those architectures.
 KNOWN = {
     "Qwen/Qwen2.5-VL-3B-Instruct": Shape(3_754_622_976, 631_975_680, 36, 2048, 2, 128, 151_936, 1_870_848),
-    "Qwen/Qwen3-VL-8B-Instruct": Shape(8_767_123_696, 536_269_296, 36, 4096, 8, 128, 151_936, 2_727_936),
+    "Qwen/Qwen3-VL-8B-Instruct": Shape(8_767_123_696, 415_891_440, 36, 4096, 8, 128, 151_936, 2_727_936),
     "google/medgemma-4b-it": Shape(4_300_079_472, 416_866_032, 34, 2560, 4, 256, 262_208, 1_862_656),
 }
 GREEN = Shape(6_738_415_616, 0, 32, 4096, 32, 128, 32_000)  # StanfordAIMI/GREEN-radllama2-7b, a LLaMA-2 7B

@@ -13,7 +13,7 @@ from online_rl.config import Config
 from online_rl.config.model import GuardEntry, Scoring
 from online_rl.data.text import clean_report
 from online_rl.doctor.report import Finding
-from online_rl.errors import ConfigError, UserError
+from online_rl.errors import UserError
 from online_rl.policy.lora import check_targets
 from online_rl.sizing import GIB, Shape, estimate, shape_of, trained_parameters
 
@@ -45,30 +45,16 @@ class Patient:
         return str(self.demo.policy or self.cfg.model.path)
 
     @cached_property
-    def hub(self) -> dict[str, Any]:
-        return {"revision": self.cfg.model.revision, "trust_remote_code": self.cfg.model.trust_remote_code}
-
-    @cached_property
     def model_config(self) -> Any:
-        from transformers import AutoConfig
+        from online_rl.policy.load import read_config
 
-        return self._loaded(AutoConfig)
+        return read_config(self.model_path, self.cfg)
 
     @cached_property
     def processor(self) -> Any:
-        from transformers import AutoProcessor
+        from online_rl.policy.load import read_processor
 
-        return self._loaded(AutoProcessor)
-
-    def _loaded(self, auto: Any) -> Any:
-        try:
-            return auto.from_pretrained(self.model_path, **self.hub)
-        except (OSError, ValueError) as problem:
-            reason = str(problem).partition("\n")[0]
-            raise ConfigError(
-                f"model.path: {self.cfg.model.path!r} cannot be read ({reason}). Check the name, your access to it "
-                "(hf auth login), and the network."
-            ) from None
+        return read_processor(self.model_path, self.cfg)
 
     @cached_property
     def shape(self) -> Shape:

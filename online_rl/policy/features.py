@@ -29,9 +29,13 @@ Features = dict[str, Tensor]  # name of a projector -> (patches or images of a s
 
 
 def is_vision(name: str) -> bool:
-    """Whether a weight or module of this dotted name belongs to the vision encoder, without its projector."""
+    """Whether a weight or module of this name in memory is the vision encoder's; projectors inside it are not.
+
+    >>> [is_vision(f"model.visual.{part}.weight") for part in ("blocks.0", "merger.mlp.0", "deepstack_merger_list.0")]
+    [True, False, False]
+    """
     words = name.split(".")
-    return any(word in VISION for word in words) and not any(word in PROJECTOR for word in words)
+    return any(word in VISION for word in words) and not any(part in word for part in PROJECTOR for word in words)
 
 
 @dataclass(frozen=True)

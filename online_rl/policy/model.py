@@ -27,11 +27,7 @@ class PolicyModel(nn.Module):
 
     def __init__(self, model: nn.Module, banned_ids: Sequence[int], temperature: float, logits_chunk: int) -> None:
         super().__init__()
-        if not hasattr(model, "lm_head") or not hasattr(model, "model"):
-            raise ConfigError(
-                f"model.path: {type(model).__name__} has no `model` and `lm_head` parts, so its hidden states and "
-                "logits cannot be reached separately. Use a *ForConditionalGeneration model of transformers 5."
-            )
+        refuse_undivided(model)
         self.hf = model
         self.temperature = temperature
         self.logits_chunk = logits_chunk
@@ -86,6 +82,15 @@ class PolicyModel(nn.Module):
         return chosen, entropy
 
 
+def refuse_undivided(model: nn.Module) -> None:
+    """Raise ConfigError for a model whose hidden states and output layer do not lie where `PolicyModel` takes them."""
+    if not hasattr(model, "lm_head") or not hasattr(model, "model"):
+        raise ConfigError(
+            f"model.path: {type(model).__name__} has no `model` and `lm_head` parts, so its hidden states and "
+            "logits cannot be reached separately. Use a *ForConditionalGeneration model of transformers 5."
+        )
+
+
 def freeze_vision(model: nn.Module) -> int:
     """Stop training the vision encoder; the projector to the language model goes on learning.
 
@@ -107,9 +112,12 @@ def freeze_vision(model: nn.Module) -> int:
 IMAGE_ID_KEYS = (
     "image_token_id",
     "video_token_id",
-    "image_token_index",
-    "vision_start_token_id",
+    "image_token_index",  # LLaVA's names
+    "video_token_index",
+    "vision_start_token_id",  # Qwen-VL's
     "vision_end_token_id",
+    "boi_token_index",  # Gemma 3's, begin and end of image
+    "eoi_token_index",
 )
 IMAGE_WORDS = ("<image>", "<fake_token_around_image>", "<global-img>", "<|image_pad|>", "<|video_pad|>")
 

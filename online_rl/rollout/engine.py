@@ -31,6 +31,16 @@ def check_version() -> str:
     raise ConfigError("vLLM is not installed. Run `bash launch/setup.sh`.")
 
 
+def served_architectures() -> set[str]:
+    """Names of the architectures that the installed vLLM has code for, as config.json calls them."""
+    check_version()
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    from vllm.model_executor.models.registry import ModelRegistry
+
+    return set(ModelRegistry.get_supported_archs())
+
+
 class RolloutEngine:
     """Samples groups of completions from the live policy.
 
@@ -177,6 +187,8 @@ class RolloutEngine:
                 f"{last}: vLLM does not take this weight ({type(problem).__name__}: {str(problem)[:200]}). It serves "
                 "this architecture under other names or shapes than transformers writes."
             ) from problem
+        if not self.can_sleep:
+            self.llm.collective_rpc(_repack_output_layer)
         self.llm.reset_prefix_cache()
         self.llm.llm_engine.reset_encoder_cache()
         self.llm.reset_mm_cache()
@@ -224,3 +236,15 @@ class RolloutEngine:
         if self.can_sleep:
             self.llm.wake_up(tags=[part])
             self.asleep = self.asleep and part != "kv_cache"
+
+
+def _repack_output_layer(worker: Any) -> None:
+    """Bring the output layer up to date where it is tied to the embedding.
+
+    On a CPU vLLM multiplies by a packed copy of it, which is made when the layer itself is loaded; a tied one never is.
+    """
+    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+
+    for layer in worker.get_model().modules():
+        if isinstance(layer, ParallelLMHead):
+            layer.quant_method.process_weights_after_loading(layer)

@@ -83,6 +83,15 @@ def test_it_counts_what_lora_trains(run):
     assert "all frozen, and adapters of at most 0.1 M" in detail
 
 
+def test_a_policy_that_neither_library_knows_has_failed_with_the_reason(run, tmp_path):
+    config = {"architectures": ["CheXagentForCausalLM"], "model_type": "chexagent", "auto_map": {"AutoConfig": "own.C"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    findings = examine(run / "config.yaml", [f"model.path={tmp_path}"], ranks=1)
+    assert state_of(findings)["policy"] == "failed" and state_of(findings)["data"] == "ok"
+    assert "CheXagentForCausalLM" in detail_of(findings, "policy")
+    assert "vLLM" in detail_of(findings, "policy") and "does not serve it" in detail_of(findings, "policy")
+
+
 def test_reports_longer_than_a_candidate_may_be_are_a_warning(run):
     findings = examine(run / "config.yaml", ["rollout.max_completion_tokens=4"], ranks=1)
     assert state_of(findings)["model length"] == "warning"

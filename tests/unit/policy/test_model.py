@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from online_rl.errors import ConfigError
 from online_rl.policy.collate import collate
-from online_rl.policy.model import PolicyModel, banned_token_ids, freeze_vision
+from online_rl.policy.model import PolicyModel, banned_token_ids, freeze_vision, is_vision
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -183,6 +183,15 @@ def test_a_projector_inside_the_vision_part_goes_on_learning():
     }
 
 
+def test_the_mergers_of_deeper_layers_go_on_learning_too():
+    """Qwen3-VL takes features of several layers to the language model, each through a merger of its own."""
+    assert not is_vision("model.visual.deepstack_merger_list.2.linear_fc1.weight")
+    assert is_vision("model.visual.blocks.2.mlp.linear_fc1.weight")
+    assert not is_vision("model.language_model.layers.2.mlp.up_proj.weight")
+    assert is_vision("model.vision_model.encoder.layers.0.mlp.fc1.weight"), "SmolVLM"
+    assert not is_vision("model.connector.modality_projection.proj.weight")
+
+
 def test_a_model_without_a_vision_part_is_refused():
     with pytest.raises(ConfigError, match="Linear has no part named .*model.freeze_vision=false"):
         freeze_vision(nn.Linear(2, 2))
@@ -195,3 +204,7 @@ def test_image_tokens_are_banned_and_words_are_not(demo_model, demo_processor):
     assert tokenizer.eos_token_id not in banned
     qwen = SimpleNamespace(image_token_id=900, video_token_id=901, vision_start_token_id=902, vision_end_token_id=None)
     assert {900, 901, 902} <= set(banned_token_ids(qwen, tokenizer))
+    llava = SimpleNamespace(image_token_index=900, video_token_index=901)
+    gemma = SimpleNamespace(image_token_id=900, boi_token_index=902, eoi_token_index=903)
+    assert {900, 901} <= set(banned_token_ids(llava, tokenizer))
+    assert {900, 902, 903} <= set(banned_token_ids(gemma, tokenizer))
