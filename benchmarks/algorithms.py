@@ -33,6 +33,10 @@ METRICS = {
     "ROUGE-L": "guards/rouge_l/mean",
     "findings F1": "guards/findings_f1/mean",
 }
+EXPLAINED = f"""The recipes of configs/algorithms/, {STEPS} steps of 16 studies with 8 sampled reports each. Greedy
+reports of 128 held-out studies; the findings judge under length control is rewarded, ROUGE-L and findings F1 are
+watched only. Seconds are those of the steps: grpo and dr_grpo learn once from all reports, dapo, gspo and cispo twice,
+online_* once from two of each eight. What was not run is blank."""
 COLOURS = {"grpo": "#2563eb", "online": "#d97706"}  # by the first word of the name: the family
 Key = tuple[str, int]  # algorithm, seed
 Figures = dict[str, list[float]]  # metric -> [before, after]; "seconds" -> [of all steps]
@@ -110,11 +114,7 @@ def main() -> int:
     where = machine()
     text = (
         f"# All algorithms on the demo\n\n`{command_line()}` on {where['cpu']}, {where['cores']} cores, Python "
-        f"{where['python']}.\n\nThe recipes of configs/algorithms/, {STEPS} steps of 16 studies with 8 sampled reports "
-        "each. Greedy reports\nof 128 held-out studies; the findings judge under length control is rewarded, ROUGE-L and "
-        "findings F1 are watched\nonly. Seconds are those of the steps; grpo and dr_grpo learn once from all reports, "
-        "dapo, gspo and cispo twice,\nonline_* once from two of each eight. What was not run is blank."
-        f"\n\n{table(results)}\n"
+        f"{where['python']}.\n\n{EXPLAINED}\n\n{table(results)}\n"
     )
     print(text)
     RESULTS.mkdir(exist_ok=True)
