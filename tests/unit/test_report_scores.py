@@ -1,15 +1,18 @@
 """The scores of benchmarks/report_scores.py, loaded as a configuration names them, by hand arithmetic."""
 
+from pathlib import Path
+
 import pytest
 
 from judges.base import Case
 from judges.registry import load_judge
 
+SCORES = Path(__file__).resolve().parents[2] / "benchmarks" / "report_scores.py"
 REFERENCE = "no pleural effusion. no pneumothorax. mild edema."
 
 
 def score(name, candidate, reference=REFERENCE, **settings):
-    judge = load_judge(f"benchmarks/report_scores.py:{name}", **settings)
+    judge = load_judge(f"{SCORES}:{name}", **settings)
     [result] = judge.score([Case("s1", candidate, reference)])
     return result.value
 
