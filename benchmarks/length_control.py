@@ -5,7 +5,7 @@
 CheXalign (Hein et al., arXiv 2410.07025) found offline that preferences by raw GREEN make reports up to 2.5 times as
 long, mostly by repetition, and that LC-GREEN = GREEN / max(verbosity, 1) does not. Here the same, online, with GRPO and
 with online DPO. The raw score is `green_with_repeats` (report_scores.py): GREEN's formula over the findings judge's
-counts, where a repeated match counts again. Both arms differ in one key, `length_control`. Watched and never rewarded:
+counts, where a repeated match counts again. The arms differ in one key, `length_control`. Watched and never rewarded:
 ROUGE-L, the F1 of present findings, and the findings judge itself, which repetition does not impress.
 
 Keeps the table and the picture in benchmarks/results/. Finished runs are read, not repeated: `--at-most 1` trains one
@@ -15,6 +15,7 @@ more and prints what there is.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from machine import machine, write_json
@@ -27,7 +28,8 @@ RECIPES = {  # the demo's, faster and without a tie to the start, so that thirty
     "GRPO": ("configs/demo_grpo.yaml", ("rollout.studies_per_step=8", "algorithm.grpo.kl_coef=0")),
     "online DPO": ("configs/demo_online_dpo.yaml", ("rollout.studies_per_step=16",)),
 }
-ARMS = {"raw": "none", "LC": "lc_green"}
+ARMS = {"raw": "none", "LC": "lc_green", "symmetric": "symmetric"}  # rewarded -> length_control
+CONTROLLED = ("LC", "symmetric")
 SETTINGS = (
     "train.max_steps=30",
     "train.learning_rate=4e-4",
@@ -49,12 +51,13 @@ METRICS = {
 }
 GUARDS = ("ROUGE-L", "findings F1", "findings judge", "the same, LC")
 EXPLAINED = """Greedy reports of 128 held-out demo studies after training. Rewarded was the raw score (GREEN's formula,
-matched / (matched + errors), over the findings judge's counts, a repeated match counted again) or LC, the same divided
-by max(verbosity, 1). ROUGE-L, findings F1 (of what is called present) and the findings judge, which counts no finding
+matched / (matched + errors), over the findings judge's counts, a repeated match counted again), or it under LC, the
+paper's rule (raw / max(verbosity, 1)), or under the symmetric rule (raw / max(verbosity, 1 / verbosity)), which charges
+short reports as well. ROUGE-L, findings F1 (of what is called present) and the findings judge, which counts no finding
 twice, were watched only. Reports end at 96 tokens at the latest, a verbosity of about 2.1."""
 HELD = (0.9, 1.1)  # verbosity that the controlled run must keep
 GROWN = 1.25  # verbosity that is visibly too much
-COLOURS = {"raw": "#d97706", "LC": "#2563eb"}
+COLOURS = {"raw": "#d97706", "LC": "#2563eb", "symmetric": "#059669"}
 Key = tuple[str, str, int]  # recipe, arm, seed
 Results = dict[str, dict[str, dict[int, dict]]]  # recipe -> arm -> seed -> metric -> [before, after]
 
@@ -102,19 +105,31 @@ def _row(recipe: str, arm: str, seed: str, values: dict[str, float]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def verdicts(results: Results) -> dict[str, dict[str, str]]:
-    """Per recipe, in how many of the seeds with both arms each claim holds."""
-    found = {}
+def verdicts(results: Results) -> list[str]:
+    """Per recipe and controlled arm, in how many of the seeds that have the raw arm as well each claim holds."""
+    lines = []
     for recipe in RECIPES:
-        raw, controlled = _after(results, recipe, "raw"), _after(results, recipe, "LC")
-        both = sorted(raw.keys() & controlled.keys())
-        pairs = [(raw[seed], controlled[seed]) for seed in both]
-        claims = {f"raw verbosity above {GROWN}": [r["verbosity"] > GROWN for r, _ in pairs]}
-        claims[f"LC verbosity in {HELD[0]} to {HELD[1]}"] = [HELD[0] <= c["verbosity"] <= HELD[1] for _, c in pairs]
-        for name in ("LC score", *GUARDS):
-            claims[f"LC run better by {name}"] = [c[name] > r[name] for r, c in pairs]
-        found[recipe] = {claim: f"{sum(held)} of {len(held)}" for claim, held in claims.items() if held}
-    return found
+        raw = _after(results, recipe, "raw")
+        if raw:
+            lines.append(
+                f"{recipe}, raw: verbosity above {GROWN} {_count(r['verbosity'] > GROWN for r in raw.values())}"
+            )
+        for arm in CONTROLLED:
+            held = _after(results, recipe, arm)
+            pairs = [(raw[seed], held[seed]) for seed in sorted(raw.keys() & held.keys())]
+            if pairs:
+                within = _count(HELD[0] <= c["verbosity"] <= HELD[1] for _, c in pairs)
+                better = [f"{name} {_count(c[name] > r[name] for r, c in pairs)}" for name in ("LC score", *GUARDS)]
+                lines.append(
+                    f"{recipe}, {arm}: verbosity in {HELD[0]} to {HELD[1]} {within}; better than raw by "
+                    f"{', by '.join(better)}"
+                )
+    return lines
+
+
+def _count(held: Iterable[bool]) -> str:
+    each = list(held)
+    return f"({sum(each)} of {len(each)})"
 
 
 def picture(runs: dict[Key, Run], path: Path) -> None:
@@ -134,7 +149,7 @@ def picture(runs: dict[Key, Run], path: Path) -> None:
                     if of != recipe:
                         continue
                     steps, values = points(load_run(run.folder)[0], metric)
-                    label = None if arm in named else f"trained on {'the raw score' if arm == 'raw' else 'LC'}"
+                    label = None if arm in named else f"trained on {arm}"
                     axes.plot(steps, smooth(values), color=COLOURS[arm], linewidth=1.8, alpha=0.85, label=label)
                     named.add(arm)
                 axes.set_title(f"{recipe}: {title}")
@@ -161,11 +176,7 @@ def main() -> int:
         f"# Length control, online\n\n`{command_line()}` on {where['cpu']}, {where['cores']} cores, Python "
         f"{where['python']}. {len(finished)} of {len(runs)} runs made; what was not run is blank.\n\n{EXPLAINED}\n\n"
         f"{table(results)}\n\n"
-        "Seeds in which it holds:\n\n"
-        + "\n".join(
-            f"- {recipe}: {claim}: {count}" for recipe, claims in held.items() for claim, count in claims.items()
-        )
-        + "\n"
+        "Seeds in which it holds:\n\n" + "".join(f"- {line}\n" for line in held)
     )
     print(text)
     RESULTS.mkdir(exist_ok=True)
