@@ -107,6 +107,8 @@ def main() -> int:
         if name in arguments.algorithms
     }
     train_missing(runs.values(), arguments.at_most)
+    if not any(run.finished for run in runs.values()):
+        sys.exit(f"no run in {arguments.runs} is finished; leave --at-most out to train them.")
     results: dict[str, dict[int, Figures]] = {}
     for (name, seed), run in runs.items():
         if run.finished:
@@ -120,8 +122,7 @@ def main() -> int:
     RESULTS.mkdir(exist_ok=True)
     notes = RESULTS / "algorithms.notes.md"  # what was seen, by hand
     (RESULTS / "algorithms.md").write_text(text + (f"\n{notes.read_text()}" if notes.exists() else ""))
-    if results:
-        picture(results, RESULTS / "algorithms.png")
+    picture(results, RESULTS / "algorithms.png")
     result = {"machine": where, "command": command_line(), "runs": results, "settings": SETTINGS}
     write_json(result, RESULTS / "algorithms.json")
     write_json(result, arguments.json)

@@ -167,6 +167,8 @@ def main() -> int:
     arguments = parser(__doc__ or "", "runs/length_control").parse_intermixed_args()
     runs = planned(Path(arguments.runs).resolve(), arguments.seeds, arguments.overrides)
     train_missing(runs.values(), arguments.at_most)
+    if not any(run.finished for run in runs.values()):
+        sys.exit(f"no run in {arguments.runs} is finished; leave --at-most out to train them.")
     finished = {key: run for key, run in runs.items() if run.finished}
     results: Results = {}
     for (recipe, arm, seed), run in finished.items():
@@ -182,8 +184,7 @@ def main() -> int:
     RESULTS.mkdir(exist_ok=True)
     notes = RESULTS / "length_control.notes.md"  # what was seen, by hand
     (RESULTS / "length_control.md").write_text(text + (f"\n{notes.read_text()}" if notes.exists() else ""))
-    if finished:
-        picture(finished, RESULTS / "length_control.png")
+    picture(finished, RESULTS / "length_control.png")
     result = {"machine": where, "command": command_line(), "runs": results, "held": held, "settings": SETTINGS}
     write_json(result, RESULTS / "length_control.json")
     write_json(result, arguments.json)
