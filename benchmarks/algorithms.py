@@ -12,8 +12,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from machine import machine, write_json
-from runs import RESULTS, Run, before_and_after, command_line, mean, parser, train_missing
+from machine import machine
+from runs import RESULTS, Run, before_and_after, command_line, keep, mean, parser, train_missing
 
 from online_rl.config.algorithm import GRPO_FAMILY, PREFERENCE_FAMILY
 from online_rl.monitor.plots import GREY, load_run, new_figure, save, style
@@ -118,14 +118,9 @@ def main() -> int:
         f"# All algorithms on the demo\n\n`{command_line()}` on {where['cpu']}, {where['cores']} cores, Python "
         f"{where['python']}.\n\n{EXPLAINED}\n\n{table(results)}\n"
     )
-    print(text)
-    RESULTS.mkdir(exist_ok=True)
-    notes = RESULTS / "algorithms.notes.md"  # what was seen, by hand
-    (RESULTS / "algorithms.md").write_text(text + (f"\n{notes.read_text()}" if notes.exists() else ""))
-    picture(results, RESULTS / "algorithms.png")
     result = {"machine": where, "command": command_line(), "runs": results, "settings": SETTINGS}
-    write_json(result, RESULTS / "algorithms.json")
-    write_json(result, arguments.json)
+    keep("algorithms", text, result, arguments.json)
+    picture(results, RESULTS / "algorithms.png")
     return 0
 
 

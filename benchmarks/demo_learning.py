@@ -13,8 +13,8 @@ import statistics
 import sys
 from pathlib import Path
 
-from machine import machine, write_json
-from runs import RESULTS, Run, command_line, mean, parser, train_missing
+from machine import machine
+from runs import RESULTS, Run, command_line, keep, mean, parser, train_missing
 
 from online_rl.monitor.plots import load_run, plot_comparison
 
@@ -103,15 +103,15 @@ def main() -> int:
         )
         + "\n"
     )
-    print(text)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "demo_learning.md").write_text(text)
+    keep(
+        "demo_learning",
+        text,
+        {"machine": where, "command": command, "runs": results, "goals_met": goals},
+        arguments.json,
+    )
     for picture in plot_comparison([run.folder for run in runs.values()], RESULTS / "demo_learning.png"):
         if picture.name == "errors.png":
             picture.rename(RESULTS / "demo_learning_errors.png")
-    result = {"machine": where, "command": command, "runs": results, "goals_met": goals}
-    write_json(result, RESULTS / "demo_learning.json")
-    write_json(result, arguments.json)
     return 0
 
 

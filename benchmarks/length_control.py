@@ -18,8 +18,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from machine import machine, write_json
-from runs import RESULTS, Run, before_and_after, command_line, mean, parser, train_missing
+from machine import machine
+from runs import RESULTS, Run, before_and_after, command_line, keep, mean, parser, train_missing
 
 from online_rl.monitor.plots import load_run, new_figure, points, save, smooth, style
 
@@ -180,14 +180,9 @@ def main() -> int:
         f"{table(results)}\n\n"
         "Seeds in which it holds:\n\n" + "".join(f"- {line}\n" for line in held)
     )
-    print(text)
-    RESULTS.mkdir(exist_ok=True)
-    notes = RESULTS / "length_control.notes.md"  # what was seen, by hand
-    (RESULTS / "length_control.md").write_text(text + (f"\n{notes.read_text()}" if notes.exists() else ""))
-    picture(finished, RESULTS / "length_control.png")
     result = {"machine": where, "command": command_line(), "runs": results, "held": held, "settings": SETTINGS}
-    write_json(result, RESULTS / "length_control.json")
-    write_json(result, arguments.json)
+    keep("length_control", text, result, arguments.json)
+    picture(finished, RESULTS / "length_control.png")
     return 0
 
 

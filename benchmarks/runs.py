@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from machine import write_json
+
 from online_rl.monitor.plots import load_run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,8 +59,9 @@ def train_missing(runs: Iterable[Run], at_most: int | None = None) -> None:
 def _is_there(run: Run) -> bool:
     if not run.finished:
         return False
-    if json.loads(_note(run).read_text())["overrides"] != list(run.overrides):
-        sys.exit(f"{run.folder} holds a run with other settings ({_note(run)}). Remove it, or name another --runs.")
+    note = _note(run)
+    if not note.exists() or json.loads(note.read_text())["overrides"] != list(run.overrides):
+        sys.exit(f"{run.folder} holds a run with other settings, see {note}. Remove it, or name another --runs.")
     return True
 
 
@@ -93,6 +96,17 @@ def mean(runs: list[Any]) -> Any:
     if isinstance(first, list):
         return [mean(list(column)) for column in zip(*runs, strict=True)]
     return statistics.fmean(runs)
+
+
+def keep(name: str, text: str, result: dict[str, Any], also: str | None = None) -> None:
+    """Print the result and keep it in benchmarks/results/: NAME.json, and NAME.md, ended by NAME.notes.md, which is
+    what was seen and cannot be computed. `also` is a further place for the JSON."""
+    print(text)
+    RESULTS.mkdir(exist_ok=True)
+    notes = RESULTS / f"{name}.notes.md"
+    (RESULTS / f"{name}.md").write_text(text + (f"\n{notes.read_text()}" if notes.exists() else ""))
+    write_json(result, RESULTS / f"{name}.json")
+    write_json(result, also)
 
 
 def command_line() -> str:
