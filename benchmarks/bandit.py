@@ -76,7 +76,7 @@ def learn_all(config: str, wanted: str, steps: int, overrides: list[str]) -> dic
             scores = scorer.score(rollouts)
             policy.update(algorithm.learn_from(rollouts, scores.rewards), rollouts.groups[0][0], step)
             engine.load_weights(policy.trained_weights(), policy.version)
-            rewards.append(statistics.fmean(reward for group in scores.rewards for reward in group))
+            rewards.append(statistics.fmean(r for group in scores.rewards for r in group if r is not None))
         scorer.close()
         return rewards, max(float((tensor - start[key]).abs().max()) for key, tensor in policy.trained_weights())
 
