@@ -4,7 +4,8 @@
                                 [section.key=value ...]
 
 One process and one rank with the parts of a run: vLLM, ZeRO-3, scorer, algorithms. Between algorithms the policy goes
-back to what it was at the start, optimiser included. One judge pays for saying WORD, one is constant.
+back to what it was at the start, optimiser included. One judge pays for saying WORD, and learning it ends when reports
+hold half as much again of it as at first, or after N steps; the other judge is constant.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ SETTINGS = (
     "monitor.samples=0",
     "monitor.tensorboard=false",
 )
-ENDS = 3  # steps whose mean counts as the first and as the last share
+SPAN = 3  # steps whose mean counts
+GOAL = 1.5  # times the share of the first steps
 
 
 def pays_for(completions: list[str], wanted: str) -> list[float]:
@@ -40,6 +42,18 @@ def pays_for(completions: list[str], wanted: str) -> list[float]:
 
 def constant(completions: list[str], wanted: str) -> list[float]:
     return [0.7] * len(completions)
+
+
+def has_learned(rewards: list[float]) -> bool:
+    return len(rewards) >= 2 * SPAN and last(rewards) >= GOAL * first(rewards) > 0
+
+
+def first(rewards: list[float]) -> float:
+    return statistics.fmean(rewards[:SPAN])
+
+
+def last(rewards: list[float]) -> float:
+    return statistics.fmean(rewards[-SPAN:])
 
 
 def learn_all(config: str, wanted: str, steps: int, overrides: list[str]) -> dict[str, dict[str, Any]]:
@@ -56,14 +70,14 @@ def learn_all(config: str, wanted: str, steps: int, overrides: list[str]) -> dic
 
     # Of an algorithm that needs a ref_model, so that there is one for all that do.
     loop = build(config, [*overrides, judged_by(pays_for), "algorithm.name=online_dpo"])
-    policy, engine, first = loop.policy, loop.engine, loop.policy.algorithm
+    policy, engine, built_with = loop.policy, loop.engine, loop.policy.algorithm
     prompts = [loop.builder.build(study) for study in loop.train_studies[: loop.cfg.rollout.studies_per_step]]
     saved = Path(loop.cfg.run.dir) / "start"
     policy.save(saved)
     start = dict(policy.trained_weights())
 
     def learn(name: str, function: Callable, taken: int) -> tuple[list[float], float]:
-        policy.algorithm = first
+        policy.algorithm = built_with  # whose state was saved
         policy.load(saved)
         engine.load_weights(policy.trained_weights(), policy.version)
         cfg = load_config(config, [*overrides, judged_by(function), f"algorithm.name={name}"])
@@ -77,6 +91,8 @@ def learn_all(config: str, wanted: str, steps: int, overrides: list[str]) -> dic
             policy.update(algorithm.learn_from(rollouts, scores.rewards), rollouts.groups[0][0], step)
             engine.load_weights(policy.trained_weights(), policy.version)
             rewards.append(statistics.fmean(r for group in scores.rewards for r in group if r is not None))
+            if has_learned(rewards):
+                break
         scorer.close()
         return rewards, max(float((tensor - start[key]).abs().max()) for key, tensor in policy.trained_weights())
 
@@ -93,20 +109,21 @@ def learn_all(config: str, wanted: str, steps: int, overrides: list[str]) -> dic
 
 def table(results: dict[str, dict[str, Any]]) -> str:
     rows = [
-        f"| algorithm | first {ENDS} steps | last {ENDS} steps | weights under a constant judge |",
-        "|---|---|---|---|",
+        f"| algorithm | share, first {SPAN} steps | last {SPAN} steps | learned in | weights under a constant judge |",
+        "|---|---|---|---|---|",
     ]
     for name, run in results.items():
-        first, last = (statistics.fmean(run["rewards"][part]) for part in (slice(ENDS), slice(-ENDS, None)))
+        rewards = run["rewards"]
+        steps = f"{len(rewards)} steps" if has_learned(rewards) else f"not in {len(rewards)}"
         still = "as they were" if run["moved by a constant judge"] == 0 else "moved"
-        rows.append(f"| {name} | {first:.1%} | {last:.1%} | {still} |")
+        rows.append(f"| {name} | {first(rewards):.1%} | {last(rewards):.1%} | {steps} | {still} |")
     return "\n".join(rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--wanted", default="effusion", help="what the judge pays for, in lower case")
-    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=24, help="at most")
     parser.add_argument("--config", default="configs/demo_grpo.yaml")
     parser.add_argument("--results", metavar="DIR", default=str(ROOT / "benchmarks" / "results"))
     parser.add_argument("--json", metavar="FILE", help="the same figures as JSON")
@@ -121,8 +138,8 @@ def main() -> None:
     where = machine()
     text = (
         f"# Bandits\n\n`python benchmarks/bandit.py` on {where['cpu']}, {where['cores']} cores, Python "
-        f"{where['python']}.\n\nShare of *{arguments.wanted}* in the sampled reports over {arguments.steps} steps; the "
-        f"judge pays for nothing else.\n\n{table(results)}\n"
+        f"{where['python']}.\n\nShare of *{arguments.wanted}* in the sampled reports; the judge pays for nothing else. "
+        f"Learned: {GOAL:g} times the share of the first {SPAN} steps.\n\n{table(results)}\n"
     )
     print(text)
     place = Path(arguments.results)

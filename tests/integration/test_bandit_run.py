@@ -18,7 +18,7 @@ from online_rl.config.algorithm import GRPO_FAMILY, PREFERENCE_FAMILY
 from tests.integration.launch import started
 
 EVERY = (*GRPO_FAMILY, *PREFERENCE_FAMILY)
-STEPS = 16
+STEPS = 24  # at most; an algorithm stops when it has learned
 WANTED = "e"  # letters are what such a policy knows
 
 
@@ -37,8 +37,8 @@ def bandits(work, demo) -> dict[str, dict]:
 @pytest.mark.parametrize("name", EVERY)
 def test_what_is_rewarded_is_learned(bandits, name):
     rewards = bandits[name]["rewards"]
-    first, last = statistics.fmean(rewards[:3]), statistics.fmean(rewards[-3:])
-    assert last > 1.5 * first, f"share of {WANTED!r} in the reports, step by step: {rewards}"
+    before, after = statistics.fmean(rewards[:3]), statistics.fmean(rewards[-3:])
+    assert after >= 1.5 * before > 0, f"share of {WANTED!r} in the reports, step by step: {rewards}"
 
 
 @pytest.mark.parametrize("name", EVERY)
