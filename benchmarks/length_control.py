@@ -14,11 +14,14 @@ more and prints what there is.
 
 from __future__ import annotations
 
+import json
+import statistics
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from machine import machine
+from report_scores import repeated_share
 from runs import RESULTS, Run, before_and_after, command_line, keep, mean, parser, train_missing
 
 from online_rl.monitor.plots import load_run, new_figure, points, save, smooth, style
@@ -49,12 +52,15 @@ METRICS = {
     "findings judge": "guards/lc_findings/raw",
     "the same, LC": "guards/lc_findings/mean",
 }
+REPEATED = "repeated"
+COLUMNS = (*METRICS, REPEATED)
 GUARDS = ("ROUGE-L", "findings F1", "findings judge", "the same, LC")
 EXPLAINED = """Greedy reports of 128 held-out demo studies after training. Rewarded was the raw score (GREEN's formula,
 matched / (matched + errors), over the findings judge's counts, a repeated match counted again), or it under LC, the
 paper's rule (raw / max(verbosity, 1)), or under the symmetric rule (raw / max(verbosity, 1 / verbosity)), which charges
 short reports as well. ROUGE-L, findings F1 (of what is called present) and the findings judge, which counts no finding
-twice, were watched only. Reports end at 96 tokens at the latest, a verbosity of about 2.1."""
+twice, were watched only. Repeated is the share of sentences that repeat one of the same report (of 32 reports). Reports
+end at 96 tokens at the latest, a verbosity of about 2.1."""
 HELD = (0.9, 1.1)  # verbosity that the controlled run must keep
 GROWN = 1.25  # verbosity that is visibly too much
 COLOURS = {"raw": "#d97706", "LC": "#2563eb", "symmetric": "#059669"}
@@ -76,9 +82,19 @@ def planned(folder: Path, seeds: list[int], overrides: list[str]) -> dict[Key, R
     }
 
 
+def read(folder: Path) -> dict[str, list[float]]:
+    """Metrics before and after, and the share of sentences that repeat one of the same report, of the kept samples."""
+    texts = [[json.loads(line)["candidate"] for line in path.read_text().splitlines()] for path in _samples(folder)]
+    return {**before_and_after(folder, METRICS), REPEATED: [statistics.fmean(map(repeated_share, t)) for t in texts]}
+
+
+def _samples(folder: Path) -> list[Path]:
+    return [folder / "samples" / f"{when}.jsonl" for when in ("before", "after")]
+
+
 def table(results: Results) -> str:
     """Before training, then per recipe and arm the mean of the seeds that were run and each of them."""
-    rows = [f"| recipe | rewarded | seed | {' | '.join(METRICS)} |", "|---|---|---|" + "---|" * len(METRICS)]
+    rows = [f"| recipe | rewarded | seed | {' | '.join(COLUMNS)} |", "|---|---|---|" + "---|" * len(COLUMNS)]
     if results:
         first = next(iter(next(iter(next(iter(results.values())).values())).values()))
         rows.append(_row("before training", "", "", {name: values[0] for name, values in first.items()}))
@@ -101,7 +117,7 @@ def _means(runs: dict[int, dict[str, float]]) -> dict[str, float]:
 
 
 def _row(recipe: str, arm: str, seed: str, values: dict[str, float]) -> str:
-    cells = [recipe, arm, seed, *(f"{values[name]:.3f}" if name in values else "" for name in METRICS)]
+    cells = [recipe, arm, seed, *(f"{values[name]:.3f}" if name in values else "" for name in COLUMNS)]
     return "| " + " | ".join(cells) + " |"
 
 
@@ -172,7 +188,7 @@ def main() -> int:
     finished = {key: run for key, run in runs.items() if run.finished}
     results: Results = {}
     for (recipe, arm, seed), run in finished.items():
-        results.setdefault(recipe, {}).setdefault(arm, {})[seed] = before_and_after(run.folder, METRICS)
+        results.setdefault(recipe, {}).setdefault(arm, {})[seed] = read(run.folder)
     held, where = verdicts(results), machine()
     text = (
         f"# Length control, online\n\n`{command_line()}` on {where['cpu']}, {where['cores']} cores, Python "

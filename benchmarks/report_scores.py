@@ -27,6 +27,12 @@ def _with_repeats(text: str, truth: str) -> float | None:
     return matched / (matched + whole.significant_errors) if matched else 0.0
 
 
+def repeated_share(text: str) -> float:
+    """The share of a report's sentences that it has said before, word by word."""
+    said = [" ".join(_words(sentence)) for sentence in _sentences(text)]
+    return 1 - len(set(said)) / len(said) if said else 0.0
+
+
 def _sentences(text: str) -> list[str]:
     return [sentence for sentence in re.split(r"(?<=[.!?])\s+", text) if sentence]
 
