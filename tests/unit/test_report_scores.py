@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.report_scores import repeated_share
 from judges.base import Case
 from judges.registry import load_judge
 
@@ -69,3 +70,9 @@ def test_rouge_l_counts_the_longest_common_subsequence(candidate, expected):
 )
 def test_f1_of_what_is_called_present(candidate, reference, expected):
     assert score("findings_f1", candidate, reference) == pytest.approx(expected)
+
+
+def test_repetition_is_of_whole_sentences_of_one_report():
+    assert repeated_share("no effusion. no edema. No effusion! no effusion") == pytest.approx(2 / 4)
+    assert repeated_share("no effusion. no pleural effusion.") == 0
+    assert repeated_share("") == 0
