@@ -34,6 +34,7 @@ from online_rl.policy.zero import SHARDS, Recipe, copied, frozen_sums, gathered,
 from online_rl.rollout.types import Completion
 
 SUPPORTED = ("0.19.",)
+SHOWN = 8  # study ids in a message
 MAX_UNUSABLE = 0.01  # part of the tokens whose log-probability vLLM may report as not finite
 
 
@@ -201,7 +202,8 @@ class Policy:
         if not total:
             return None
         baseline = self._baseline(micro_batches, fixed)
-        finite, gap, tokens, unusable = True, 0.0, 0.0, 0.0
+        odd: set[str] = set()  # studies whose loss is not finite
+        gap, tokens, unusable = 0.0, 0.0, 0.0
         for i, (mb, (old_logp, ref_logp)) in enumerate(zip(micro_batches, fixed, strict=True)):
             self.engine.set_gradient_accumulation_boundary(i == len(micro_batches) - 1)
             logp, entropy = self.engine(mb)
@@ -209,7 +211,8 @@ class Policy:
             loss, stats = self.algorithm.loss(seen, baseline)
             # DeepSpeed averages gradients over ranks; the sum of all units over their global number is wanted.
             loss = loss * distributed.world_size() / total
-            finite = finite and bool(torch.isfinite(loss))
+            if not torch.isfinite(loss):
+                odd.update(prompt.study.study_id for prompt in mb.prompts)
             self.engine.backward(loss, scale_wrt_gas=False)
             common = _token_metrics(mb, seen, entropy)
             common["loss"] = (float(loss.detach()) / distributed.world_size() * total, mine / len(micro_batches))
@@ -217,8 +220,9 @@ class Policy:
             tokens += common["sampling/sampling_logp_difference/mean"][1]
             unusable += common["sampling/unusable_fraction"][0]
             sums += [stats, common]
-        bad, gap, tokens, unusable = distributed.reduce_numbers([float(not finite), gap, tokens, unusable])
-        self._refuse(bad, gap / max(tokens, 1.0), unusable / max(tokens + unusable, 1.0), step)
+        gap, tokens, unusable = distributed.reduce_numbers([gap, tokens, unusable])
+        odd = odd.union(*distributed.gather(odd))
+        self._refuse(odd, gap / max(tokens, 1.0), unusable / max(tokens + unusable, 1.0), step)
         self.engine.step()
         if not self.engine.was_step_applied():
             raise NonFiniteUpdate(
@@ -240,12 +244,13 @@ class Policy:
         total, count = distributed.reduce_numbers([total, count])
         return total / max(count, 1.0)
 
-    def _refuse(self, ranks_not_finite: float, gap: float, unusable: float, step: int) -> None:
+    def _refuse(self, odd: set[str], gap: float, unusable: float, step: int) -> None:
         """Raise, on every rank alike, where applying the gradient would be wrong."""
-        if ranks_not_finite:
+        if odd:
+            names = ", ".join(sorted(odd)[:SHOWN]) + (" ..." if len(odd) > SHOWN else "")
             raise NonFiniteUpdate(
-                f"step {step}: the loss is not finite on {int(ranks_not_finite)} rank(s), so no rank applied the "
-                "update. Lower train.learning_rate, or set model.dtype=float32."
+                f"step {step}: the loss is not finite in passes over {len(odd)} studies ({names}), so no rank applied "
+                "the update. Look at their rewards; lower train.learning_rate, or set model.dtype=float32."
             )
         if not gap <= self.cfg.rollout.max_logp_difference:
             raise PolicyMismatch(

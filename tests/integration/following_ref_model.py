@@ -23,6 +23,7 @@ def main() -> None:
     from online_rl.config import config_from_dict
     from online_rl.data.study import Study
     from online_rl.demo.policy import make_model, make_processor, save_policy
+    from online_rl.errors import NonFiniteUpdate
     from online_rl.policy.engine import Policy, init_ranks
     from online_rl.policy.zero import Recipe, copied, gathered
     from online_rl.rollout.prompts import PromptBuilder
@@ -91,6 +92,19 @@ def main() -> None:
     answer["comes_back"] = same(weights(policy.ref_model.engine.module), second)
     step(3)
     answer["resumes_exactly"] = same(step(4), fourth)
+
+    loss, before, version = policy.algorithm.loss, weights(policy.engine.module, masters=True), policy.version
+    if distributed.rank() == 1:
+        policy.algorithm.loss = lambda *seen: tuple(
+            part * float("inf") if i == 0 else part for i, part in enumerate(loss(*seen))
+        )
+    try:
+        step(5)
+        refusal = "none"
+    except NonFiniteUpdate as problem:
+        refusal = str(problem)
+    answer["refusals"] = distributed.gather(refusal)
+    answer["refused_whole"] = same(weights(policy.engine.module, masters=True), before) and policy.version == version
     if distributed.rank() == 0:
         (folder / "answer.json").write_text(json.dumps(answer))
     distributed.barrier()

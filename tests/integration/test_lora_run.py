@@ -111,6 +111,9 @@ def test_a_ref_model_follows_the_policy_in_float32_and_survives_a_checkpoint(wor
     assert answer["moved_by"] > 1e-3 and answer["policy_moved_by"] > 2 * answer["moved_by"]
     for fact in ("starts_as_the_policy", "stays_between_refreshes", "goes_on", "comes_back", "resumes_exactly"):
         assert answer[fact], fact
+    # One rank's loss was not finite: both ranks refuse, name the study, and have changed nothing.
+    assert len(answer["refusals"]) == 2 and answer["refused_whole"]
+    assert all("the loss is not finite in passes over 1 studies (s)" in refusal for refusal in answer["refusals"])
 
 
 def test_a_weight_that_the_engine_does_not_take_is_named(work):
