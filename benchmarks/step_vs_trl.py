@@ -83,6 +83,7 @@ def here(cfg: Config, folder: Path, steps: int, ranks: int, overrides: list[str]
     return rows
 
 
+MICRO_BATCH = 32  # completions per pass; ours takes as many as train.micro_batch_tokens=4096 holds, 32 of 128 tokens
 PARTS = {"generate": "generate", "judge": "judge_exposed", "update": "update", "sync": "sync"}
 
 
@@ -98,7 +99,7 @@ def trl(
         "out": str(folder / "steps.jsonl"),
         "seed": cfg.run.seed,
         "steps": steps,
-        "micro_batch_size": cfg.train.micro_batch_size,
+        "micro_batch_size": MICRO_BATCH,
         "studies_per_step": cfg.rollout.studies_per_step,
         "group_size": cfg.rollout.group_size,
         "max_completion_tokens": cfg.rollout.max_completion_tokens,
