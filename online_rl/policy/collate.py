@@ -28,6 +28,7 @@ class MicroBatch:
     tokens     (B, T) the completion tokens, 0 where padded
     mask       (B, T) 1.0 on completion tokens
     sampled    (B, T) their log-probabilities under vLLM, nats
+    slices     in which the logits are computed, the same number on every rank
     weights    (units,) 0.0 for a unit that only fills up the pass
     advantages (units,)
     """
@@ -42,6 +43,7 @@ class MicroBatch:
     sampled: Tensor
     weights: Tensor
     advantages: Tensor
+    slices: int = 1
 
     @property
     def usable(self) -> Tensor:

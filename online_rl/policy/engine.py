@@ -113,7 +113,7 @@ class Policy:
     def _initialize(self, model: torch.nn.Module, ds_config: dict[str, Any]) -> Any:
         import deepspeed
 
-        wrapped = PolicyModel(model, self._banned, self.cfg.rollout.temperature, self.cfg.train.logits_chunk)
+        wrapped = PolicyModel(model, self._banned, self.cfg.rollout.temperature)
         wrapped.cut = vision_cut(model) if self.cfg.train.image_features_once else None
         trained = [p for p in wrapped.parameters() if p.requires_grad]
         optimised = {"model_parameters": trained} if "optimizer" in ds_config else {}
@@ -180,9 +180,11 @@ class Policy:
     def _micro_batches(
         self, batch: LearnBatch, filler: Completion, which: slice, features: dict[int, Features]
     ) -> list[MicroBatch]:
-        budget = self.cfg.train.micro_batch_tokens
-        chosen = micro_batches(batch, which, filler, budget, self.pad_id, features)
-        return [mb.to(self.device) for mb in chosen]
+        train = self.cfg.train
+        laid_out = micro_batches(
+            batch, which, filler, train.micro_batch_tokens, self.pad_id, features, train.logits_chunk
+        )
+        return [mb.to(self.device) for mb in laid_out]
 
     def _fixed_logp(self, mb: MicroBatch, need_old: bool) -> tuple[Tensor | None, Tensor | None]:
         """Log-probabilities that the step's updates do not change: of the policy before them, and of the ref_model."""

@@ -12,19 +12,31 @@ from online_rl.rollout.types import Completion
 
 
 def micro_batches(
-    batch: LearnBatch, which: slice, filler: Completion, budget: int, pad_id: int, features: Mapping[int, Features]
+    batch: LearnBatch,
+    which: slice,
+    filler: Completion,
+    budget: int,
+    pad_id: int,
+    features: Mapping[int, Features],
+    logits_chunk: int = 0,
 ) -> list[MicroBatch]:
     """The passes of one optimiser step over `batch.units[which]`: as many as the busiest rank needs.
 
     A rank that needs fewer runs the `filler` with weight 0: ZeRO-3's collectives want every rank in every pass.
-    `features` are those of the prompts whose images were seen before, by the prompt's id().
+    `features` are those of the prompts whose images were seen before, by the prompt's id(). With a `logits_chunk` each
+    pass says in how many slices of at most so many tokens every rank computes its logits.
     """
     units, advantages = batch.units[which], batch.advantages[which]
     plan = passes([max(map(_length, unit)) for unit in units], batch.unit_size, budget)
     empty = int(distributed.reduce_numbers([len(plan)], "max")[0]) - len(plan)
     laid_out = [([c for u in one for c in units[u]], [1.0] * len(one), [advantages[u] for u in one]) for one in plan]
     laid_out += [([filler] * batch.unit_size, [0.0], [0.0])] * empty
-    return [collate(*one, pad_id, features) for one in laid_out]
+    made = [collate(*one, pad_id, features) for one in laid_out]
+    if logits_chunk:
+        needed = [float(-(-int(mb.predicts.sum()) // logits_chunk)) for mb in made]
+        for mb, most in zip(made, distributed.reduce_numbers(needed, "max"), strict=True):
+            mb.slices = int(most)
+    return made
 
 
 def passes(lengths: Sequence[int], unit_size: int, budget: int) -> list[list[int]]:

@@ -25,12 +25,11 @@ class PolicyModel(nn.Module):
     A module of its own, because ZeRO-3 gathers weights in the hooks of the module that DeepSpeed was given.
     """
 
-    def __init__(self, model: nn.Module, banned_ids: Sequence[int], temperature: float, logits_chunk: int) -> None:
+    def __init__(self, model: nn.Module, banned_ids: Sequence[int], temperature: float) -> None:
         super().__init__()
         refuse_undivided(model)
         self.hf = model
         self.temperature = temperature
-        self.logits_chunk = logits_chunk
         self.banned_ids = list(banned_ids)
         self.cut: VisionCut | None = None  # set where image features are computed once
 
@@ -49,7 +48,7 @@ class PolicyModel(nn.Module):
         hidden = self._hidden(batch)  # (B, L, D)
         rows = hidden[batch.predicts]  # (N, D), row by row in token order
         live = batch.mask.bool()
-        logp, entropy = self._in_slices(rows, batch.tokens[live])  # (N,), (N,)
+        logp, entropy = self._in_slices(rows, batch.tokens[live], batch.slices)  # (N,), (N,)
         empty = torch.zeros_like(batch.mask)
         return empty.masked_scatter(live, logp), empty.masked_scatter(live, entropy)
 
@@ -58,17 +57,20 @@ class PolicyModel(nn.Module):
         with seen:
             return self.hf.model(**batch.inputs, use_cache=False).last_hidden_state
 
-    def _in_slices(self, rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """`_from_hidden` of `logits_chunk` tokens at a time. Backward computes a slice's logits again: of all that is
-        as wide as the vocabulary, no more than one slice ever exists."""
-        size = self.logits_chunk
-        if not size or len(rows) <= size:
+    def _in_slices(self, rows: Tensor, targets: Tensor, slices: int) -> tuple[Tensor, Tensor]:
+        """`_from_hidden` of so many slices, one after the other. Backward computes a slice's logits again: of all that
+        is as wide as the vocabulary, no more than one slice ever exists.
+
+        The number is given, and not taken from this rank's tokens: every call of the output layer gathers its weight
+        from all ranks, so all must make as many. A rank with fewer tokens than that repeats its last one.
+        """
+        if slices == 1:
             return self._from_hidden(rows, targets)
-        parts = [
-            checkpoint(self._from_hidden, rows[i : i + size], targets[i : i + size], use_reentrant=False)
-            for i in range(0, len(rows), size)
-        ]
-        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+        count, spare = len(rows), max(0, slices - len(rows))
+        rows, targets = torch.cat([rows, rows[-1:].expand(spare, -1)]), torch.cat([targets, targets[-1:].expand(spare)])
+        pieces = zip(rows.tensor_split(slices), targets.tensor_split(slices), strict=True)
+        parts = [checkpoint(self._from_hidden, *piece, use_reentrant=False) for piece in pieces]
+        return torch.cat([p[0] for p in parts])[:count], torch.cat([p[1] for p in parts])[:count]
 
     def _from_hidden(self, rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         logp = self.hf.lm_head(rows).float() / self.temperature  # (N, V); one name, so that one copy is let go at once

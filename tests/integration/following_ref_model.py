@@ -36,7 +36,7 @@ def main() -> None:
             "algorithm": {"name": "online_dpo"},
             "ref_model": {"sync_steps": EVERY, "mixup_alpha": ALPHA},
             "rollout": {"studies_per_step": 2, "group_size": 2, "max_logp_difference": 1000.0},
-            "train": {"learning_rate": 0.01, "max_steps": 8, "micro_batch_tokens": 256, "warmup_ratio": 0.0},
+            "train": {"learning_rate": 0.01, "max_steps": 8, "micro_batch_tokens": 2048, "warmup_ratio": 0.0},
         }
     )
     init_ranks(cfg)

@@ -166,7 +166,7 @@ def learn(module, rows, features):
 
 
 def test_kept_features_change_neither_log_probabilities_nor_gradients(policy, rows):
-    module = PolicyModel(policy[0], [1], 1.0, 0)
+    module = PolicyModel(policy[0], [1], 1.0)
     logp, entropy, gradients = learn(module, rows, None)
     module.cut = VisionCut(policy[0])
     features = see(Engine(module), [c.prompt for c in rows], torch.device("cpu"))
@@ -190,7 +190,7 @@ def _layer_weights(model):
 
 def test_the_features_are_the_images_own(policy, rows):
     """Another image changes the log-probabilities of its study's rows, through its features alone."""
-    module = PolicyModel(policy[0], [1], 1.0, 0)
+    module = PolicyModel(policy[0], [1], 1.0)
     for layer in VisionCut(policy[0])._layers:
         for p in layer.parameters():
             torch.nn.init.normal_(p, std=0.2)

@@ -49,7 +49,7 @@ def sent(model, names, only_changed=True):
 def logp(model, completions):
     batch = collate(completions, [1.0] * len(completions), [0.0] * len(completions), pad_id=0)
     with torch.no_grad():
-        return PolicyModel(model, [], 1.0, 0)(batch)[0]
+        return PolicyModel(model, [], 1.0)(batch)[0]
 
 
 def test_every_linear_layer_of_the_language_part_by_default(demo_model):

@@ -71,3 +71,15 @@ def test_features_go_where_every_row_has_them(three, make_completion, make_study
     assert [row["projector"] for row in both.features] == rows
     (one_missing,) = micro_batches(batch_of(rows), slice(0, None, 1), other, 99, 0, {id(other.prompt): {}})
     assert one_missing.features is None
+
+
+def test_every_rank_computes_its_logits_in_as_many_slices_as_the_busiest(three, monkeypatch):
+    def slices(logits_chunk):
+        made = micro_batches(batch_of(three), slice(0, None, 1), three[0], 12, 0, {}, logits_chunk)
+        return [mb.slices for mb in made]
+
+    assert slices(0) == [1, 1]
+    assert slices(2) == [3, 3]  # 5 tokens, and 3 + 2, two at a time
+    another = iter([[2.0], [4.0, 1.0]])  # a rank with as many passes, and 4 and 1 slices in them
+    monkeypatch.setattr(distributed, "reduce_numbers", lambda mine, op: list(map(max, mine, next(another))))
+    assert slices(2) == [4, 3]

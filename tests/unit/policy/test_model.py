@@ -31,7 +31,7 @@ def plain(model, completion, temperature=1.0):
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 def test_a_padded_batch_equals_each_completion_alone(demo_model, completions, temperature):
     batch = batch_of(completions)
-    logp, entropy = PolicyModel(demo_model, [], temperature, logits_chunk=0)(batch)
+    logp, entropy = PolicyModel(demo_model, [], temperature)(batch)
     assert logp.shape == entropy.shape == batch.mask.shape
     for row, completion in enumerate(completions):
         expected = plain(demo_model, completion, temperature)  # (T, V)
@@ -43,8 +43,8 @@ def test_a_padded_batch_equals_each_completion_alone(demo_model, completions, te
         assert not logp[row, size:].any() and not entropy[row, size:].any()
 
 
-def gradients(demo_model, batch, chunk):
-    model = PolicyModel(demo_model, [3], 0.7, logits_chunk=chunk)
+def gradients(demo_model, batch, slices):
+    model, batch = PolicyModel(demo_model, [3], 0.7), replace(batch, slices=slices)
     model.zero_grad()
     logp, entropy = model(batch)
     (logp * torch.arange(1.0, logp.numel() + 1).view_as(logp)).sum().backward()
@@ -53,16 +53,22 @@ def gradients(demo_model, batch, chunk):
     return logp.detach(), entropy.detach(), taken
 
 
-@pytest.mark.parametrize("chunk", [1, 4, 9, 1000])  # the batch has 9 completion tokens
-def test_logits_in_slices_change_neither_values_nor_gradients(demo_model, completions, chunk):
+def same_gradients(found, expected):
+    """Up to float32's digits of the largest gradient: elements that cancel, whole tensors even, are no exacter."""
+    assert found.keys() == expected.keys() and expected
+    largest = max(float(gradient.abs().max()) for gradient in expected.values())
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, atol=5e-7 * largest, rtol=1e-4)
+
+
+@pytest.mark.parametrize("slices", [2, 3, 9, 12])  # the batch has 9 completion tokens; another rank may have more
+def test_logits_in_slices_change_neither_values_nor_gradients(demo_model, completions, slices):
     batch = batch_of(completions)
-    logp, entropy, whole = gradients(demo_model, batch, chunk=0)
-    sliced_logp, sliced_entropy, sliced = gradients(demo_model, batch, chunk)
+    logp, entropy, whole = gradients(demo_model, batch, slices=1)
+    sliced_logp, sliced_entropy, sliced = gradients(demo_model, batch, slices)
     torch.testing.assert_close(sliced_logp, logp)
     torch.testing.assert_close(sliced_entropy, entropy)
-    assert sliced.keys() == whole.keys() and whole
-    for name in whole:
-        torch.testing.assert_close(sliced[name], whole[name], atol=1e-5, rtol=1e-4)
+    same_gradients(sliced, whole)
 
 
 class Widest(TorchDispatchMode):
@@ -81,9 +87,9 @@ class Widest(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize(("chunk", "rows", "kept"), [(0, 9, True), (2, 2, False)])  # 9 completion tokens
+@pytest.mark.parametrize(("slices", "rows", "kept"), [(1, 9, True), (5, 2, False)])  # 9 completion tokens
 def test_logits_of_all_tokens_never_exist_and_slices_are_not_kept_for_backward(
-    demo_model, completions, chunk, rows, kept
+    demo_model, completions, slices, rows, kept
 ):
     weight = demo_model.lm_head.weight
     saved = []
@@ -94,30 +100,28 @@ def test_logits_of_all_tokens_never_exist_and_slices_are_not_kept_for_backward(
         return tensor
 
     with Widest(*weight.shape) as widest, torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        gradients(demo_model, batch_of(completions), chunk)
+        gradients(demo_model, batch_of(completions), slices)
     assert widest.rows == rows
     assert bool(saved) == kept, "of the slices' logits nothing is kept between forward and backward"
 
 
 def test_recomputed_activations_change_no_gradient(demo_model, completions):
     batch = batch_of(completions)
-    *_, plain = gradients(demo_model, batch, chunk=0)
+    *_, plain = gradients(demo_model, batch, slices=1)
     demo_model.train().gradient_checkpointing_enable({"use_reentrant": False})
     try:
-        *_, recomputed = gradients(demo_model, batch, chunk=4)
+        *_, recomputed = gradients(demo_model, batch, slices=3)
     finally:
         demo_model.gradient_checkpointing_disable()
         demo_model.eval()
-    assert recomputed.keys() == plain.keys()
-    for name in plain:
-        torch.testing.assert_close(recomputed[name], plain[name], atol=1e-5, rtol=1e-4)
+    same_gradients(recomputed, plain)
 
 
 @torch.no_grad()
 def test_banned_tokens_have_no_probability(demo_model, completions):
     banned = [3, 4, 5]
     one = completions[2]
-    logp, entropy = PolicyModel(demo_model, banned, 1.0, 0)(batch_of([one]))
+    logp, entropy = PolicyModel(demo_model, banned, 1.0)(batch_of([one]))
     all_of = plain(demo_model, one).exp()
     all_of[:, banned] = 0.0
     allowed = all_of / all_of.sum(-1, keepdim=True)  # what is left, shared out
@@ -128,13 +132,13 @@ def test_banned_tokens_have_no_probability(demo_model, completions):
 
 
 def test_banned_tokens_leave_gradients_finite(demo_model, completions):
-    *_, taken = gradients(demo_model, batch_of(completions), chunk=0)
+    *_, taken = gradients(demo_model, batch_of(completions), slices=1)
     assert all(torch.isfinite(g).all() for g in taken.values())
 
 
 @torch.no_grad()
 def test_the_image_matters(demo_model, completions):
-    model = PolicyModel(demo_model, [], 1.0, 0)
+    model = PolicyModel(demo_model, [], 1.0)
     seen, _ = model(batch_of(completions))
     second = completions[1].prompt
     blank = second.inputs | {"pixel_values": torch.full_like(second.inputs["pixel_values"], 0.5)}
@@ -147,7 +151,7 @@ def test_the_image_matters(demo_model, completions):
 @torch.no_grad()
 def test_tokens_after_a_completion_token_do_not_change_it(demo_model, make_prompt, make_completion):
     prompt = make_prompt("cough", 1)
-    model = PolicyModel(demo_model, [], 1.0, 0)
+    model = PolicyModel(demo_model, [], 1.0)
     short, long = (make_completion(ids=ids, prompt=prompt) for ids in ((40, 41), (40, 41, 42, 43)))
     logp, _ = model(batch_of([short, long]))
     torch.testing.assert_close(logp[0, :2], logp[1, :2])
@@ -155,7 +159,7 @@ def test_tokens_after_a_completion_token_do_not_change_it(demo_model, make_promp
 
 def test_a_model_without_the_two_parts_is_refused():
     with pytest.raises(ConfigError, match="Linear has no `model` and `lm_head`"):
-        PolicyModel(nn.Linear(2, 2), [], 1.0, 0)
+        PolicyModel(nn.Linear(2, 2), [], 1.0)
 
 
 def test_only_the_vision_encoder_is_frozen(demo_processor):
