@@ -137,6 +137,7 @@ def browser() -> Iterator[Page]:
                 page = Page(socket)
                 yield page
                 page.call("Browser.close")
+                time.sleep(2)  # it writes its profile once more, which is removed behind it
 
 
 @contextmanager
