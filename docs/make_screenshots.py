@@ -14,14 +14,16 @@ import base64
 import io
 import itertools
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,11 +97,15 @@ class Page:
 
 @contextmanager
 def running(command: list[str], folder: Path | None = None) -> Iterator[None]:
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    """The command, and what it starts in turn (Debian's browsers are scripts), until the block ends."""
+    process = subprocess.Popen(
+        command, cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         yield
     finally:
-        process.terminate()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait()
 
 
@@ -122,13 +128,16 @@ def browser() -> Iterator[Page]:
     if program is None:
         sys.exit(f"error: none of {', '.join(BROWSERS)} is on the path; install a Chromium.")
     port = free_port()
-    with tempfile.TemporaryDirectory() as profile:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:  # the browser may still be closing
         flags = ["--headless", "--hide-scrollbars", "--no-sandbox", f"--user-data-dir={profile}"]
         with running([program, *flags, f"--remote-debugging-port={port}", "about:blank"]):
             tabs = json.loads(when_up(f"http://127.0.0.1:{port}/json/list"))
             address = next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
             with connect(address, max_size=None) as socket:
-                yield Page(socket)
+                page = Page(socket)
+                yield page
+                page.call("Browser.close")
+                time.sleep(2)  # it writes its profile once more, which is removed behind it
 
 
 @contextmanager
