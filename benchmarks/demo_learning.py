@@ -1,6 +1,6 @@
 """Does it learn? Trains the demo with GRPO and online DPO, several seeds each, through the real launcher.
 
-    python benchmarks/demo_learning.py [--seeds 0 1 2] [--json FILE] [--runs DIR] [section.key=value ...]
+    python benchmarks/demo_learning.py [--seeds 0 1 2] [--at-most N] [--json FILE] [--runs DIR] [section.key=value ...]
 
 For each run: length-controlled reward, raw findings score and verbosity of greedy reports on held-out demo studies,
 before and after. Keeps the table and the picture in benchmarks/results/. A run that is in DIR already is read, not
@@ -9,32 +9,18 @@ repeated.
 
 from __future__ import annotations
 
-import argparse
-import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
-from machine import machine, write_json
+from machine import machine
+from runs import RESULTS, Run, command_line, keep, mean, parser, train_missing
 
 from online_rl.monitor.plots import load_run, plot_comparison
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 RECIPES = {"GRPO": "configs/demo_grpo.yaml", "online DPO": "configs/demo_online_dpo.yaml"}
 GOAL_GAIN, GOAL_VERBOSITY = 0.10, (0.8, 1.2)
 PARTS = ("matched_findings", "false_finding", "missing_finding")
-
-
-def train(recipe: str, seed: int, folder: Path, overrides: list[str]) -> None:
-    """One run through the launcher that users take; its log lies beside the run folder."""
-    command = ["bash", "launch/single_node.sh", RECIPES[recipe], f"run.seed={seed}", f"run.dir={folder}", *overrides]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".log").open("w") as log:
-        done = subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=os.environ, check=False)
-    if done.returncode:
-        sys.exit(f"{recipe}, seed {seed}: exit code {done.returncode}; see {folder.with_suffix('.log')}")
 
 
 def read(folder: Path) -> dict:
@@ -68,7 +54,7 @@ def table(results: dict[str, dict[int, dict]]) -> str:
     for recipe, runs in results.items():
         for seed, run in runs.items():
             rows.append(_row(recipe, str(seed), run))
-        rows.append(_row(f"**{recipe}**", "mean", _mean(list(runs.values()))))
+        rows.append(_row(f"**{recipe}**", "mean", mean(list(runs.values()))))
     return "\n".join(rows)
 
 
@@ -80,34 +66,23 @@ def _row(recipe: str, seed: str, run: dict) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _mean(runs: list) -> dict:
-    first = runs[0]
-    if isinstance(first, dict):
-        return {key: _mean([run[key] for run in runs]) for key in first}
-    if isinstance(first, list):
-        return [_mean(list(column)) for column in zip(*runs, strict=True)]  # type: ignore[return-value]
-    return statistics.fmean(runs)  # type: ignore[return-value]
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES))
-    parser.add_argument("--json", metavar="FILE", help="the same figures as JSON")
-    parser.add_argument("--runs", metavar="DIR", default="runs/demo_learning", help="where the run folders go")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value")
-    arguments = parser.parse_intermixed_args()
+    made = parser(__doc__ or "", "runs/demo_learning")
+    made.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES))
+    arguments = made.parse_intermixed_args()
+    place, overrides = Path(arguments.runs).resolve(), arguments.overrides
+    runs = {
+        (recipe, seed): Run(config, place / f"{recipe.replace(' ', '-')}-seed{seed}", (f"run.seed={seed}", *overrides))
+        for recipe, config in RECIPES.items()
+        for seed in arguments.seeds
+        if recipe in arguments.recipes
+    }
+    train_missing(runs.values(), arguments.at_most)
+    runs = {key: run for key, run in runs.items() if run.finished}
     results: dict[str, dict[int, dict]] = {}
-    folders = []
-    for recipe in arguments.recipes:
-        for seed in arguments.seeds:
-            folder = Path(arguments.runs).resolve() / f"{recipe.replace(' ', '-')}-seed{seed}"
-            if not (folder / "model").exists():
-                train(recipe, seed, folder, arguments.overrides)
-            folders.append(folder)
-            results.setdefault(recipe, {})[seed] = read(folder)
-            print(table({recipe: {seed: results[recipe][seed]}}).splitlines()[2], flush=True)
-    command = "python benchmarks/" + " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    for (recipe, seed), run in runs.items():
+        results.setdefault(recipe, {})[seed] = read(run.folder)
+    command = command_line()
     where = machine()
     goals = {
         recipe: all(
@@ -128,15 +103,15 @@ def main() -> int:
         )
         + "\n"
     )
-    print(text)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "demo_learning.md").write_text(text)
-    for picture in plot_comparison(folders, RESULTS / "demo_learning.png"):
+    keep(
+        "demo_learning",
+        text,
+        {"machine": where, "command": command, "runs": results, "goals_met": goals},
+        arguments.json,
+    )
+    for picture in plot_comparison([run.folder for run in runs.values()], RESULTS / "demo_learning.png"):
         if picture.name == "errors.png":
             picture.rename(RESULTS / "demo_learning_errors.png")
-    result = {"machine": where, "command": command, "runs": results, "goals_met": goals}
-    write_json(result, RESULTS / "demo_learning.json")
-    write_json(result, arguments.json)
     return 0
 
 

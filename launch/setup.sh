@@ -155,6 +155,8 @@ if [[ $with_tests == yes ]]; then
     # What it pins is older than what it runs with; requirements/green.txt says more.
     step "installing GREEN's own package" pip_install --no-deps --ignore-requires-python --no-build-isolation \
         -r requirements/green.txt
+    [[ "$platform" != cpu ]] || step "installing torchvision, for tests of policies that ask for it" \
+        pip_install --no-deps --upgrade --target "$VENV/torchvision" -r requirements/test-policies.txt
 fi
 step "installing online-rl itself" pip_install --no-deps --no-build-isolation --editable .
 step "checking that everything imports" import_everything

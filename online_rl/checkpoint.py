@@ -43,6 +43,7 @@ FREE_KEYS = (
     "scoring.workers",
     "scoring.canary_every",
     "rollout.kv_cache_gib",
+    "rollout.verify_sync_every",
     "rollout.gpu_memory_utilization",
     "demo.cache",
 )

@@ -16,10 +16,11 @@ from online_rl.algorithms import Algorithm
 from online_rl.config import Config
 from online_rl.data.sampler import StudySampler
 from online_rl.data.study import Study
-from online_rl.errors import ConfigError, JudgeFailed
+from online_rl.errors import ConfigError, JudgeFailed, PolicyMismatch
 from online_rl.evaluate import Evaluation, evaluate, write_samples
 from online_rl.metrics import gather_groups, is_better_greater, summarise
 from online_rl.monitor import Monitor
+from online_rl.monitor.best_worst import best_and_worst
 from online_rl.monitor.records import Record, read_records
 from online_rl.policy.engine import Policy
 from online_rl.rollout.engine import RolloutEngine
@@ -107,7 +108,17 @@ class Loop:
         metrics["perf/completions_per_second"] = len(candidates) / metrics["step_time"]
         self.monitor.log(self.step, metrics)
         rewards = [c["reward"] for c in candidates if c["reward"] is not None]
-        self.monitor.log_histograms(self.step, {"reward": rewards, "verbosity": [c["verbosity"] for c in candidates]})
+        self.monitor.log_histograms(
+            self.step,
+            {
+                "reward": rewards,
+                "length_tokens": [c["tokens"] for c in candidates],
+                "verbosity": [c["verbosity"] for c in candidates],
+            },
+        )
+        every = self.cfg.monitor.samples_every
+        if self.cfg.monitor.tensorboard and every and self.step % every == 0:
+            self.monitor.log_best_and_worst(self.step, best_and_worst(scores.groups))
         for warning in scores.canaries.warnings:
             self.monitor.warn(f"step {self.step}: {warning}")
         adapt(self.scorer.judges, groups)
@@ -178,7 +189,18 @@ class Loop:
         with self._phase("syncing weights"):
             self.engine.wake("weights")
             self.engine.load_weights(self.policy.trained_weights(), self.policy.version)
+            if self.engine.must_verify:
+                self._verify_sync()
             self.engine.wake("kv_cache")
+
+    def _verify_sync(self) -> None:
+        """Whether every engine holds every weight that it was sent; what one of them lacks, all are told."""
+        error: BaseException | None = None
+        try:
+            self.engine.verify(self.policy.trained_weights())
+        except PolicyMismatch as problem:
+            error = problem
+        distributed.agree(error)
 
     def _evaluate(self, name: str, log: bool = True) -> Evaluation:
         """Greedy reports of held-out studies. `log` is False where the policy is not that of the current step."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,7 +31,9 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
     from online_rl.data.sampler import StudySampler
     from online_rl.demo.prepare import prepare
     from online_rl.monitor import Monitor
+    from online_rl.monitor.hparams import final_metrics, hyperparameters
     from online_rl.policy.engine import Policy, init_ranks
+    from online_rl.policy.load import read_policy
     from online_rl.policy.model import banned_token_ids
     from online_rl.rollout.engine import RolloutEngine
     from online_rl.rollout.prompts import PromptBuilder
@@ -41,6 +44,10 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
     judges, guards = load_judges(cfg)
     demo = prepare(cfg)
     init_ranks(cfg)
+    path = str(demo.policy or cfg.model.path)
+    model_config, processor = read_policy(path, cfg)
+    tokenizer = processor.tokenizer
+    banned = banned_token_ids(model_config, tokenizer)
     watchdog = Watchdog(cfg.train.collective_timeout_s * EARLIER)
     main_rank = distributed.rank() == 0
     run_dir = Path(cfg.run.dir)
@@ -69,23 +76,22 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
         if found:
             messages += checkpoint.set_later_aside(found, run_dir)
         save_resolved(cfg, run_dir)
-
-    from transformers import AutoConfig, AutoProcessor
-
-    path = str(demo.policy or cfg.model.path)
-    hub = {"revision": cfg.model.revision, "trust_remote_code": cfg.model.trust_remote_code}
-    processor = AutoProcessor.from_pretrained(path, **hub)
-    tokenizer = processor.tokenizer
-    banned = banned_token_ids(AutoConfig.from_pretrained(path, **hub), tokenizer)
     count_tokens_with(tokenizer, [*(judge for judge, _ in judges), *guards])
     algorithm = make_algorithm(cfg)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     policy = Policy(path, cfg, algorithm, banned, pad_id)
     engine = RolloutEngine(path, cfg, processor, banned)
+    unseen = engine.locate(policy.trained_weights()) if cfg.rollout.verify_sync_every else []
+    if unseen:
+        messages.append(
+            f"{len(unseen)} of the weights that are synced ({unseen[0]} ...) vLLM keeps in another form: "
+            "rollout.verify_sync_every cannot compare them. Their sum shows in sampling/sampling_logp_difference."
+        )
     monitor = Monitor(
         run_dir, cfg.train.max_steps, main_rank, cfg.monitor.tensorboard, found.step if found else 0, run_dir.name
     )
     monitor.log_config(cfg.resolved_yaml())
+    monitor.log_hparams(hyperparameters(cfg), final_metrics(cfg))
     for line in describe_judges(cfg, judges, guards):
         monitor.note(line)
     for message in messages:
@@ -120,7 +126,8 @@ def finish(loop: Loop, before: Evaluation, after: Evaluation) -> None:
 
     pictures = plot_run(run_dir)
     studies = min(loop.cfg.eval.studies, len(loop.eval_studies))
-    print(f"\n{final_table(before.metrics, after.metrics, studies)}\n")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
+    print(f"\n{final_table(before.metrics, after.metrics, studies, width)}\n")
     best = f" (step {loop.exported_step}, the best by {loop.cfg.eval.metric_for_best_model})"
     print(f"trained policy  {run_dir / 'model'}{best if loop.exported_step != loop.step else ''}")
     for picture in pictures:

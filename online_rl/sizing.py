@@ -1,10 +1,11 @@
 """GPU memory of a run, by what takes it, from the sizes of its models. Arithmetic only: nothing is loaded.
 
-Per GPU, with W ranks, P parameters of which T are trained, and b bytes per parameter (2 in bfloat16, 4 in float32):
+Per GPU, with W ranks, P parameters, T trained ones, and b bytes per parameter (2 in bfloat16, 4 in float32). T is all
+of the language side, or with LoRA r (in + out) summed over the language part's linear layers, which are added to P:
 
     policy      b P / W                     ZeRO-3's share
     gathered    b min(P, 1e9)               what ZeRO-3 may keep gathered at once (its stage3_max_live_parameters)
-    ref_model   b P / W                     where the algorithm keeps one
+    ref_model   b P / W                     where the algorithm keeps a copy; with LoRA it is the policy's own base
     gradients   4 T / W                     summed in float32
     optimiser   12 T / W                    AdamW: float32 weights and two moments; 0 on the GPU when offloaded,
                                             and the gradients with them
@@ -50,6 +51,7 @@ class Shape:
     kv_heads: int
     head_dim: int
     vocabulary: int
+    widths: int = 0  # inputs and outputs of all linear layers of the language part: what LoRA adds per unit of its rank
 
     def kv_bytes(self, tokens: int) -> int:
         """Key-value cache in 16 bits."""
@@ -58,9 +60,9 @@ class Shape:
 
 # From the configurations that the models' authors publish; a test counts the parameters of those architectures.
 KNOWN = {
-    "Qwen/Qwen2.5-VL-3B-Instruct": Shape(3_754_622_976, 631_975_680, 36, 2048, 2, 128, 151_936),
-    "Qwen/Qwen3-VL-8B-Instruct": Shape(8_767_123_696, 536_269_296, 36, 4096, 8, 128, 151_936),
-    "google/medgemma-4b-it": Shape(4_300_079_472, 416_866_032, 34, 2560, 4, 256, 262_208),
+    "Qwen/Qwen2.5-VL-3B-Instruct": Shape(3_754_622_976, 631_975_680, 36, 2048, 2, 128, 151_936, 1_870_848),
+    "Qwen/Qwen3-VL-8B-Instruct": Shape(8_767_123_696, 415_891_440, 36, 4096, 8, 128, 151_936, 2_727_936),
+    "google/medgemma-4b-it": Shape(4_300_079_472, 416_866_032, 34, 2560, 4, 256, 262_208, 1_862_656),
 }
 GREEN = Shape(6_738_415_616, 0, 32, 4096, 32, 128, 32_000)  # StanfordAIMI/GREEN-radllama2-7b, a LLaMA-2 7B
 GPUS = (1, 2, 4, 8, 16)  # rows of the table
@@ -94,39 +96,49 @@ class Sizes:
 def estimate(shape: Shape, cfg: Config, ranks: int) -> Sizes:
     """Memory of `cfg` with a policy of this shape on so many GPUs. The formulas are at the top of this file."""
     b = 2 if cfg.model.dtype == "bfloat16" else 4
-    trained = shape.parameters - (shape.vision if cfg.model.freeze_vision else 0)
+    trained, adapters = trained_parameters(shape, cfg), (cfg.model.lora.rank or 0) * shape.widths
+    held = shape.parameters + adapters
     offloaded = cfg.deepspeed.offload_optimizer == "cpu"
-    share = b * shape.parameters / ranks
+    share = b * held / ranks
     gradients, optimiser = 4 * trained / ranks, 12 * trained / ranks
     params_offloaded = cfg.deepspeed.offload_params == "cpu"
     rollout, train = cfg.rollout, cfg.train
-    tokens = train.micro_batch_size * rollout.max_model_len
-    logits = train.micro_batch_size * rollout.max_completion_tokens
+    tokens = train.micro_batch_tokens
+    logits = max(1, tokens // rollout.max_model_len) * rollout.max_completion_tokens
     if train.logits_chunk:
         logits = min(logits, train.logits_chunk)
+    ref_model = share if copies_policy(cfg) else 0
+    on_gpu = not params_offloaded and cfg.ref_model.offload == "none"
     kept_per_layer = 1 if cfg.model.gradient_checkpointing else PLAIN_ACTIVATIONS
     activations = (
         b * shape.layers * shape.hidden * tokens * kept_per_layer + 4 * LOGIT_COPIES * shape.vocabulary * logits
     )
     return Sizes(
         policy=0 if params_offloaded else share,
-        gathered=b * min(shape.parameters, MAX_LIVE),
-        ref_model=0 if params_offloaded or not keeps_ref_model(cfg) else share,
+        gathered=b * min(held, MAX_LIVE),
+        ref_model=ref_model if on_gpu else 0,
         gradients=0 if offloaded else gradients,
         optimiser=0 if offloaded else optimiser,
         activations=activations,
         engine=b * shape.parameters + shape.kv_bytes(rollout.max_num_seqs * rollout.max_model_len),
         judge=2 * GREEN.parameters + GREEN.kv_bytes(GREEN_ANSWERS * GREEN_TOKENS),
-        cpu=(gradients + optimiser if offloaded else 0) + (share if params_offloaded else 0),
-        checkpoint=12 * trained + b * shape.parameters,
+        cpu=(gradients + optimiser if offloaded else 0)
+        + (share if params_offloaded else 0)
+        + (0 if on_gpu else ref_model),
+        checkpoint=12 * trained + b * (2 * adapters if adapters else shape.parameters),
     )
 
 
-def keeps_ref_model(cfg: Config) -> bool:
-    """Whether the algorithm holds a frozen copy of the policy."""
-    from online_rl.algorithms import make_algorithm
+def trained_parameters(shape: Shape, cfg: Config) -> int:
+    """Of the adapters alone where there are any: as if all linear layers of the language part had one."""
+    if cfg.model.lora.rank:
+        return cfg.model.lora.rank * shape.widths
+    return shape.parameters - (shape.vision if cfg.model.freeze_vision else 0)
 
-    return bool(make_algorithm(cfg).needs_ref_model)
+
+def copies_policy(cfg: Config) -> bool:
+    """Whether a frozen copy of the policy is held."""
+    return cfg.algorithm.needs_ref_model and not cfg.model.lora.rank
 
 
 def shape_of(config: Any) -> Shape:
@@ -134,15 +146,15 @@ def shape_of(config: Any) -> Shape:
     import torch
     from transformers import AutoModelForImageTextToText
 
-    from online_rl.policy.model import PROJECTOR, VISION
+    from online_rl.policy.features import is_vision
+    from online_rl.policy.lora import language_layers
 
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(config)
     sizes = {name: p.numel() for name, p in model.named_parameters()}
-    vision = [
-        n for n in sizes if any(w in VISION for w in n.split(".")) and not any(w in PROJECTOR for w in n.split("."))
-    ]
+    vision = [name for name in sizes if is_vision(name)]
     text = config.get_text_config()
+    adapted = [model.get_submodule(name) for name in language_layers(model)]
     heads = text.num_attention_heads
     return Shape(
         parameters=sum(sizes.values()),
@@ -152,6 +164,7 @@ def shape_of(config: Any) -> Shape:
         kv_heads=getattr(text, "num_key_value_heads", None) or heads,
         head_dim=getattr(text, "head_dim", None) or text.hidden_size // heads,
         vocabulary=text.vocab_size,
+        widths=sum(layer.in_features + layer.out_features for layer in adapted),
     )
 
 
@@ -184,7 +197,7 @@ def default_config() -> Config:
             "model": {"path": "any", "gradient_checkpointing": True},
             "algorithm": {"grpo": {"kl_coef": 0.01}},
             "rollout": {"max_model_len": 2048, "max_completion_tokens": 256, "max_num_seqs": 64},
-            "train": {"micro_batch_size": 8, "logits_chunk": 1024},
+            "train": {"micro_batch_tokens": 8 * 2048, "logits_chunk": 1024},
         }
     )
 

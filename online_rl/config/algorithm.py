@@ -116,6 +116,13 @@ class Algorithm(Section):
         return filled
 
     @property
+    def needs_ref_model(self) -> bool:
+        """Whether the loss compares with a frozen policy."""
+        if self.name in GRPO_FAMILY:
+            return self.grpo.kl_coef > 0
+        return self.name not in ("online_simpo", "online_orpo")
+
+    @property
     def compares_pairs(self) -> bool:
         """Whether what is learned from comes as (chosen, rejected)."""
         return self.name in PREFERENCE_FAMILY and self.name != "online_kto"

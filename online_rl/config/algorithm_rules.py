@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 NAME, GRPO, PREFERENCE = "algorithm.name", "algorithm.grpo", "algorithm.online_dpo"
 
 
-@rule(NAME, "train.micro_batch_size")
-def pairs_stay_together(cfg: Config) -> str | None:
-    if not cfg.algorithm.compares_pairs or cfg.train.micro_batch_size % 2 == 0:
+@rule(NAME, "train.micro_batch_tokens", "rollout.max_model_len")
+def a_pass_has_room_for_the_longest(cfg: Config) -> str | None:
+    rows, length = cfg.algorithm.unit_size, cfg.rollout.max_model_len
+    if cfg.train.micro_batch_tokens >= rows * length:
         return None
+    what = f"a pair, as algorithm.name={cfg.algorithm.name} needs it," if rows > 1 else "one row"
     return (
-        f"train.micro_batch_size: found {cfg.train.micro_batch_size}, expected an even number with "
-        f"algorithm.name={cfg.algorithm.name}, where chosen and rejected share a pass."
+        f"train.micro_batch_tokens: found {cfg.train.micro_batch_tokens}, expected at least {rows * length}: a pass "
+        f"must hold {what} of rollout.max_model_len={length} tokens. Raise it, or lower rollout.max_model_len."
     )
 
 

@@ -53,8 +53,10 @@ def deepspeed_config(cfg: Config, world_size: int, on_gpu: bool | None = None) -
         # torch's AdamW needs no compiler on the machine; with offloading DeepSpeed's own CPU Adam is far faster.
         optimizer["torch_adam"] = True
     result: dict[str, Any] = {
-        "train_micro_batch_size_per_gpu": train.micro_batch_size,
-        "gradient_accumulation_steps": cfg.micro_batches_per_update(world_size),
+        # Asked for by DeepSpeed and used for nothing: a pass is as large as its tokens allow, and the policy says
+        # itself which pass ends an update.
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
         "gradient_clipping": train.max_grad_norm,  # 0 = none
         "optimizer": {"type": "AdamW", "params": optimizer},
         "zero_optimization": zero,

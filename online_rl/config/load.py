@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from online_rl.config import algorithm_rules, eval_rules  # noqa: F401  (registers their rules)
+from online_rl.config import algorithm_rules, eval_rules, policy_rules  # noqa: F401  (they register their rules)
 from online_rl.config.messages import dotted, explain
 from online_rl.config.model import Config
 from online_rl.config.rules import broken_rules

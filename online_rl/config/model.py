@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from online_rl.config.algorithm import Algorithm
 from online_rl.config.section import Count, Fraction, Path, Positive, Section
@@ -21,6 +21,19 @@ class Run(Section):
     seed: Count = Field(default=0, description="seeds the order of studies, the sampling and every other random choice")
 
 
+class Lora(Section):
+    rank: Positive | None = Field(
+        default=None, description="train adapters of this rank instead of the weights; null = off"
+    )
+    alpha: float = Field(default=32.0, gt=0, description="adapters are scaled by alpha / rank")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="of the adapters' inputs while gradients are computed")
+    target_modules: list[str] | None = Field(
+        default=None,
+        description="ends of module names, such as q_proj; null = every linear layer of the language part (with "
+        "freeze_vision: false of all parts), without its output layer",
+    )
+
+
 class Model(Section):
     path: Path = Field(default="demo", description='"demo", a folder, or a name on the Hugging Face hub')
     revision: str | None = Field(
@@ -33,6 +46,20 @@ class Model(Section):
     )
     trust_remote_code: bool = Field(default=False, description="run Python code that comes with the model")
     attn_implementation: str = Field(default="sdpa", description="transformers' name: sdpa, flash_attention_2, eager")
+    lora: Lora = Field(default_factory=Lora, description="low-rank adapters on frozen weights")
+
+    @field_validator("lora", mode="before")
+    @classmethod
+    def null_is_off(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+
+class RefModel(Section):
+    offload: Literal["none", "cpu"] = Field(default="none", description="keep the frozen copy in CPU memory")
+    sync_steps: Count = Field(default=0, description="steps between refreshes from the policy; 0 = never")
+    mixup_alpha: float = Field(
+        default=1.0, gt=0, le=1, description="a refresh gives alpha policy + (1 - alpha) ref_model; below 1 an EMA"
+    )
 
 
 class Data(Section):
@@ -93,6 +120,10 @@ class Rollout(Section):
     tensor_parallel_size: Positive = Field(default=1, description="ranks that share one vLLM engine")
     max_logp_difference: float = Field(
         default=1.0, gt=0, description="stop when trainer and vLLM differ by more nats per token (mean over a step)"
+    )
+    verify_sync_every: Count = Field(
+        default=50,
+        description="weight syncs between comparisons, bit by bit, of engine and policy; the first always; 0 = never",
     )
     engine_args: dict[str, Any] = Field(default_factory=dict, description="further arguments of vllm.LLM, unchanged")
 
@@ -169,7 +200,9 @@ class Train(Section):
     adam_beta1: float = Field(default=0.9, ge=0, lt=1, description="of AdamW")
     adam_beta2: float = Field(default=0.999, ge=0, lt=1, description="of AdamW")
     max_grad_norm: float = Field(default=1.0, ge=0, description="gradients are clipped to this global norm; 0 = never")
-    micro_batch_size: Positive = Field(default=4, description="completions per forward and backward pass, per rank")
+    micro_batch_tokens: Positive = Field(
+        default=4096, description="tokens per forward and backward pass, per rank: rows times the longest of them"
+    )
     stop_after: Positive | None = Field(
         default=None, description="end this launch, saved, after so many steps (exit code 75); resume=auto goes on"
     )
@@ -182,7 +215,10 @@ class Train(Section):
         default=2, description="newest complete checkpoints kept; older ones are removed"
     )
     logits_chunk: Count = Field(
-        default=0, description="tokens per slice of the logits, to save memory; 0 = all at once"
+        default=1024, description="completion tokens whose logits exist at once, in backward too; 0 = all of a pass"
+    )
+    image_features_once: bool = Field(
+        default=True, description="a frozen vision encoder sees a study once per step, not once per candidate and pass"
     )
     collective_timeout_s: float = Field(
         default=1800.0, gt=0, description="a rank that waits longer for others stops the run"
@@ -208,6 +244,9 @@ class Monitor(Section):
     tensorboard: bool = Field(default=True, description="write TensorBoard events to <run.dir>/tensorboard")
     samples: Count = Field(
         default=0, description="studies per evaluation written with image and texts; 0 = none leave memory"
+    )
+    samples_every: Count = Field(
+        default=0, description="steps between best and worst sampled report in TensorBoard, image and texts; 0 = never"
     )
     protected: bool = Field(
         default=False, description="credentialed data: no samples, no judge outside the own network"
@@ -248,6 +287,7 @@ class Config(Section):
     )
     scoring: Scoring = Field(default_factory=Scoring, description="how judges are called")
     algorithm: Algorithm = Field(default_factory=Algorithm, description="how the policy learns from scores")
+    ref_model: RefModel = Field(default_factory=RefModel, description="the frozen policy for KL and preferences")
     train: Train = Field(default_factory=Train, description="steps, optimiser, checkpoints")
     eval: Eval = Field(default_factory=Eval, description="measuring on held-out studies")
     monitor: Monitor = Field(default_factory=Monitor, description="what is written about the run")
@@ -260,15 +300,6 @@ class Config(Section):
         problems = broken_world_rules(self, world_size)
         if problems:
             raise ConfigError("\n\n".join(problems))
-
-    def sequences_per_update(self, world_size: int) -> int:
-        """Completions that one rank learns from in one optimiser step at most, where every group teaches."""
-        per_study = self.algorithm.units_per_study(self.rollout.group_size) * self.algorithm.unit_size
-        return self.rollout.studies_per_step * per_study // world_size // self.train.updates_per_step
-
-    def micro_batches_per_update(self, world_size: int) -> int:
-        """Forward and backward passes per rank and optimiser step; padded with empty ones where candidates drop out."""
-        return max(1, -(-self.sequences_per_update(world_size) // self.train.micro_batch_size))
 
     def warnings(self) -> list[str]:
         """Settings that run, and that one should know the cost of."""
@@ -287,7 +318,8 @@ class Config(Section):
         return "\n".join(
             [
                 f"run      {self.run.dir}, {self.train.max_steps} steps, seed {self.run.seed}, resume {self.resume}",
-                f"policy   {self.model.path} in {self.model.dtype}",
+                f"policy   {self.model.path} in {self.model.dtype}"
+                + (f", LoRA of rank {self.model.lora.rank}" if self.model.lora.rank else ""),
                 f"data     {source}, section {self.data.section}",
                 f"rollout  {self.rollout.studies_per_step} studies x {self.rollout.group_size} candidates per step, "
                 f"at most {self.rollout.max_completion_tokens} tokens",

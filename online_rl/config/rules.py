@@ -220,14 +220,15 @@ def the_watchdog_outlasts_every_deadline(cfg: Config) -> str | None:
     )
 
 
-@rule("monitor.samples", "monitor.protected")
+@rule("monitor.samples", "monitor.samples_every", "monitor.protected")
 def protected_data_leaves_no_samples(cfg: Config) -> str | None:
-    if not (cfg.monitor.protected and cfg.monitor.samples):
-        return None
-    return (
-        f"monitor.samples: found {cfg.monitor.samples} beside monitor.protected=true, expected 0: samples hold images "
-        "and report text. Set one of the two."
-    )
+    for key in ("samples", "samples_every"):
+        if cfg.monitor.protected and getattr(cfg.monitor, key):
+            return (
+                f"monitor.{key}: found {getattr(cfg.monitor, key)} beside monitor.protected=true, expected 0: samples "
+                "hold images and report text. Set one of the two."
+            )
+    return None
 
 
 @rule("judges", "guards", "monitor.protected", "scoring.allow_remote")
@@ -282,13 +283,6 @@ def broken_world_rules(cfg: Config, world_size: int) -> list[str]:
             f"train.updates_per_step: found {train.updates_per_step}, expected a divisor of the {units} "
             f"{'pairs' if pairs else 'completions'} that each of {world_size} ranks has per step."
         ]
-    sequences = cfg.sequences_per_update(world_size)
-    if sequences % train.micro_batch_size:
-        return [
-            f"train.micro_batch_size: found {train.micro_batch_size}, expected a divisor of the {sequences} "
-            f"completions that each of {world_size} ranks has per optimiser step. Try "
-            f"{_divisor(sequences, train.micro_batch_size, pairs)}."
-        ]
     return []
 
 
@@ -307,15 +301,11 @@ def doubtful(cfg: Config) -> list[str]:
         )
     if cfg.scoring.multi_objective_aggregation == "normalize_then_sum" and len(cfg.judges) == 1:
         notes.append("scoring.multi_objective_aggregation=normalize_then_sum: with one judge it is a plain z-score.")
+    if cfg.model.lora.dropout:
+        notes.append(f"model.lora.dropout={cfg.model.lora.dropout:g}: gradients are not of the policy that sampled.")
     if cfg.model.trust_remote_code:
         notes.append("model.trust_remote_code=true: Python code from the model's folder will run.")
     return notes
-
-
-def _divisor(total: int, at_most: int, even: bool) -> int:
-    """The largest divisor of `total` not above `at_most` (even where pairs must stay together)."""
-    fitting = [n for n in range(1, min(at_most, total) + 1) if total % n == 0 and not (even and n % 2)]
-    return max(fitting, default=total)
 
 
 def _entries(cfg: Config) -> list[tuple[str, GuardEntry]]:

@@ -13,8 +13,9 @@ from online_rl.config import Config
 from online_rl.config.model import GuardEntry, Scoring
 from online_rl.data.text import clean_report
 from online_rl.doctor.report import Finding
-from online_rl.errors import ConfigError, UserError
-from online_rl.sizing import GIB, Shape, estimate, shape_of
+from online_rl.errors import UserError
+from online_rl.policy.lora import check_targets
+from online_rl.sizing import GIB, Shape, estimate, shape_of, trained_parameters
 
 SOME = 3  # images and prompts that are tried
 MANY = 2000  # reference reports that are measured
@@ -44,30 +45,16 @@ class Patient:
         return str(self.demo.policy or self.cfg.model.path)
 
     @cached_property
-    def hub(self) -> dict[str, Any]:
-        return {"revision": self.cfg.model.revision, "trust_remote_code": self.cfg.model.trust_remote_code}
-
-    @cached_property
     def model_config(self) -> Any:
-        from transformers import AutoConfig
+        from online_rl.policy.load import read_config
 
-        return self._loaded(AutoConfig)
+        return read_config(self.model_path, self.cfg)
 
     @cached_property
     def processor(self) -> Any:
-        from transformers import AutoProcessor
+        from online_rl.policy.load import read_processor
 
-        return self._loaded(AutoProcessor)
-
-    def _loaded(self, auto: Any) -> Any:
-        try:
-            return auto.from_pretrained(self.model_path, **self.hub)
-        except (OSError, ValueError) as problem:
-            reason = str(problem).partition("\n")[0]
-            raise ConfigError(
-                f"model.path: {self.cfg.model.path!r} cannot be read ({reason}). Check the name, your access to it "
-                "(hf auth login), and the network."
-            ) from None
+        return read_processor(self.model_path, self.cfg)
 
     @cached_property
     def shape(self) -> Shape:
@@ -81,6 +68,9 @@ class Patient:
 
     def policy(self) -> Finding:
         frozen = f", {self.shape.vision / 1e6:.1f} M of them frozen" if self.cfg.model.freeze_vision else ""
+        if self.cfg.model.lora.rank:
+            check_targets(self.model_path, self.cfg)
+            frozen = f", all frozen, and adapters of at most {trained_parameters(self.shape, self.cfg) / 1e6:.1f} M"
         name = type(self.model_config).__name__.removesuffix("Config")
         return Finding("policy", "ok", f"{name}, {self.shape.parameters / 1e6:.1f} M parameters{frozen}")
 
@@ -113,8 +103,9 @@ class Patient:
             return Finding(
                 "gpu memory",
                 "warning",
-                f"{detail} (an estimate: `online-rl size`). Use more GPUs, deepspeed.offload_optimizer=cpu, a smaller "
-                "train.micro_batch_size, or model.gradient_checkpointing=true.",
+                f"{detail} (an estimate: `online-rl size`). Use more GPUs, model.lora.rank=16, "
+                "deepspeed.offload_optimizer=cpu, a smaller train.micro_batch_tokens, or "
+                "model.gradient_checkpointing=true.",
             )
         return Finding("gpu memory", "ok", detail)
 

@@ -248,11 +248,10 @@ def _writer(cfg: Config, policy: Policy, path: str, judges: list[Any], quarantin
 
 def _weights(shards: Path, path: str, cfg: Config) -> list[tuple[str, Any]]:
     """Every weight of a checkpoint under the name that vLLM knows."""
-    from online_rl.export.weights import load_policy
-    from online_rl.policy.engine import saved_weights
+    from online_rl.export.weights import checkpoint_weights, load_policy
     from online_rl.policy.names import disk_names
 
-    model = load_policy(path, saved_weights(shards), cfg)
+    model = load_policy(path, checkpoint_weights(shards, path, cfg), cfg)
     names = disk_names(model)
     return [(names[name], parameter.detach()) for name, parameter in model.named_parameters()]
 

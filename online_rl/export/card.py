@@ -67,7 +67,11 @@ def _base_model(cfg: Config) -> str:
         base = f"`{cfg.model.path}`, revision `{cfg.model.revision or 'the default branch at the time'}`."
     else:
         base = f"A local model, `{Path(cfg.model.path).name}`."
-    frozen = "Its vision encoder was frozen." if cfg.model.freeze_vision else "All of it was trained."
+    rank = cfg.model.lora.rank
+    if rank:
+        frozen = f"Adapters (LoRA, rank {rank}) were trained; they are in `adapter/`, and merged into the weights here."
+    else:
+        frozen = "Its vision encoder was frozen." if cfg.model.freeze_vision else "All of it was trained."
     return f"{base} {frozen} Weights are {cfg.model.dtype}."
 
 

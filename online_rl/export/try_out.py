@@ -23,7 +23,7 @@ TOKENS = 32  # of the trial report
 def main() -> int:
     folder, with_vllm = Path(sys.argv[1]), "--vllm" in sys.argv[2:]
     data = json.load(sys.stdin)
-    data["model"] |= {"path": str(folder), "revision": None, "freeze_vision": False}
+    data["model"] |= {"path": str(folder), "revision": None, "freeze_vision": False, "lora": None}
     data["data"] |= {"reader": "jsonl", "path": "not read"}
     data["resume"] = "never"
     data["rollout"] |= {
@@ -73,7 +73,7 @@ def trial(folder: Path, data: dict[str, Any], with_vllm: bool) -> dict[str, Any]
         by.append(f"vLLM {check_version()}")
     batch = collate([completion], [1.0], [0.0], pad_id=0)
     with torch.no_grad():
-        logp, _ = PolicyModel(model.eval(), banned, 1.0, 0)(batch)  # (1, T)
+        logp, _ = PolicyModel(model.eval(), banned, 1.0)(batch)  # (1, T)
     if not torch.isfinite(logp).all():
         raise CheckpointError("transformers computes log-probabilities that are not finite.")
     if with_vllm:

@@ -10,27 +10,24 @@ import torch
 from torch import Tensor
 
 from online_rl.errors import CheckpointError, ConfigError
+from online_rl.policy import lora
 from online_rl.policy.engine import quiet_transformers
 from online_rl.policy.names import disk_names
+from online_rl.policy.zero import saved_weights
+
+
+def checkpoint_weights(folder: Path, origin: str, cfg: Any) -> Mapping[str, Any]:
+    """Name in memory -> what gives the policy's whole tensor by `.contiguous()`, as the checkpoint in `folder` has it:
+    put together from its shards, or the base at `origin` with the checkpoint's adapter merged. Raises CheckpointError.
+    """
+    if not cfg.model.lora.rank:
+        return saved_weights(folder)
+    return lora.merged_weights(_load(origin, cfg), folder / lora.FOLDER)
 
 
 def load_policy(source: str, weights: Mapping[str, Any], cfg: Any) -> torch.nn.Module:
     """The architecture of `source` with every parameter taken from `weights`, in `model.dtype`, on the CPU."""
-    from transformers import AutoModelForImageTextToText
-
-    try:
-        with quiet_transformers():
-            model = AutoModelForImageTextToText.from_pretrained(
-                source,
-                revision=None if Path(source).is_dir() else cfg.model.revision,
-                dtype=getattr(torch, cfg.model.dtype),
-                trust_remote_code=cfg.model.trust_remote_code,
-            )
-    except (OSError, ValueError) as problem:
-        reason = str(problem).partition("\n")[0]
-        raise ConfigError(
-            f"model.path: the architecture of {source!r} cannot be loaded ({reason}). Make the base model reachable."
-        ) from problem
+    model = _load(source, cfg)
     parameters = dict(model.named_parameters())
     absent = sorted(parameters.keys() - weights.keys())
     if absent:
@@ -48,6 +45,24 @@ def load_policy(source: str, weights: Mapping[str, Any], cfg: Any) -> torch.nn.M
                 )
             parameter.copy_(whole)
     return model
+
+
+def _load(source: str, cfg: Any) -> torch.nn.Module:
+    from transformers import AutoModelForImageTextToText
+
+    try:
+        with quiet_transformers():
+            return AutoModelForImageTextToText.from_pretrained(
+                source,
+                revision=None if Path(source).is_dir() else cfg.model.revision,
+                dtype=getattr(torch, cfg.model.dtype),
+                trust_remote_code=cfg.model.trust_remote_code,
+            )
+    except (OSError, ValueError) as problem:
+        reason = str(problem).partition("\n")[0]
+        raise ConfigError(
+            f"model.path: the architecture of {source!r} cannot be loaded ({reason}). Make the base model reachable."
+        ) from problem
 
 
 def compare(folder: Path, weights: Mapping[str, Any], model: torch.nn.Module, dtype: torch.dtype) -> int:

@@ -79,12 +79,13 @@ def _write(
     from transformers.utils import logging
 
     from online_rl.export.card import model_card
-    from online_rl.export.weights import compare, load_policy
-    from online_rl.policy.engine import quiet_transformers, saved_weights
+    from online_rl.export.weights import checkpoint_weights, compare, load_policy
+    from online_rl.policy import lora
+    from online_rl.policy.engine import quiet_transformers
 
     logging.set_verbosity_error()  # it comments on what the run has lived with
-    weights = saved_weights(found.folder)
     origin = _architecture(cfg, run_dir)
+    weights = checkpoint_weights(found.folder, origin, cfg)
     model: Any = load_policy(origin, weights, cfg)
     _refuse_a_small_disk(partial.parent, sum(p.numel() * p.element_size() for p in model.parameters()))
     with quiet_transformers():
@@ -92,6 +93,9 @@ def _write(
     _processor(origin, cfg).save_pretrained(partial)
     count = compare(partial, weights, model, getattr(torch, cfg.model.dtype))
     say(f"weights     {count} tensors in {cfg.model.dtype}, each as in the checkpoint")
+    if cfg.model.lora.rank:
+        shutil.copytree(found.folder / lora.FOLDER, partial / lora.FOLDER)
+        say(f"adapter     {lora.FOLDER}/, as peft reads it; the weights above have it merged")
     del model, weights  # the trial needs the memory
     trial = try_out(partial, cfg, with_vllm)
     say(f"loaded by   {trial['by']}")
@@ -102,9 +106,10 @@ def _write(
 def _architecture(cfg: Config, run_dir: Path) -> str:
     """Where the model's classes, processor and generation config come from; every weight is the checkpoint's.
 
-    A finished run's own copy first: a name on the hub may have moved on since.
+    A finished run's own copy first: a name on the hub may have moved on since. With adapters the base itself, whose
+    weights are needed too.
     """
-    if (run_dir / "model" / "config.json").is_file():
+    if not cfg.model.lora.rank and (run_dir / "model" / "config.json").is_file():
         return str(run_dir / "model")
     from online_rl.demo.prepare import prepare
 
@@ -188,7 +193,7 @@ def _free(folder: Path) -> int:
 
 def _sync_to_disk(folder: Path) -> None:
     """A full disk may show only when the data leave the cache. Weights are as readable as the rest."""
-    for path in folder.iterdir():
+    for path in filter(Path.is_file, folder.rglob("*")):
         shutil.copymode(folder / "config.json", path)
         with path.open("rb") as file:
             os.fsync(file.fileno())

@@ -11,16 +11,26 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from online_rl.errors import DataError
-from online_rl.monitor.cards import INK, MUTED, PAPER, draw_lines, fit, font, line_height, wrap
+from online_rl.monitor.cards import (
+    GAIN,
+    IMAGE_SIDE,
+    INK,
+    LOSS,
+    MARGIN,
+    MUTED,
+    PAPER,
+    SMALL,
+    Column,
+    block_width,
+    font,
+    study_block,
+)
+from online_rl.monitor.error_plot import CATEGORIES
 
 Sample = dict[str, Any]
 
-MARGIN, GAP = 36, 28
-IMAGE_SIDE, TEXT_WIDTH = 300, 330
-BODY, SMALL, HEAD, TITLE = 15, 14, 16, 24
-GAIN, LOSS, RULE = "#047857", "#b91c1c", "#e2e8f0"
-COLUMNS = [MARGIN + IMAGE_SIDE + GAP + i * (TEXT_WIDTH + GAP) for i in range(3)]  # left edges of the three texts
-WIDTH = COLUMNS[-1] + TEXT_WIDTH + MARGIN
+TITLE = 24
+WIDTH = block_width(3)
 
 
 @dataclass(frozen=True)
@@ -97,42 +107,41 @@ def compose(rows: list[tuple[str, Pair]], total: int, run_dir: Path) -> Image.Im
 
 
 def draw_row(label: str, pair: Pair, run_dir: Path) -> Image.Image:
-    """One study. The block is as high as its longest text, so nothing is cut off."""
-    heads = ["Reference report", "Before", "After"]
-    texts = [pair.after.get("reference", ""), pair.before.get("candidate", ""), pair.after.get("candidate", "")]
-    scores = [f"{len(str(texts[0]).split())} words", score_text(pair.before), score_text(pair.after)]
-    wrapped = [wrap(str(text) or "(empty)", BODY, TEXT_WIDTH) for text in texts]
-    image = fit(open_image(pair.after.get("image"), run_dir), IMAGE_SIDE, IMAGE_SIDE)
-    indication = str(pair.after.get("indication") or "")
-    asked = wrap(f"Indication: {indication}", SMALL, IMAGE_SIDE) if indication else []
-
-    top = 60
-    text_top = top + line_height(HEAD) + line_height(SMALL) + 8
-    bottom = max(
-        top + image.height + 10 + len(asked) * line_height(SMALL),
-        text_top + max(map(len, wrapped)) * line_height(BODY),
-    )
-    block = Image.new("RGB", (WIDTH, bottom + 34), PAPER)
-    draw = ImageDraw.Draw(block)
-    draw.line([(MARGIN, 0), (WIDTH - MARGIN, 0)], fill=RULE, width=2)
     colour = GAIN if pair.change > 0 else LOSS if pair.change < 0 else MUTED
-    draw.text((MARGIN, 20), label, font=font(HEAD, bold=True), fill=INK)
-    change_x = MARGIN + font(HEAD, bold=True).getlength(label) + 10
-    draw.text((change_x, 20), f"{pair.change:+.3f} reward", font=font(HEAD, bold=True), fill=colour)
+    image = open_image(pair.after.get("image"), run_dir)
+    columns = [reference_column(pair.after), report_column("Before", pair.before), report_column("After", pair.after)]
+    asked = str(pair.after.get("indication") or "")
+    return study_block(label, image, asked, columns, (f"{pair.change:+.3f} reward", colour))
 
-    block.paste(image, (MARGIN, top))
-    draw_lines(draw, (MARGIN, top + image.height + 10), asked, SMALL, MUTED)
-    for x, head, score, lines in zip(COLUMNS, heads, scores, wrapped, strict=True):
-        draw.text((x, top), head, font=font(HEAD, bold=True), fill=INK)
-        draw.text((x, top + line_height(HEAD)), score, font=font(SMALL), fill=MUTED)
-        draw_lines(draw, (x, text_top), lines, BODY)
-    return block
+
+def reference_column(sample: Sample) -> Column:
+    text = str(sample.get("reference") or "")
+    return "Reference report", f"{len(text.split())} words", text
+
+
+def report_column(head: str, sample: Sample) -> Column:
+    return head, score_text(sample), str(sample.get("candidate") or "")
 
 
 def score_text(sample: Sample) -> str:
-    verbosity = sample.get("verbosity")
-    words = f", verbosity {verbosity:.2f}" if isinstance(verbosity, int | float) else ""
-    return f"reward {sample['reward']:.3f}{words}"
+    """`reward 0.512, verbosity 0.93`, and on a line of its own which errors the judges counted."""
+    reward, verbosity = sample.get("reward"), sample.get("verbosity")
+    first = f"reward {reward:.3f}" if isinstance(reward, int | float) else "unscorable"
+    first += f", verbosity {verbosity:.2f}" if isinstance(verbosity, int | float) else ""
+    return "\n".join([first, *filter(None, [errors_text(sample)])])
+
+
+def errors_text(sample: Sample) -> str:
+    """`missing finding x 2, wrong location`, of the judges that tell errors apart; "no errors" where there are none."""
+    scores = sample.get("scores")
+    found: dict[str, str] = {}
+    for judge, parts in scores.items() if isinstance(scores, dict) else ():
+        counts = {name: parts.get(name) for name in CATEGORIES} if isinstance(parts, dict) else {}
+        if any(isinstance(count, int | float) for count in counts.values()):
+            names = {name.replace("_", " "): count for name, count in counts.items() if count}
+            errors = [name if count == 1 else f"{name} x {count:g}" for name, count in names.items()]
+            found[judge] = ", ".join(errors) or "no errors"
+    return "; ".join(text if len(found) == 1 else f"{judge}: {text}" for judge, text in found.items())
 
 
 def open_image(source: object, run_dir: Path) -> Image.Image:

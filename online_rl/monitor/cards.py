@@ -1,14 +1,21 @@
-"""Reports drawn beside their image: the card of one sample, and the text measuring that the pictures share."""
+"""Reports drawn beside their X-ray: one study with its columns of text, and the measuring of text."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-INK, MUTED, PAPER = "#0f172a", "#64748b", "white"
+Column = tuple[str, str, str]  # heading, a note under it (score, words), the report
+
+INK, MUTED, PAPER, RULE = "#0f172a", "#64748b", "white", "#e2e8f0"
+GAIN, LOSS = "#047857", "#b91c1c"
+MARGIN, GAP = 36, 28
+IMAGE_SIDE, TEXT_WIDTH = 300, 330
+BODY, SMALL, HEAD = 15, 14, 16
 MAX_LINES = 60  # a degenerate report of a thousand words must not make a picture of a thousand lines
 
 
@@ -62,12 +69,46 @@ def fit(image: Image.Image, width: int, height: int) -> Image.Image:
     return image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
 
 
-def sample_card(image: Image.Image, text: str) -> Image.Image:
-    """The image at the left, the text at the right, as high as the higher of the two."""
-    picture, margin, text_width, size = fit(image, 480, 480), 20, 560, 16
-    lines = wrap(text, size, text_width)
-    height = max(picture.height, len(lines) * line_height(size)) + 2 * margin
-    card = Image.new("RGB", (picture.width + text_width + 3 * margin, height), PAPER)
-    card.paste(picture, (margin, margin))
-    draw_lines(ImageDraw.Draw(card), (picture.width + 2 * margin, margin), lines, size)
-    return card
+def study_block(
+    label: str,
+    image: Image.Image,
+    indication: str,
+    columns: Sequence[Column],
+    change: tuple[str, str] | None = None,
+) -> Image.Image:
+    """One study: the X-ray at the left, then a column per report. As high as its longest text; nothing is cut off.
+
+    change  a text behind the label, and its colour
+    """
+    picture = fit(image, IMAGE_SIDE, IMAGE_SIDE)
+    asked = wrap(f"Indication: {indication}", SMALL, IMAGE_SIDE) if indication else []
+    notes = [wrap(note, SMALL, TEXT_WIDTH) for _, note, _ in columns]
+    texts = [wrap(text or "(empty)", BODY, TEXT_WIDTH) for _, _, text in columns]
+
+    top = 60
+    text_top = top + line_height(HEAD) + max(map(len, notes)) * line_height(SMALL) + 8
+    bottom = max(
+        top + picture.height + 10 + len(asked) * line_height(SMALL),
+        text_top + max(map(len, texts)) * line_height(BODY),
+    )
+    width = block_width(len(columns))
+    block = Image.new("RGB", (width, bottom + 34), PAPER)
+    draw = ImageDraw.Draw(block)
+    draw.line([(MARGIN, 0), (width - MARGIN, 0)], fill=RULE, width=2)
+    draw.text((MARGIN, 20), label, font=font(HEAD, bold=True), fill=INK)
+    if change:
+        behind = MARGIN + font(HEAD, bold=True).getlength(label) + 10
+        draw.text((behind, 20), change[0], font=font(HEAD, bold=True), fill=change[1])
+
+    block.paste(picture, (MARGIN, top))
+    draw_lines(draw, (MARGIN, top + picture.height + 10), asked, SMALL, MUTED)
+    for index, (head, _, _) in enumerate(columns):
+        x = MARGIN + IMAGE_SIDE + GAP + index * (TEXT_WIDTH + GAP)
+        draw.text((x, top), head, font=font(HEAD, bold=True), fill=INK)
+        draw_lines(draw, (x, top + line_height(HEAD)), notes[index], SMALL, MUTED)
+        draw_lines(draw, (x, text_top), texts[index], BODY)
+    return block
+
+
+def block_width(columns: int) -> int:
+    return MARGIN + IMAGE_SIDE + columns * (GAP + TEXT_WIDTH) + MARGIN

@@ -43,7 +43,7 @@ def errors_figure(runs: Runs) -> Figure | None:
     judges = sorted({judge for series in found.values() for judge in series})
     if not judges:
         return None
-    figure = new_figure("Errors per report by category", width=max(9, 6 * len(runs)), height=1.5 + 5 * len(judges))
+    figure = new_figure("Errors per report by category", width=max(14, 3 + 6 * len(runs)), height=1 + 4.5 * len(judges))
     grid = figure.subplots(len(judges), len(runs), squeeze=False, sharey="row")
     for row, judge in zip(grid, judges, strict=True):
         for axes, (name, series) in zip(row, found.items(), strict=True):
@@ -53,7 +53,8 @@ def errors_figure(runs: Runs) -> Figure | None:
     shown = {
         label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    figure.legend([*shown.values()][::-1], [*shown][::-1], loc="outside lower center", ncols=6)
+    # in the order of the stack, from the top
+    figure.legend([*shown.values()][::-1], [*shown][::-1], loc="outside right upper", labelspacing=0.9)
     return figure
 
 
@@ -67,7 +68,7 @@ def stack(axes: object, series: dict[str, Points]) -> None:
     if len(steps) == 1:  # an area needs two ends
         steps, stacks = [steps[0] - 1, *steps], [one * 2 for one in stacks]
     colours = [COLOURS[CATEGORIES.index(category)] for category in series]
-    names = [category.replace("_", " ") for category in series]
+    names = [f"({'abcdef'[CATEGORIES.index(category)]}) {category.replace('_', ' ')}" for category in series]
     axes.stackplot(steps, stacks, labels=names, colors=colours, alpha=0.85)  # type: ignore[attr-defined]
     axes.set_xlim(steps[0], steps[-1])  # type: ignore[attr-defined]
     axes.set_ylim(bottom=0)  # type: ignore[attr-defined]

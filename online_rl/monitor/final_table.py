@@ -24,13 +24,21 @@ def table_rows(before: dict[str, float], after: dict[str, float]) -> list[tuple[
     return [(label, old, new) for label, old, new in found if old is not None and new is not None]
 
 
-def final_table(before: dict[str, float], after: dict[str, float], studies: int) -> str:
-    """Plain text, so that it reads the same on a terminal and in a log."""
+def final_table(before: dict[str, float], after: dict[str, float], studies: int, width: int = 80) -> str:
+    """Plain text, so that it reads the same on a terminal and in a log; on a narrow terminal with a digit less.
+
+    width  columns of the terminal
+    """
     rows = table_rows(before, after)
-    width = max((len(label) for label, _, _ in rows), default=0)
-    lines = [
-        f"greedy reports of {studies} held-out studies",
-        f"{'':{width}}  {'before':>8}  {'after':>8}  {'change':>8}",
+    first = max((len(label) for label, _, _ in rows), default=0)
+    column, digits = (8, 3) if first + 3 * 10 <= width else (max(5, (width - first) // 3 - 1), 2)
+    gap = "  " if digits == 3 else " "
+
+    def line(label: str, *cells: str) -> str:
+        return gap.join([f"{label:{first}}", *(f"{cell:>{column}}" for cell in cells)])
+
+    lines = [f"greedy reports of {studies} held-out studies", line("", "before", "after", "change")]
+    lines += [
+        line(label, f"{old:.{digits}f}", f"{new:.{digits}f}", f"{new - old:+.{digits}f}") for label, old, new in rows
     ]
-    lines += [f"{label:{width}}  {old:8.3f}  {new:8.3f}  {new - old:+8.3f}" for label, old, new in rows]
     return "\n".join(lines)

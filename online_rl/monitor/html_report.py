@@ -22,6 +22,21 @@ TEMPLATE = Path(__file__).with_name("report.html.j2")
 IMAGE_SIDE = 360  # pixels of a study's longer side
 
 
+# For a reader who knows X-rays and not reinforcement learning. The categories are GREEN's.
+WORDS = (
+    ("reward", "What training raises: the judges' scores after length control, each with its weight."),
+    ("raw score", "The judge's score before length control took off for long reports."),
+    ("verbosity", "Words of the report over words of its reference report; 1 = as long, 2 = twice as long."),
+    ("(a) false finding", "The report names a finding that the reference report does not."),
+    ("(b) missing finding", "The report leaves out a finding that the reference report names."),
+    ("(c) wrong location", "The finding is right, its place in the body is not."),
+    ("(d) wrong severity", "The finding is right, how severe it is said to be is not."),
+    ("(e) false comparison", "The report compares with a prior study where the reference report does not."),
+    ("(f) omitted comparison", "The report leaves out a change from a prior study that the reference report names."),
+    ("KL to the ref_model", "How far the policy has moved from the one that training started with."),
+)
+
+
 @dataclass(frozen=True)
 class Run:
     """What the template shows of one run."""
@@ -65,6 +80,7 @@ def write_html(title: str, runs: list[Run], pictures: list[tuple[str, Path]], ou
     html = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         title=title,
         runs=runs,
+        words=WORDS,
         pictures=[(caption, data_uri("png", path.read_bytes())) for caption, path in pictures],
         version=__version__,
     )

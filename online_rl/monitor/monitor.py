@@ -7,14 +7,13 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from online_rl.monitor.console import open_display
+from online_rl.monitor.guard_drift import GuardDrift
 from online_rl.monitor.health import hints
-from online_rl.monitor.records import MetricsFile
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from online_rl.monitor.records import MetricsFile, Record, read_records
+from online_rl.monitor.starting_policy import StartingPolicy
 
 CARDS = 4  # studies per evaluation that TensorBoard shows
 MAX_WARNINGS = 1000  # distinct messages; bounds the memory of a run that warns with changing numbers
@@ -40,16 +39,22 @@ class Monitor:
         self.enabled = enabled
         self._shown: set[str] = set()
         self._display = self._metrics = self._board = None
+        self._first_samples: dict[str, dict[str, Any]] = {}
         if not enabled:
             return
         self._display = open_display(max_steps, start_step, title)
+        records: list[Record] = []  # of the run that is resumed
         with self._guard("metrics.jsonl"):
             self._metrics = MetricsFile(self.run_dir / "metrics.jsonl", start_step)
+            records = read_records(self._metrics.path)
+        self._start = StartingPolicy(records)
+        self._drift = GuardDrift(records)
         if tensorboard:
             with self._guard("TensorBoard"):
                 from online_rl.monitor.tensorboard import Board
 
-                self._board = Board(self.run_dir / "tensorboard", start_step)
+                logged = {f"{record.get('split', 'train')}/{name}" for record in records for name in record}
+                self._board = Board(self.run_dir / "tensorboard", start_step, logged)
         atexit.register(self.close)
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
@@ -57,10 +62,11 @@ class Monitor:
         if not self.enabled or self._display is None:
             return
         metrics = self._floats(metrics)
+        metrics |= self._start.of_step(step, metrics)
         self._keep(step, "train", metrics)
         with self._guard("console"):
             self._display.step(step, metrics)
-        for kind, sentence in hints(metrics):
+        for kind, sentence in (*hints(metrics), *self._drift.hints(step, metrics)):
             self._show_once(f"hint:{kind}", f"hint: {sentence}")
 
     def log_eval(self, step: int, metrics: dict[str, float], split: str = "eval") -> None:
@@ -68,47 +74,56 @@ class Monitor:
         if not self.enabled or self._display is None:
             return
         metrics = self._floats(metrics)
+        metrics |= self._start.of_evaluation(step, metrics, split)
         self._keep(step, split, metrics, eval=True, split=split)
         with self._guard("console"):
             self._display.evaluation(step, metrics, split)
+        if self._board and step > 0:
+            with self._guard("TensorBoard"):
+                self._draw_errors(step)
 
     def log_histograms(self, step: int, histograms: dict[str, Any]) -> None:
-        """Distributions, such as a step's rewards, as TensorBoard `train/<name>`; not-finite values are left out."""
+        """Distributions, as of a step's rewards: TensorBoard `distribution/<name>`. Not-finite values are left out."""
         for name, values in histograms.items():
             if self._board:
                 with self._guard("TensorBoard"):
                     finite = [value for value in map(float, values) if math.isfinite(value)]
                     if finite:
-                        self._board.histogram(step, f"train/{name}", finite)
+                        self._board.histogram(step, name, finite)
 
     def log_text(self, step: int, tag: str, text: str) -> None:
         if self._board:
             with self._guard("TensorBoard"):
                 self._board.text(step, tag, text)
 
-    def log_sample(self, step: int, tag: str, image: Image, text: str) -> None:
-        """A study's image with `text` beside it. It holds report text: call it only when the user asked for samples."""
-        if self._board:
-            with self._guard("TensorBoard"):
-                from online_rl.monitor.cards import sample_card
-
-                self._board.image(step, tag, sample_card(image, text))
-                self._board.text(step, tag, text)
-
     def log_samples(self, step: int, samples: Sequence[dict[str, Any]]) -> None:
-        """The first few studies of an evaluation as cards, TensorBoard `samples/<study>`: image, reference, report."""
-        from online_rl.monitor.before_after import open_image
+        """The first few studies of an evaluation, TensorBoard `samples/<study>`: X-ray, reference report, the report
+        of the starting policy, and the one of now. They hold report text: give only what the user asked for."""
+        for sample in samples[:CARDS]:
+            study = str(sample["study_id"])
+            if step == 0:
+                self._first_samples[study] = sample
+            first = self._first_samples.get(study) or self._first_sample_on_disk(study)
+            reports = [("Before training", first)] if first else []
+            if step > 0:
+                reports.append((f"Step {step}", sample))
+            self._log_card(step, f"samples/{study}", f"Study {study}", sample, reports)
 
-        for sample in samples[:CARDS] if self._board else ():
-            with self._guard("TensorBoard"):
-                value = "unscorable" if sample["reward"] is None else f"{sample['reward']:.2f}"
-                text = f"reward {value}\n\n{sample['candidate']}\n\nreference\n\n{sample['reference']}"
-                image = open_image(sample.get("image"), self.run_dir)
-                self.log_sample(step, f"samples/{sample['study_id']}", image, text)
+    def log_best_and_worst(self, step: int, samples: dict[str, dict[str, Any]]) -> None:
+        """What `best_and_worst` found: TensorBoard `samples/best_of_step` and `samples/worst_of_step`."""
+        for name, sample in samples.items():
+            title = f"{name.capitalize()} report of step {step}"
+            self._log_card(step, f"samples/{name}_of_step", title, sample, [("Sampled report", sample)])
 
     def log_config(self, yaml_text: str) -> None:
         """The resolved configuration, as text in TensorBoard."""
         self.log_text(0, "config", f"```yaml\n{yaml_text}\n```")
+
+    def log_hparams(self, settings: dict[str, Any], metrics: Sequence[str]) -> None:
+        """The run's row in TensorBoard's *HParams*: settings, and the last values of the tags in `metrics`."""
+        if self._board:
+            with self._guard("TensorBoard"):
+                self._board.hparams(settings, metrics)
 
     def warn(self, message: str) -> None:
         """Show `message`; the same message is shown once."""
@@ -141,6 +156,39 @@ class Monitor:
                 with suppress(Exception):  # a full disk was warned about when a step was logged
                     part.close()
         atexit.unregister(self.close)
+
+    def _log_card(
+        self, step: int, tag: str, title: str, sample: dict[str, Any], reports: Sequence[tuple[str, dict[str, Any]]]
+    ) -> None:
+        """`sample` with its image and reference report, and the `reports` (heading, sample) beside them."""
+        if not self._board:
+            return
+        with self._guard("TensorBoard"):
+            from online_rl.monitor.before_after import open_image, reference_column, report_column
+            from online_rl.monitor.cards import study_block
+
+            columns = [reference_column(sample), *(report_column(head, report) for head, report in reports)]
+            texts = [f"**{head}** ({note.replace(chr(10), ', ')})\n\n{text}" for head, note, text in columns]
+            source = sample.get("image")
+            image = open_image(source, self.run_dir) if source is None or isinstance(source, str) else source
+            self._board.image(step, tag, study_block(title, image, str(sample.get("indication") or ""), columns))
+            self._board.text(step, tag, "\n\n".join(texts))
+
+    def _first_sample_on_disk(self, study: str) -> dict[str, Any] | None:
+        """Of a resumed run, whose first evaluation was before this start."""
+        from online_rl.monitor.before_after import read_samples
+
+        with suppress(OSError):
+            self._first_samples = read_samples(self.run_dir / "samples" / "before.jsonl") | self._first_samples
+        return self._first_samples.get(study)
+
+    def _draw_errors(self, step: int) -> None:
+        """The errors of the run so far as a stacked picture, TensorBoard `errors`; none where no judge counts them."""
+        from online_rl.monitor.plots import errors_picture
+
+        picture = errors_picture(self.run_dir)
+        if picture and self._board:
+            self._board.image(step, "errors", picture)
 
     def _keep(self, step: int, prefix: str, metrics: dict[str, float], **fields: Any) -> None:
         if self._metrics:

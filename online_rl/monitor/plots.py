@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from online_rl.monitor.summary import raw_score, time_split
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from PIL.Image import Image
 
 __all__ = ["plot_before_after", "plot_comparison", "plot_run"]
 
@@ -43,6 +45,8 @@ STYLE = {
 INK, BLUE, ORANGE, GREEN, GREY = "#0f172a", "#2563eb", "#d97706", "#059669", "#94a3b8"
 SPLIT_COLOURS = {"generate": "#0ea5e9", "judge": "#a855f7", "update": "#10b981", "sync": "#f59e0b", "other": "#cbd5e1"}
 RUN_COLOURS = ["#2563eb", "#d97706", "#059669", "#a855f7", "#dc2626", "#0891b2", "#65a30d", "#64748b"]
+SAME_LENGTH = (0.8, 1.2)  # verbosity
+NOTE: dict[str, Any] = {"fontsize": 10, "fontweight": "normal", "color": "#64748b"}
 TIGHT = {"columnspacing": 0.7, "handlelength": 0.7, "handletextpad": 0.3}
 Points = tuple[list[int], list[float]]  # steps and values of the same length, in order of step
 
@@ -76,6 +80,23 @@ def plot_comparison(runs: list[Path], out: Path) -> list[Path]:
         written = [save(comparison_figure(loaded), Path(out))]
         errors = errors_figure(loaded)
         return written + ([save(errors, Path(out).with_name("errors.png"))] if errors else [])
+
+
+def errors_picture(run_dir: Path) -> Image | None:
+    """The errors of the run so far, as an image; None before the first step, or where no judge tells errors apart."""
+    from PIL import Image
+
+    try:
+        run = load_run(run_dir)
+    except DataError:
+        return None
+    with style():
+        figure = errors_figure({run_dir.resolve().name: run})
+        if figure is None:
+            return None
+        buffer = io.BytesIO()
+        figure.savefig(buffer, facecolor="white")
+    return Image.open(buffer)
 
 
 def load_run(run_dir: Path) -> tuple[list[Record], list[Record]]:
@@ -114,12 +135,11 @@ def curves_figure(train: list[Record], evals: list[Record], title: str) -> Figur
     reward_panel(figure.add_subplot(grid[0, :2]), train, evals)
 
     verbosity = figure.add_subplot(grid[0, 2])
+    length_band(verbosity)
     decile_band(verbosity, train)
-    curve(verbosity, points(train, "verbosity/mean"), ORANGE, "training")
-    eval_markers(verbosity, points(evals, "verbosity/mean"), points(train, "verbosity/mean"), "{:.2f}")
-    reference_line(verbosity)
-    banded = " (band: 10 to 90 %)" if points(train, "verbosity/p10")[0] else ""
-    finish(verbosity, "Verbosity", f"words / reference words{banded}", legend="none")
+    curve(verbosity, points(train, "verbosity/mean"), ORANGE, "training, mean")
+    eval_markers(verbosity, points(evals, "verbosity/mean"), points(train, "verbosity/mean"), "{:.2f}", "evaluation")
+    finish(verbosity, "Verbosity", "words / words of the reference report", legend="two rows below")
 
     length = figure.add_subplot(grid[1, 0])
     curve(length, points(train, "completions/mean_length"), GREEN, "training")
@@ -133,7 +153,7 @@ def curves_figure(train: list[Record], evals: list[Record], title: str) -> Figur
 
 def reward_panel(axes: Axes, train: list[Record], evals: list[Record]) -> None:
     steps, reward = points(train, "reward")
-    spread_band(axes, train, BLUE, "± reward_std")
+    spread_band(axes, train, BLUE, "spread within groups (± reward_std)")
     curve(axes, (steps, reward), BLUE, "training reward")
     raw = points([{"step": record["step"], "raw": raw_score(record)} for record in train], "raw")
     if raw[0] and raw[1] != reward:
@@ -157,7 +177,8 @@ def decile_band(axes: Axes, train: list[Record]) -> None:
     steps, low = points(train, "verbosity/p10")
     high_steps, high = points(train, "verbosity/p90")
     if len(steps) > 1 and steps == high_steps:
-        axes.fill_between(steps, smooth(low), smooth(high), color=ORANGE, alpha=0.12, linewidth=0)
+        label = "80 % of the reports"
+        axes.fill_between(steps, smooth(low), smooth(high), color=ORANGE, alpha=0.15, linewidth=0, label=label)
 
 
 def numbers_in(record: Record) -> bool:
@@ -217,7 +238,8 @@ def comparison_figure(runs: dict[str, tuple[list[Record], list[Record]]]) -> Fig
             eval_steps, eval_values = points(evals, metric)
             axes.plot(eval_steps, eval_values, "D", color=colour, markeredgecolor="white", markersize=7)
         if metric == "verbosity/mean":
-            reference_line(axes)
+            length_band(axes)
+            axes.set_title("green: within 20 % of the reference report", loc="right", **NOTE)
         finish(axes, title, unit, legend="best" if metric == "reward" else "none")
     if any(evals for _, evals in runs.values()):
         figure.text(0.99, 0.005, "diamonds: evaluation", ha="right", va="bottom", color="#64748b", fontsize=10)
@@ -233,18 +255,21 @@ def curve(axes: Axes, series: Points, colour: str, label: str) -> None:
     axes.plot(steps, smooth(values), color=colour, linewidth=2.2, label=label, marker="o" if len(steps) == 1 else None)
 
 
-def reference_line(axes: Axes) -> None:
-    axes.axhline(1.0, color=GREY, linestyle=(0, (4, 3)), linewidth=1.2)
-    axes.set_title("dashed: reference length", loc="right", fontsize=10, fontweight="normal", color=GREY)
+def length_band(axes: Axes) -> None:
+    """Where reports are about as long as their reference reports: 0.8 to 1.2, with a line at 1."""
+    axes.axhspan(*SAME_LENGTH, color=GREEN, alpha=0.10, linewidth=0, label="within 20 % of the reference", zorder=0)
+    axes.axhline(1.0, color=GREEN, linestyle=(0, (4, 3)), linewidth=1.2, alpha=0.7)
 
 
-def eval_markers(axes: Axes, series: Points, training: Points, form: str) -> None:
+def eval_markers(
+    axes: Axes, series: Points, training: Points, form: str, label: str = "evaluation, held-out studies"
+) -> None:
     """A diamond per evaluation; the first and the last carry their value, on the side away from the training curve."""
     steps, values = series
     if not steps:
         return
     look: dict[str, Any] = {"color": INK, "markersize": 8, "markeredgecolor": "white", "clip_on": False, "zorder": 5}
-    axes.plot(steps, values, "D", label="evaluation", **look)
+    axes.plot(steps, values, "D", label=label, **look)
     near = max(1, len(training[1]) // 8)  # steps that a label covers
     for index in sorted({0, len(steps) - 1}):
         step, value = steps[index], values[index]
@@ -278,6 +303,8 @@ def finish(axes: Axes, title: str, unit: str, legend: str = "best") -> None:
         axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color=GREY)
     elif legend == "below":
         axes.legend(loc="upper center", bbox_to_anchor=(0.46, -0.15), ncols=5, fontsize=9, **TIGHT)
+    elif legend == "two rows below":
+        axes.legend(loc="upper center", bbox_to_anchor=(0.46, -0.15), ncols=2, fontsize=9, **TIGHT)
     elif legend == "best" and len(handles) > 1:
         axes.legend(loc="best")
 

@@ -21,16 +21,21 @@ from online_rl.algorithms.kl import k3_kl
 from online_rl.algorithms.mismatch import mismatch_metrics, mismatch_sums
 from online_rl.config import Config, deepspeed_config
 from online_rl.errors import CheckpointError, ConfigError, NonFiniteUpdate, PolicyMismatch
-from online_rl.policy.collate import MicroBatch, collate
+from online_rl.policy import lora
+from online_rl.policy.collate import MicroBatch
+from online_rl.policy.features import Features, see, vision_cut
+from online_rl.policy.micro_batches import micro_batches
 from online_rl.policy.model import PolicyModel, freeze_vision
 from online_rl.policy.names import disk_names
+from online_rl.policy.ref_model import RefModel
 from online_rl.policy.saving import errors_after_barriers
 from online_rl.policy.schedule import learning_rate
+from online_rl.policy.zero import SHARDS, Recipe, copied, frozen_sums, gathered, quiet_deepspeed, same_sums
 from online_rl.rollout.types import Completion
 
 SUPPORTED = ("0.19.",)
+SHOWN = 8  # study ids in a message
 MAX_UNUSABLE = 0.01  # part of the tokens whose log-probability vLLM may report as not finite
-SHARDS = "zero"  # name of the folder with DeepSpeed's shards inside a checkpoint
 
 
 def init_ranks(cfg: Config) -> None:
@@ -73,21 +78,27 @@ class Policy:
         self.device = distributed.device()
         self._ds_config = deepspeed_config(cfg, distributed.world_size())
         self._banned = banned_ids
-        model = self._load(model_path)
+        self.adapters = bool(cfg.model.lora.rank)
+        if self.adapters:
+            lora.check_targets(model_path, cfg)
+        model = self._load(model_path, self._ds_config)
         if cfg.model.freeze_vision:
             freeze_vision(model)
         if cfg.model.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         self.disk_names = disk_names(model)
+        if self.adapters:
+            lora.add_adapters(model, cfg)
         self.engine = self._initialize(model, self._ds_config)
         self.engine.train()
-        self.ref_model = self._load_ref_model(model_path) if algorithm.needs_ref_model else None
+        self._base = frozen_sums(self.engine.module) if self.adapters else []
+        self.ref_model = self._make_ref_model(model_path) if algorithm.needs_ref_model else None
 
-    def _load(self, model_path: str) -> torch.nn.Module:
+    def _load(self, model_path: str, ds_config: dict[str, Any]) -> torch.nn.Module:
         from transformers import AutoModelForImageTextToText
         from transformers.integrations import HfDeepSpeedConfig
 
-        keep_alive = HfDeepSpeedConfig(self._ds_config)  # while it lives, from_pretrained partitions what it loads
+        keep_alive = HfDeepSpeedConfig(ds_config)  # while it lives, from_pretrained partitions what it loads
         with quiet_transformers():
             model = AutoModelForImageTextToText.from_pretrained(
                 model_path,
@@ -102,19 +113,27 @@ class Policy:
     def _initialize(self, model: torch.nn.Module, ds_config: dict[str, Any]) -> Any:
         import deepspeed
 
-        wrapped = PolicyModel(model, self._banned, self.cfg.rollout.temperature, self.cfg.train.logits_chunk)
+        wrapped = PolicyModel(model, self._banned, self.cfg.rollout.temperature)
+        wrapped.cut = vision_cut(model) if self.cfg.train.image_features_once else None
         trained = [p for p in wrapped.parameters() if p.requires_grad]
         optimised = {"model_parameters": trained} if "optimizer" in ds_config else {}
         with quiet_deepspeed():
             engine, *_ = deepspeed.initialize(model=wrapped, config=ds_config, **optimised)
         return engine
 
-    def _load_ref_model(self, model_path: str) -> Any:
-        model = self._load(model_path)
-        model.requires_grad_(False)
-        engine = self._initialize(model, {k: v for k, v in self._ds_config.items() if k != "optimizer"})
-        engine.eval()
-        return engine
+    def _make_ref_model(self, model_path: str) -> RefModel:
+        """The policy without its adapters, or a frozen copy under ZeRO-3."""
+        settings, engine = self.cfg.ref_model, self.engine
+        if not self.adapters:
+            ds_config = {k: v for k, v in self._ds_config.items() if k != "optimizer"}
+            if settings.offload == "cpu" and torch.cuda.is_available():
+                offload = {"offload_param": {"device": "cpu", "pin_memory": True}}
+                ds_config["zero_optimization"] = ds_config["zero_optimization"] | offload
+            model = self._load(model_path, ds_config)  # which puts each share where it stays
+            model.requires_grad_(False)
+            engine = self._initialize(model, ds_config)
+            engine.eval()
+        return RefModel(engine, self.engine, settings)
 
     def update(self, batch: LearnBatch, filler: Completion, step: int) -> dict[str, float]:
         """One step's learning: `train.passes` times `train.updates_per_step` optimiser steps. Returns global metrics.
@@ -124,20 +143,26 @@ class Policy:
 
         Raises NonFiniteUpdate or PolicyMismatch on every rank together, before anything is applied.
         """
+        dropout = bool(self.cfg.model.lora.dropout)
+        if dropout:  # of its own per step, so that a resumed run drops what the uninterrupted one would have
+            torch.manual_seed(self.cfg.run.seed + 1_000_003 * step + distributed.rank())
         rate = learning_rate(self.cfg, step)
         for group in self.engine.optimizer.param_groups:
             group["lr"] = rate
         updates, passes = self.cfg.train.updates_per_step, self.cfg.train.passes
         sums: list[Sums] = [batch.counts]
         norms: list[float] = []
-        parts = [self._micro_batches(batch, filler, slice(u, None, updates)) for u in range(updates)]
+        features = see(self.engine, [filler.prompt, *(c.prompt for unit in batch.units for c in unit)], self.device)
+        parts = [self._micro_batches(batch, filler, slice(u, None, updates), features) for u in range(updates)]
         # In a step's only update the policy that is trained still is the one that sampled: its own pass gives old_logp.
-        need_old = updates * passes > 1 or self.algorithm.needs_baseline
+        need_old = updates * passes > 1 or self.algorithm.needs_baseline or dropout
         fixed = [[self._fixed_logp(mb, need_old) for mb in part] for part in parts]
         for part, known in list(zip(parts, fixed, strict=True)) * passes:
             norm = self._optimiser_step(part, known, sums, step)
             if norm is not None:
                 norms.append(norm)
+        if self.ref_model is not None:
+            self.ref_model.after_step(step)
         highest = max((one.pop("sampling/max")[0] for one in sums if "sampling/max" in one), default=0.0)
         highest = distributed.reduce_numbers([highest], "max")[0]
         merged: Sums = {}
@@ -152,28 +177,19 @@ class Policy:
             metrics["grad_norm"] = sum(norms) / len(norms)
         return metrics | self.algorithm.after_update(metrics)
 
-    def _micro_batches(self, batch: LearnBatch, filler: Completion, which: slice) -> list[MicroBatch]:
-        """Units sorted by length, as many passes as the busiest rank has."""
-        size = max(1, self.cfg.train.micro_batch_size // batch.unit_size)
-        units = sorted(
-            zip(batch.units[which], batch.advantages[which], strict=True),
-            key=lambda unit: max(len(c.prompt.ids) + len(c.ids) for c in unit[0]),
+    def _micro_batches(
+        self, batch: LearnBatch, filler: Completion, which: slice, features: dict[int, Features]
+    ) -> list[MicroBatch]:
+        train = self.cfg.train
+        laid_out = micro_batches(
+            batch, which, filler, train.micro_batch_tokens, self.pad_id, features, train.logits_chunk
         )
-        passes = int(distributed.reduce_numbers([-(-len(units) // size)], "max")[0])
-        result = []
-        for i in range(passes):
-            chosen = units[i * size : (i + 1) * size]
-            weights = [1.0] * len(chosen)
-            if not chosen:
-                chosen, weights = [((filler,) * batch.unit_size, 0.0)], [0.0]
-            completions = [c for unit, _ in chosen for c in unit]
-            result.append(collate(completions, weights, [a for _, a in chosen], self.pad_id).to(self.device))
-        return result
+        return [mb.to(self.device) for mb in laid_out]
 
     def _fixed_logp(self, mb: MicroBatch, need_old: bool) -> tuple[Tensor | None, Tensor | None]:
         """Log-probabilities that the step's updates do not change: of the policy before them, and of the ref_model."""
-        old = self._no_grad_logp(self.engine, mb) if need_old else None
-        return old, None if self.ref_model is None else self._no_grad_logp(self.ref_model, mb)
+        old = self._old_logp(mb) if need_old else None
+        return old, None if self.ref_model is None else self.ref_model.logp(mb)
 
     def _optimiser_step(
         self,
@@ -188,7 +204,8 @@ class Policy:
         if not total:
             return None
         baseline = self._baseline(micro_batches, fixed)
-        finite, gap, tokens, unusable = True, 0.0, 0.0, 0.0
+        odd: set[str] = set()  # studies whose loss is not finite
+        gap, tokens, unusable = 0.0, 0.0, 0.0
         for i, (mb, (old_logp, ref_logp)) in enumerate(zip(micro_batches, fixed, strict=True)):
             self.engine.set_gradient_accumulation_boundary(i == len(micro_batches) - 1)
             logp, entropy = self.engine(mb)
@@ -196,7 +213,8 @@ class Policy:
             loss, stats = self.algorithm.loss(seen, baseline)
             # DeepSpeed averages gradients over ranks; the sum of all units over their global number is wanted.
             loss = loss * distributed.world_size() / total
-            finite = finite and bool(torch.isfinite(loss))
+            if not torch.isfinite(loss):
+                odd.update(prompt.study.study_id for prompt in mb.prompts)
             self.engine.backward(loss, scale_wrt_gas=False)
             common = _token_metrics(mb, seen, entropy)
             common["loss"] = (float(loss.detach()) / distributed.world_size() * total, mine / len(micro_batches))
@@ -204,8 +222,9 @@ class Policy:
             tokens += common["sampling/sampling_logp_difference/mean"][1]
             unusable += common["sampling/unusable_fraction"][0]
             sums += [stats, common]
-        bad, gap, tokens, unusable = distributed.reduce_numbers([float(not finite), gap, tokens, unusable])
-        self._refuse(bad, gap / max(tokens, 1.0), unusable / max(tokens + unusable, 1.0), step)
+        gap, tokens, unusable = distributed.reduce_numbers([gap, tokens, unusable])
+        odd = odd.union(*distributed.gather(odd))
+        self._refuse(odd, gap / max(tokens, 1.0), unusable / max(tokens + unusable, 1.0), step)
         self.engine.step()
         if not self.engine.was_step_applied():
             raise NonFiniteUpdate(
@@ -227,12 +246,13 @@ class Policy:
         total, count = distributed.reduce_numbers([total, count])
         return total / max(count, 1.0)
 
-    def _refuse(self, ranks_not_finite: float, gap: float, unusable: float, step: int) -> None:
+    def _refuse(self, odd: set[str], gap: float, unusable: float, step: int) -> None:
         """Raise, on every rank alike, where applying the gradient would be wrong."""
-        if ranks_not_finite:
+        if odd:
+            names = ", ".join(sorted(odd)[:SHOWN]) + (" ..." if len(odd) > SHOWN else "")
             raise NonFiniteUpdate(
-                f"step {step}: the loss is not finite on {int(ranks_not_finite)} rank(s), so no rank applied the "
-                "update. Lower train.learning_rate, or set model.dtype=float32."
+                f"step {step}: the loss is not finite in passes over {len(odd)} studies ({names}), so no rank applied "
+                "the update. Look at their rewards; lower train.learning_rate, or set model.dtype=float32."
             )
         if not gap <= self.cfg.rollout.max_logp_difference:
             raise PolicyMismatch(
@@ -247,51 +267,78 @@ class Policy:
             )
 
     @torch.no_grad()
-    def _no_grad_logp(self, engine: Any, mb: MicroBatch) -> Tensor:
-        return engine(mb)[0]
+    def _old_logp(self, mb: MicroBatch) -> Tensor:
+        """Under the policy as it sampled: without dropout."""
+        self.engine.train(not self.cfg.model.lora.dropout)
+        logp = self.engine(mb)[0]
+        self.engine.train()
+        return logp
 
     def trained_weights(self) -> Iterator[tuple[str, Tensor]]:
-        """(name on disk, whole tensor) of everything that is trained, gathered bucket by bucket on every rank."""
-        named = [(n, p) for n, p in self.engine.module.hf.named_parameters() if p.requires_grad]
-        return self._gathered(named)
+        """(name on disk, whole tensor) of everything that training changes, gathered bucket by bucket on every rank;
+        adapters merged."""
+        return self._gathered(self._recipes(only_changed=True))
 
-    def _gathered(self, named: list[tuple[str, torch.nn.Parameter]]) -> Iterator[tuple[str, Tensor]]:
-        import deepspeed
+    def _recipes(self, only_changed: bool) -> Iterator[Recipe]:
+        model = self.engine.module.hf
+        if self.adapters:
+            return lora.recipes(model, self.disk_names, only_changed)
+        named = [(n, p) for n, p in model.named_parameters() if p.requires_grad or not only_changed]
+        return (Recipe(self.disk_names[name], (parameter,), copied) for name, parameter in named)
 
-        limit = self._ds_config["zero_optimization"]["stage3_prefetch_bucket_size"]
-        bucket: list[tuple[str, torch.nn.Parameter]] = []
-        size = 0
-        for i, (name, parameter) in enumerate(named):
-            bucket.append((name, parameter))
-            size += parameter.ds_numel  # numel() of a partitioned parameter is 0
-            if size < limit and i < len(named) - 1:
-                continue
-            with deepspeed.zero.GatheredParameters([p for _, p in bucket]):
-                # vLLM holds on to tensors until a whole layer has arrived, and ZeRO takes these back before that.
-                whole = [(self.disk_names[n], p.detach().clone()) for n, p in bucket]
-            yield from whole
-            bucket, size = [], 0
+    def _gathered(self, recipes: Iterator[Recipe]) -> Iterator[tuple[str, Tensor]]:
+        return gathered(recipes, self._ds_config["zero_optimization"]["stage3_prefetch_bucket_size"])
 
     def save(self, folder: Path) -> None:
-        """Weights, optimiser states, version and what the algorithm adapted into `folder`; every rank its shard."""
-        state = {"version": self.version, "algorithm": self.algorithm.state_dict()}
+        """Weights, optimiser states, version and what the algorithm adapted into `folder`; every rank its shard.
+
+        Of a policy with adapters, these alone, as shards and once more as `peft` reads them.
+        """
+        adapter = self._adapter()  # together, before a rank may meet a full disk
+        state = {"version": self.version, "algorithm": self.algorithm.state_dict(), "base": self._base}
         with quiet_deepspeed(), errors_after_barriers(self.engine):
-            self.engine.save_checkpoint(str(folder), tag=SHARDS, client_state=state, save_latest=False)
+            self.engine.save_checkpoint(
+                str(folder),
+                tag=SHARDS,
+                client_state=state,
+                save_latest=False,
+                exclude_frozen_parameters=self.adapters,
+            )
+        self._save_adapter(adapter, folder / lora.FOLDER)
+        if self.ref_model is not None:
+            self.ref_model.save(folder)
+
+    def _adapter(self) -> dict[str, Tensor]:
+        """The adapters whole, on every rank; empty without."""
+        return dict(self._gathered(lora.adapter_recipes(self.engine.module.hf))) if self.adapters else {}
+
+    def _save_adapter(self, tensors: dict[str, Tensor], folder: Path) -> None:
+        if tensors and distributed.rank() == 0:
+            lora.save_adapter(folder, tensors, self.engine.module.hf, self._base)
 
     def load(self, folder: Path) -> None:
-        """Take back what `save` wrote. Raises CheckpointError where DeepSpeed finds nothing."""
+        """Take back what `save` wrote. Raises CheckpointError where DeepSpeed finds nothing, or where the adapters
+        belong on another base."""
         with quiet_deepspeed():
-            loaded, state = self.engine.load_checkpoint(str(folder), tag=SHARDS)
+            loaded, state = self.engine.load_checkpoint(str(folder), tag=SHARDS, load_module_strict=not self.adapters)
         if loaded is None:
             raise CheckpointError(f"{folder}: DeepSpeed found no shards named {SHARDS!r} for this number of ranks.")
+        if not same_sums(state.get("base", []), self._base):
+            raise CheckpointError(
+                f"{folder}: its adapters were trained on other weights than those of model.path={self.cfg.model.path!r}"
+                " now. Make the base what it was (model.revision), or start a new run.dir."
+            )
         self.version = int(state["version"])
         self.algorithm.load_state_dict(state["algorithm"])
+        if self.ref_model is not None:
+            self.ref_model.load(folder)
 
     def export(self, folder: Path, processor: Any) -> None:
         """The policy as a Hugging Face folder (safetensors, config, processor). Rank 0 writes; all ranks must call."""
         model = self.engine.module.hf
         state = {}
-        for name, tensor in self._gathered(list(model.named_parameters())):
+        self._save_adapter(self._adapter(), folder.parent / lora.FOLDER)
+        for name, tensor in self._gathered(self._recipes(only_changed=False)):
             if distributed.rank() == 0:  # one whole copy, in CPU memory
                 state[name] = tensor.contiguous().cpu()
         if distributed.rank() == 0:
@@ -328,37 +375,6 @@ def _token_metrics(mb: MicroBatch, seen: TokenBatch, entropy: Tensor) -> Sums:
     if seen.ref_logp is not None:
         sums["kl"] = (float((k3_kl(seen.logp, seen.ref_logp) * live).sum()), count)
     return sums | mismatch_sums(seen.old_logp, seen.sampled, live)
-
-
-def saved_weights(folder: Path) -> dict[str, Any]:
-    """What `Policy.save` wrote, on one process and without a GPU: name in memory -> what gives the whole tensor by
-    `.contiguous()`, so that one is put together at a time.
-
-    Trained tensors are the float32 masters, frozen ones are as they were loaded. Raises CheckpointError.
-    """
-    import io
-
-    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
-
-    try:
-        with quiet_deepspeed(), contextlib.redirect_stderr(io.StringIO()):
-            state = get_fp32_state_dict_from_zero_checkpoint(str(folder), tag=SHARDS, lazy_mode=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as problem:
-        reason = str(problem).partition("\n")[0]
-        raise CheckpointError(f"{folder}: its ZeRO shards cannot be put together ({reason}).") from problem
-    return {name.removeprefix("hf."): tensor for name, tensor in state.items()}  # as PolicyModel calls the policy
-
-
-@contextlib.contextmanager
-def quiet_deepspeed() -> Iterator[None]:
-    """DeepSpeed prints to stdout and logs at INFO while it starts and saves; the console is the monitor's."""
-    import io
-
-    import deepspeed
-
-    deepspeed.utils.logger.setLevel(logging.WARNING)
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
 
 
 @contextlib.contextmanager

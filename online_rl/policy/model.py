@@ -7,6 +7,7 @@ D hidden size, V vocabulary, N completion tokens.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -15,9 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from online_rl.errors import ConfigError
 from online_rl.policy.collate import MicroBatch
-
-VISION = ("vision_model", "vision_tower", "visual", "image_tower")
-PROJECTOR = ("merger", "projector", "connector")
+from online_rl.policy.features import VISION, Images, VisionCut, is_vision
 
 
 class PolicyModel(nn.Module):
@@ -26,49 +25,72 @@ class PolicyModel(nn.Module):
     A module of its own, because ZeRO-3 gathers weights in the hooks of the module that DeepSpeed was given.
     """
 
-    def __init__(self, model: nn.Module, banned_ids: Sequence[int], temperature: float, logits_chunk: int) -> None:
+    def __init__(self, model: nn.Module, banned_ids: Sequence[int], temperature: float) -> None:
         super().__init__()
-        if not hasattr(model, "lm_head") or not hasattr(model, "model"):
-            raise ConfigError(
-                f"model.path: {type(model).__name__} has no `model` and `lm_head` parts, so its hidden states and "
-                "logits cannot be reached separately. Use a *ForConditionalGeneration model of transformers 5."
-            )
+        refuse_undivided(model)
         self.hf = model
         self.temperature = temperature
-        self.logits_chunk = logits_chunk
         self.banned_ids = list(banned_ids)
+        self.cut: VisionCut | None = None  # set where image features are computed once
 
-    def forward(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: MicroBatch | Images) -> Any:
+        """`token_statistics` of a micro-batch, or the features of images; what ZeRO-3 needs is behind one door."""
+        if isinstance(batch, Images):
+            assert self.cut is not None
+            return self.cut.take(batch)
+        return self.token_statistics(batch)
+
+    def token_statistics(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
         """Log-probability of every completion token, and the entropy where it was sampled; both (B, T), nats.
 
         Taken at the sampling temperature, without the tokens that sampling bans: the distribution that vLLM used.
         """
-        hidden = self.hf.model(**batch.inputs, use_cache=False).last_hidden_state  # (B, L, D)
+        hidden = self._hidden(batch)  # (B, L, D)
         rows = hidden[batch.predicts]  # (N, D), row by row in token order
         live = batch.mask.bool()
-        logp, entropy = self._token_statistics(rows, batch.tokens[live])  # (N,), (N,)
+        logp, entropy = self._in_slices(rows, batch.tokens[live], batch.slices)  # (N,), (N,)
         empty = torch.zeros_like(batch.mask)
         return empty.masked_scatter(live, logp), empty.masked_scatter(live, entropy)
 
-    def _token_statistics(self, rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        size = self.logits_chunk
-        if not size or len(rows) <= size:
+    def _hidden(self, batch: MicroBatch) -> Tensor:
+        seen = self.cut.given(batch.features) if self.cut is not None and batch.features else nullcontext()
+        with seen:
+            return self.hf.model(**batch.inputs, use_cache=False).last_hidden_state
+
+    def _in_slices(self, rows: Tensor, targets: Tensor, slices: int) -> tuple[Tensor, Tensor]:
+        """`_from_hidden` of so many slices, one after the other. Backward computes a slice's logits again: of all that
+        is as wide as the vocabulary, no more than one slice ever exists.
+
+        The number is given, and not taken from this rank's tokens: every call of the output layer gathers its weight
+        from all ranks, so all must make as many. A rank with fewer tokens than that repeats its last one.
+        """
+        if slices == 1:
             return self._from_hidden(rows, targets)
-        parts = [
-            checkpoint(self._from_hidden, rows[i : i + size], targets[i : i + size], use_reentrant=False)
-            for i in range(0, len(rows), size)
-        ]
-        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+        count, spare = len(rows), max(0, slices - len(rows))
+        rows, targets = torch.cat([rows, rows[-1:].expand(spare, -1)]), torch.cat([targets, targets[-1:].expand(spare)])
+        pieces = zip(rows.tensor_split(slices), targets.tensor_split(slices), strict=True)
+        parts = [checkpoint(self._from_hidden, *piece, use_reentrant=False) for piece in pieces]
+        return torch.cat([p[0] for p in parts])[:count], torch.cat([p[1] for p in parts])[:count]
 
     def _from_hidden(self, rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.hf.lm_head(rows).float() / self.temperature  # (N, V)
+        logp = self.hf.lm_head(rows).float() / self.temperature  # (N, V); one name, so that one copy is let go at once
         if self.banned_ids:
-            logits = logits.index_fill(1, torch.tensor(self.banned_ids, device=logits.device), float("-inf"))
-        logp = torch.log_softmax(logits, dim=-1)
+            logp = logp.index_fill(1, torch.tensor(self.banned_ids, device=logp.device), float("-inf"))
+        logp = torch.log_softmax(logp, dim=-1)
         chosen = logp.gather(1, targets[:, None])[:, 0]  # (N,)
         with torch.no_grad():
-            entropy = -(logp.exp() * logp.masked_fill(logp.isinf(), 0.0)).sum(-1)  # (N,)
+            p = logp.exp()
+            entropy = torch.special.entr(p, out=p).sum(-1)  # (N,); 0 log 0 = 0
         return chosen, entropy
+
+
+def refuse_undivided(model: nn.Module) -> None:
+    """Raise ConfigError for a model whose hidden states and output layer do not lie where `PolicyModel` takes them."""
+    if not hasattr(model, "lm_head") or not hasattr(model, "model"):
+        raise ConfigError(
+            f"model.path: {type(model).__name__} has no `model` and `lm_head` parts, so its hidden states and "
+            "logits cannot be reached separately. Use a *ForConditionalGeneration model of transformers 5."
+        )
 
 
 def freeze_vision(model: nn.Module) -> int:
@@ -78,8 +100,7 @@ def freeze_vision(model: nn.Module) -> int:
     """
     frozen = 0
     for name, parameter in model.named_parameters():
-        words = name.split(".")
-        if any(w in VISION for w in words) and not any(w in PROJECTOR for w in words):
+        if is_vision(name):
             parameter.requires_grad_(False)
             frozen += 1
     if not frozen:
@@ -93,9 +114,12 @@ def freeze_vision(model: nn.Module) -> int:
 IMAGE_ID_KEYS = (
     "image_token_id",
     "video_token_id",
-    "image_token_index",
-    "vision_start_token_id",
+    "image_token_index",  # LLaVA's names
+    "video_token_index",
+    "vision_start_token_id",  # Qwen-VL's
     "vision_end_token_id",
+    "boi_token_index",  # Gemma 3's, begin and end of image
+    "eoi_token_index",
 )
 IMAGE_WORDS = ("<image>", "<fake_token_around_image>", "<global-img>", "<|image_pad|>", "<|video_pad|>")
 

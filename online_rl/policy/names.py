@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from online_rl.errors import ConfigError
@@ -15,6 +17,7 @@ def disk_names(model: torch.nn.Module) -> dict[str, str]:
     """
     from transformers.core_model_loading import revert_weight_conversion
 
+    _forget_unused_conversions(model)
     names = [name for name, _ in model.named_parameters()]
     numbered = {name: torch.tensor([float(i)]) for i, name in enumerate(names)}
     try:
@@ -27,3 +30,14 @@ def disk_names(model: torch.nn.Module) -> dict[str, str]:
             f"disk, so live weights cannot be sent to vLLM. Such models are not supported."
         )
     return {names[int(tensor.item())]: name for name, tensor in written.items()}
+
+
+def _forget_unused_conversions(model: Any) -> None:
+    """Only conversions that renamed something on loading are undone on saving.
+
+    `from_pretrained` sees to that itself, but not where it loads into ZeRO-3: there it keeps all that the architecture
+    has known, among them the prefixes of older checkpoints.
+    """
+    conversions = getattr(model, "_weight_conversions", None)
+    if conversions is not None:
+        model._weight_conversions = [c for c in conversions if c.was_used()]

@@ -12,6 +12,7 @@ import torch
 from online_rl.config import Config
 from online_rl.errors import ConfigError, PolicyMismatch
 from online_rl.rollout.seeds import group_seed
+from online_rl.rollout.sync_check import SyncCheck
 from online_rl.rollout.types import Completion, Prompt, Rollouts
 
 SUPPORTED = ("0.32.",)
@@ -28,6 +29,16 @@ def check_version() -> str:
             raise ConfigError(f"{distribution} {version} is installed; this release works with {SUPPORTED[0]}x.")
         return version
     raise ConfigError("vLLM is not installed. Run `bash launch/setup.sh`.")
+
+
+def served_architectures() -> set[str]:
+    """Names of the architectures that the installed vLLM has code for, as config.json calls them."""
+    check_version()
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    from vllm.model_executor.models.registry import ModelRegistry
+
+    return set(ModelRegistry.get_supported_archs())
 
 
 class RolloutEngine:
@@ -49,7 +60,8 @@ class RolloutEngine:
 
         self.cfg = cfg
         self.tokenizer = getattr(processor, "tokenizer", processor)
-        self.version = 0
+        self.version, self._syncs = 0, 0
+        self._check: SyncCheck | None = None
         self._sampling_params = SamplingParams
         self._delta = RequestOutputKind.DELTA
         self._banned = {int(i): -100.0 for i in banned_ids}
@@ -74,7 +86,7 @@ class RolloutEngine:
                 "enable_sleep_mode": True,
             }
         self.can_sleep, self.asleep = on_gpu, False
-        self.sleep_level = 1 if cfg.model.freeze_vision else 2
+        self.sleep_level = 1 if cfg.model.freeze_vision or cfg.model.lora.rank else 2
         self.llm = LLM(model_path, **(arguments | cfg.rollout.engine_args))
 
     def generate(self, prompts: Sequence[Prompt], step: int, version: int) -> Rollouts:
@@ -157,13 +169,57 @@ class RolloutEngine:
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]], version: int) -> None:
         """Take live weights, under the names that `save_pretrained` writes, and forget what the old ones computed.
 
-        A subset is enough: weights that are not named stay as they are.
+        A subset is enough: weights that are not named stay as they are. Raises PolicyMismatch, with its name, where
+        vLLM refuses one.
         """
-        self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+        last = "nothing"
+
+        def noted() -> Iterator[tuple[str, torch.Tensor]]:
+            nonlocal last
+            for pair in weights:
+                last = pair[0]
+                yield pair
+
+        try:
+            self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": noted()})
+        except (ValueError, KeyError, AttributeError, AssertionError, RuntimeError) as problem:
+            raise PolicyMismatch(
+                f"{last}: vLLM does not take this weight ({type(problem).__name__}: {str(problem)[:200]}). It serves "
+                "this architecture under other names or shapes than transformers writes."
+            ) from problem
+        if not self.can_sleep:
+            self.llm.collective_rpc(_repack_output_layer)
         self.llm.reset_prefix_cache()
         self.llm.llm_engine.reset_encoder_cache()
         self.llm.reset_mm_cache()
         self.version = version
+        self._syncs += 1
+
+    def locate(self, weights: Iterable[tuple[str, torch.Tensor]]) -> list[str]:
+        """Find where each weight lies in the engine, while both hold the same; `weights` are all that will be sent.
+
+        Returns the names of those that vLLM keeps in another form, which `verify` cannot compare.
+        """
+        [self._check] = self.llm.apply_model(lambda model: SyncCheck(model, weights))
+        return self._check.not_found
+
+    @property
+    def must_verify(self) -> bool:
+        """Whether the sync that has just been is one to verify: the first, and every n-th."""
+        every = self.cfg.rollout.verify_sync_every
+        return self._check is not None and bool(every) and (self._syncs - 1) % every == 0
+
+    def verify(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+        """Compare, bit by bit, what the engine holds with what it was sent. Raises PolicyMismatch with the names."""
+        check = self._check
+        assert check is not None
+        [wrong] = self.llm.apply_model(lambda model: check.differing(model, weights))
+        if wrong:
+            raise PolicyMismatch(
+                f"{wrong[0]}: after the sync of policy version {self.version} vLLM does not hold this weight as it was "
+                f"sent ({len(wrong)} of {len(check.places)} differ). It serves this architecture under other names or "
+                "shapes than transformers writes; nothing that it samples can be trusted."
+            )
 
     def sleep(self) -> None:
         """Free the engine's GPU memory for the update. No-op on CPU.
@@ -180,3 +236,15 @@ class RolloutEngine:
         if self.can_sleep:
             self.llm.wake_up(tags=[part])
             self.asleep = self.asleep and part != "kv_cache"
+
+
+def _repack_output_layer(worker: Any) -> None:
+    """Bring the output layer up to date where it is tied to the embedding.
+
+    On a CPU vLLM multiplies by a packed copy of it, which is made when the layer itself is loaded; a tied one never is.
+    """
+    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+
+    for layer in worker.get_model().modules():
+        if isinstance(layer, ParallelLMHead):
+            layer.quant_method.process_weights_after_loading(layer)

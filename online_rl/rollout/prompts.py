@@ -27,6 +27,7 @@ class PromptBuilder:
                 "rendered. Use an instruction-tuned checkpoint, or add chat_template.jinja to its folder."
             )
         self.processor = processor
+        self.start = _start_added_twice(processor.tokenizer)
         self.quarantine = quarantine or Quarantine(0)
         self.template = cfg.data.prompt
         self.max_images = cfg.data.max_images
@@ -61,6 +62,7 @@ class PromptBuilder:
         content = [{"type": "image"} for _ in images]
         content.append({"type": "text", "text": render_prompt(self.template, study.indication)})
         text = self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        text = text.removeprefix(self.start)
         encoded = self.processor(text=[text], images=[list(images)], return_tensors="pt")
         ids = tuple(encoded.pop("input_ids")[0].tolist())
         encoded.pop("attention_mask", None)
@@ -71,3 +73,12 @@ class PromptBuilder:
                 "rollout.max_model_len, or lower data.max_images or data.image_max_side."
             )
         return Prompt(study, text, images, ids, dict(encoded))
+
+
+def _start_added_twice(tokenizer: Any) -> str:
+    """The start token where the tokenizer puts it before any text, as Gemma's and Llama's do.
+
+    Their chat templates write it too, and a policy that reads it twice reads what it was never trained on.
+    """
+    added = tokenizer("")["input_ids"]
+    return tokenizer.bos_token if added and added[0] == tokenizer.bos_token_id else ""

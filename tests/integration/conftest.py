@@ -65,9 +65,10 @@ def small(demo) -> list[str]:
         "rollout.group_size=4",
         "rollout.max_completion_tokens=48",
         "eval.studies=8",
-        "train.micro_batch_size=4",
+        "train.micro_batch_tokens=512",
         "train.max_steps=4",
         "monitor.samples=0",
+        "monitor.samples_every=0",
     ]
 
 

@@ -32,7 +32,7 @@ def dapo(work, small, judges) -> Finished:
 @pytest.fixture(scope="session")
 def dapo_in_two(work, small, judges) -> Finished:
     """The same on one rank, in other micro-batches, stopped after two steps and resumed."""
-    sizes = ["train.micro_batch_size=8"]
+    sizes = ["train.micro_batch_tokens=1024"]
     settings = [*small, judges, *DAPO, *sizes, f"run.dir={work / 'dapo_in_two.run'}"]
     train(work / "dapo.1", *settings, "train.stop_after=2", ranks=1, config=RECIPE.format("dapo")).ok(75)
     return train(work / "dapo.2", *settings, "resume=auto", ranks=1, config=RECIPE.format("dapo")).ok()

@@ -12,7 +12,7 @@ from tests.integration.launch import CONFIG, Finished, command_line, records, tr
 @pytest.fixture(scope="session")
 def tiny(work, small) -> Finished:
     """One step on one rank."""
-    settings = [*small, "train.max_steps=1", "eval.studies=2", "train.micro_batch_size=8"]
+    settings = [*small, "train.max_steps=1", "eval.studies=2", "train.micro_batch_tokens=1024"]
     return train(work / "tiny", *settings, f"run.dir={work / 'tiny.run'}", ranks=1).ok()
 
 

@@ -98,7 +98,7 @@ def _kill_a_rank_behind(step: int, log: Path, settings: list[str], folder: Path)
 @pytest.fixture(scope="session")
 def one_rank(work, settings) -> Finished:
     """The first two steps on one rank, with larger micro-batches."""
-    sizes = ["train.micro_batch_size=8", "train.stop_after=2"]
+    sizes = ["train.micro_batch_tokens=1024", "train.stop_after=2"]
     return train(work / "one", *settings, *sizes, f"run.dir={work / 'one.run'}", ranks=1).ok(75)
 
 
@@ -229,7 +229,7 @@ def test_another_number_of_ranks_is_refused(whole, settings, work):
 def test_another_configuration_is_refused(one_rank, settings, work):
     run = f"run.dir={one_rank.run_dir}"
     before = _stamps(one_rank.run_dir)
-    other = [*settings, "train.micro_batch_size=8", "rollout.temperature=0.7", "resume=auto"]
+    other = [*settings, "train.micro_batch_tokens=1024", "rollout.temperature=0.7", "resume=auto"]
     finished = train(work / "other_config", *other, run, ranks=1)
     finished.refused("rollout.temperature", "1.0", "0.7", "choose another run.dir")
     assert _stamps(one_rank.run_dir) == before
@@ -241,7 +241,7 @@ def test_a_damaged_checkpoint_is_passed_over_or_refused_by_name(one_rank, settin
     shutil.copytree(one_rank.run_dir / "checkpoints", copy / "checkpoints")
     (shard,) = copy.glob("checkpoints/step-2/zero/*optim_states.pt")
     shard.write_bytes(shard.read_bytes()[:-1])
-    named = [*settings, "train.micro_batch_size=8", f"resume={copy / 'checkpoints' / 'step-2'}"]
+    named = [*settings, "train.micro_batch_tokens=1024", f"resume={copy / 'checkpoints' / 'step-2'}"]
     finished = train(work / "damaged", *named, f"run.dir={work / 'named.run'}", ranks=1)
     finished.refused("step-2", shard.name, "SHA-256")
 

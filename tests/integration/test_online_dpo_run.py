@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.integration.launch import Finished, records, scalars, train
 
 
 @pytest.fixture(scope="session")
 def dpo(work, small, judges) -> Finished:
-    settings = [*small, judges, "model.dtype=bfloat16", "train.max_steps=2", "monitor.samples=2"]
+    settings = [
+        *small,
+        judges,
+        "model.dtype=bfloat16",
+        "train.max_steps=2",
+        "monitor.samples=2",
+        "monitor.samples_every=1",
+    ]
     run = f"run.dir={work / 'dpo.run'}"
     return train(work / "dpo", *settings, run, config="configs/demo_online_dpo.yaml").ok()
 
@@ -27,6 +35,13 @@ def test_tensorboard_holds_the_dpo_curves(dpo):
         "rewards/long_words/mean",
     ):
         assert [step for step, _ in board[f"train/{tag}"]] == [1, 2], tag
+
+
+def test_tensorboard_shows_the_best_and_the_worst_report_of_both_ranks(dpo):
+    board = EventAccumulator(str(dpo.run_dir / "tensorboard"), size_guidance={"images": 0}).Reload()
+    for tag in ("samples/best_of_step", "samples/worst_of_step"):
+        assert [card.step for card in board.Images(tag)] == [1, 2]
+    assert board.Histograms("distribution/length_tokens")[-1].step == 2
 
 
 def test_its_numbers_make_sense(dpo):

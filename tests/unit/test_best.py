@@ -51,7 +51,7 @@ class Policy:
 class Engine:
     """Writes its version."""
 
-    version, asleep, weights = 0, False, 0
+    version, asleep, weights, must_verify = 0, False, 0, False
 
     def generate(self, prompts, step, version):
         return self._rollouts(prompts, 2)

@@ -32,6 +32,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 METRIC_SOURCES = (
     "metrics.py",
     "loop.py",
+    "monitor/starting_policy.py",
     "policy/engine.py",
     "scoring/stats.py",
     "scoring/canary.py",

@@ -7,12 +7,12 @@ import pytest
 from online_rl.config import config_from_dict
 from online_rl.sizing import GIB, GREEN, KNOWN, RESERVE, Shape, as_markdown, default_config, estimate, shape_of, table
 
-SMALL = Shape(parameters=1000, vision=200, layers=2, hidden=8, kv_heads=2, head_dim=4, vocabulary=50)
+SMALL = Shape(parameters=1000, vision=200, layers=2, hidden=8, kv_heads=2, head_dim=4, vocabulary=50, widths=30)
 
 
 def config(**sections):
     base = {"rollout": {"max_model_len": 64, "max_completion_tokens": 10, "max_num_seqs": 3}}
-    base |= {"train": {"micro_batch_size": 4}, "algorithm": {"grpo": {"kl_coef": 0.1}}}
+    base |= {"train": {"micro_batch_tokens": 4 * 64, "logits_chunk": 0}, "algorithm": {"grpo": {"kl_coef": 0.1}}}
     return config_from_dict(base | sections)
 
 
@@ -37,8 +37,21 @@ def test_settings_that_save_memory_save_it():
     assert estimate(SMALL, config(model={"freeze_vision": False}), 1).optimiser == 12 * 1000
     assert estimate(SMALL, config(model={"dtype": "float32"}), 1).policy == 2 * plain.policy
     checkpointed = estimate(SMALL, config(model={"gradient_checkpointing": True}), 1)
-    chunked = estimate(SMALL, config(train={"micro_batch_size": 4, "logits_chunk": 10}), 1)
+    chunked = estimate(SMALL, config(train={"micro_batch_tokens": 4 * 64, "logits_chunk": 10}), 1)
     assert checkpointed.activations < plain.activations and chunked.activations < plain.activations
+
+
+def test_adapters_are_all_that_is_trained_and_saved_and_the_ref_model_is_free():
+    sizes = estimate(SMALL, config(model={"lora": {"rank": 3}}), 1)
+    adapters = 3 * 30
+    assert sizes.policy == 2 * (1000 + adapters)
+    assert (sizes.gradients, sizes.optimiser, sizes.ref_model) == (4 * adapters, 12 * adapters, 0)
+    assert sizes.checkpoint == (12 + 2 + 2) * adapters, "shards, what DeepSpeed keeps beside them, and peft's form"
+
+
+def test_a_ref_model_in_cpu_memory():
+    sizes = estimate(SMALL, config(ref_model={"offload": "cpu"}), 4)
+    assert (sizes.ref_model, sizes.cpu) == (0, 2 * 1000 / 4)
 
 
 def test_the_table_has_a_row_per_model_and_number_of_gpus():

@@ -8,13 +8,6 @@ from online_rl.config import config_from_dict, deepspeed_config
 from online_rl.errors import ConfigError
 
 
-def test_accumulation_covers_one_ranks_part_of_one_update():
-    cfg = config_from_dict({"train": {"micro_batch_size": 4, "updates_per_step": 2}})
-    # 16 studies x 8 candidates / 2 ranks / 2 updates = 32 completions in passes of 4.
-    ds = deepspeed_config(cfg, 2, on_gpu=False)
-    assert (ds["train_micro_batch_size_per_gpu"], ds["gradient_accumulation_steps"]) == (4, 8)
-
-
 def test_optimiser_and_clipping_are_the_configs():
     train = {"learning_rate": 3e-6, "adam_beta2": 0.95, "weight_decay": 0.01, "max_grad_norm": 0.5}
     ds = deepspeed_config(config_from_dict({"train": train}), 1, on_gpu=False)

@@ -59,7 +59,7 @@ def test_the_ways_to_write_a_small_number_are_equal(write, text):
 
 
 def test_the_resolved_copy_holds_every_key_and_loads_to_the_same_config(tmp_path):
-    cfg = config_from_dict({"rollout": {"group_size": 3}, "train": {"learning_rate": 3e-7, "micro_batch_size": 3}})
+    cfg = config_from_dict({"rollout": {"group_size": 3}, "train": {"learning_rate": 3e-7, "micro_batch_tokens": 3000}})
     path = save_resolved(cfg, tmp_path / "run")
     assert path.name == "config.resolved.yaml"
     assert load_config(path) == cfg

@@ -63,6 +63,7 @@ def test_a_run_that_is_fit_is_found_fit(run):
         ("rollout.max_model_len=4096", "model length", "expected at most 2048"),
         ("data.path=nowhere.jsonl", "data", "nowhere.jsonl"),
         ("model.path=nowhere/at-all", "policy", "nowhere/at-all"),
+        ("model.lora={rank: 4, target_modules: [qkv]}", "policy", "expected some of: down_proj"),
         ("judges=[{use: finding}]", "judge finding", "Did you mean 'findings'?"),
     ],
 )
@@ -75,6 +76,20 @@ def test_what_would_stop_a_run_has_failed_and_the_rest_is_still_examined(run, ov
         assert state_of(findings)["config"] == "ok"
     else:
         assert state_of(findings)["judges"] == "skipped"
+
+
+def test_it_counts_what_lora_trains(run):
+    detail = detail_of(examine(run / "config.yaml", ["model.lora.rank=4"], ranks=1), "policy")
+    assert "all frozen, and adapters of at most 0.1 M" in detail
+
+
+def test_a_policy_that_neither_library_knows_has_failed_with_the_reason(run, tmp_path):
+    config = {"architectures": ["CheXagentForCausalLM"], "model_type": "chexagent", "auto_map": {"AutoConfig": "own.C"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    findings = examine(run / "config.yaml", [f"model.path={tmp_path}"], ranks=1)
+    assert state_of(findings)["policy"] == "failed" and state_of(findings)["data"] == "ok"
+    assert "CheXagentForCausalLM" in detail_of(findings, "policy")
+    assert "vLLM" in detail_of(findings, "policy") and "does not serve it" in detail_of(findings, "policy")
 
 
 def test_reports_longer_than_a_candidate_may_be_are_a_warning(run):

@@ -23,3 +23,10 @@ def test_before_after_and_change_stand_side_by_side():
 def test_what_was_not_measured_both_times_is_left_out():
     table = final_table({"reward": 0.5}, {**AFTER}, studies=1)
     assert "reward" in table and "verbosity" not in table and "false finding" not in table
+
+
+def test_it_fits_a_terminal_of_40_columns():
+    lines = final_table(BEFORE, AFTER, studies=128, width=40).splitlines()
+    assert max(map(len, lines)) <= 40
+    assert lines[2].split() == ["reward", "0.25", "0.38", "+0.12"]
+    assert lines[1].split() == ["before", "after", "change"]

@@ -7,29 +7,9 @@ import os
 import numpy
 import pytest
 from PIL import Image
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.plugins.custom_scalar import layout_pb2
 
 from online_rl.monitor import Monitor
-
-
-def open_monitor(run_dir, max_steps=10, tensorboard=True, **more) -> Monitor:
-    return Monitor(run_dir, max_steps, enabled=True, tensorboard=tensorboard, **more)
-
-
-def events(run_dir) -> EventAccumulator:
-    accumulator = EventAccumulator(
-        str(run_dir / "tensorboard"), size_guidance={"scalars": 0, "images": 0, "tensors": 0}
-    )
-    return accumulator.Reload()
-
-
-def scalars(run_dir, tag) -> list[tuple[int, float]]:
-    return [(event.step, event.value) for event in events(run_dir).Scalars(tag)]
-
-
-def lines(run_dir) -> list[dict]:
-    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+from tests.unit.monitor.reading import events, lines, open_monitor, sample, scalars
 
 
 def test_metrics_reach_tensorboard_and_the_jsonl_file(tmp_path):
@@ -61,7 +41,7 @@ def test_not_finite_is_nan_in_tensorboard_and_null_in_json(tmp_path):
     (record,) = lines(tmp_path)  # strict JSON: json.loads takes NaN, so look at the text too
     assert "NaN" not in (tmp_path / "metrics.jsonl").read_text() and "Infinity" not in json.dumps(record)
     assert record["reward"] is None and record["kl"] is None and record["loss"] is None and record["length"] == 2.5
-    (histogram,) = events(tmp_path).Histograms("train/rewards")
+    (histogram,) = events(tmp_path).Histograms("distribution/rewards")
     assert histogram.histogram_value.num == 2
 
 
@@ -164,7 +144,9 @@ def test_other_ranks_write_nothing(tmp_path, capsys):
     monitor.log_eval(1, {"reward": 0.5})
     monitor.log_config("run: {}")
     monitor.log_histograms(1, {"rewards": [0.5]})
-    monitor.log_sample(1, "s", Image.new("L", (8, 8)), "text")
+    monitor.log_hparams({"train.learning_rate": 1e-4}, ["eval/reward"])
+    monitor.log_samples(0, [sample("s", Image.new("L", (8, 8)))])
+    monitor.log_best_and_worst(1, {"best": sample("s", Image.new("L", (8, 8)))})
     monitor.warn("nobody reads this")
     monitor.close()
 
@@ -207,63 +189,6 @@ def test_health_hints_come_once_per_kind_and_name_the_number(tmp_path, capsys):
     assert len(hints) == 6
     for number in ("1.50", "31%", "0.200", "12%", "90%", "0.50"):
         assert any(number in hint for hint in hints), number
-
-
-def test_a_sample_shows_image_and_report_and_survives_odd_text(tmp_path, capsys):
-    monitor = open_monitor(tmp_path)
-    monitor.log_sample(
-        3, "samples/best", Image.new("L", (64, 48), 128), "clear lungs \ud800 \u200f\N{GRINNING FACE}\x00"
-    )
-    monitor.log_config("run:\n  seed: 3")
-    monitor.close()
-
-    (card,) = events(tmp_path).Images("samples/best")
-    assert card.step == 3 and card.width > 480 + 400  # the report has its place beside the image
-    texts = {
-        tag: events(tmp_path).Tensors(tag)[0].tensor_proto.string_val[0].decode()
-        for tag in events(tmp_path).Tags()["tensors"]
-        if "text_summary" in tag
-    }
-    assert "clear lungs" in texts["samples/best/text_summary"]
-    assert "seed: 3" in texts["config/text_summary"]
-    assert "warning" not in capsys.readouterr().out
-
-
-def test_an_evaluation_shows_its_first_studies_with_report_reference_and_reward(tmp_path):
-    monitor = open_monitor(tmp_path)
-    Image.new("L", (64, 48), 128).save(tmp_path / "x.png")
-    sample = {"image": str(tmp_path / "x.png"), "reference": "Small effusion.", "candidate": "Clear lungs."}
-    monitor.log_samples(5, [{"study_id": f"s{i}", "reward": 0.25 if i else None, **sample} for i in range(9)])
-    monitor.close()
-
-    shown = events(tmp_path)
-    assert sorted(shown.Tags()["images"]) == ["samples/s0", "samples/s1", "samples/s2", "samples/s3"]
-    texts = [
-        shown.Tensors(f"samples/{name}/text_summary")[0].tensor_proto.string_val[0].decode() for name in ("s0", "s1")
-    ]
-    assert "unscorable" in texts[0] and "0.25" in texts[1]
-    assert all("Small effusion." in text and "Clear lungs." in text for text in texts)
-
-
-def test_the_chart_pages_find_the_tags_that_are_written(tmp_path):
-    import re
-
-    monitor = open_monitor(tmp_path)
-    monitor.log(1, {"reward": 0.5, "reward_std": 0.1, "rewards/green/mean": 0.4, "time/generate": 1.0})
-    monitor.close()
-    (event,) = events(tmp_path).Tensors("custom_scalars__config__")
-    layout = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
-    pages = {page.title: {chart.title: list(chart.multiline.tag) for chart in page.chart} for page in layout.category}
-
-    assert list(pages) == ["Reward and length", "Judge", "Policy", "Time"]
-    tags = events(tmp_path).Tags()["scalars"]
-
-    def drawn(page, chart):  # the plugin uses re.match
-        return {tag for tag in tags if any(re.match(pattern, tag) for pattern in pages[page][chart])}
-
-    assert drawn("Reward and length", "Reward") == {"train/reward"}  # and not reward_std, rewards/...
-    assert drawn("Reward and length", "Reward by judge") == {"train/rewards/green/mean"}
-    assert drawn("Time", "Where the time goes (s)") == {"train/time/generate"}
 
 
 def test_nothing_is_left_open_by_many_steps(tmp_path):

@@ -7,7 +7,7 @@ from PIL import Image
 
 from online_rl.errors import DataError
 from online_rl.monitor.before_after import Pair, choose
-from online_rl.monitor.cards import font, sample_card, wrap
+from online_rl.monitor.cards import font, study_block, wrap
 from online_rl.monitor.plots import (
     comparison_figure,
     curves_figure,
@@ -193,4 +193,5 @@ def test_wrapped_lines_fit_and_lose_no_word():
 
 
 def test_the_card_makes_room_for_a_long_report():
-    assert sample_card(Image.new("L", (10, 10)), "lungs clear. " * 150).height > 540
+    report = ("Sampled report", "reward 0.5", "lungs clear. " * 150)
+    assert study_block("Study 1", Image.new("L", (10, 10)), "Cough.", [report]).height > 540

@@ -50,6 +50,27 @@ def test_names_that_differ_on_disk():
     assert len(set(names.values())) == len(names)
 
 
+def test_names_under_zero_3_are_those_of_the_checkpoint_that_was_loaded(tmp_path):
+    """transformers knows older names of Gemma 3 too, and under ZeRO-3 would write those."""
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.integrations.deepspeed import _apply_weight_conversions_to_state_dict
+
+    vision = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = Gemma3Config(
+        text_config=SMALL | {"head_dim": 8},
+        vision_config=vision | {"image_size": 28, "vision_use_head": False},
+        mm_tokens_per_image=1,
+    )
+    model = Gemma3ForConditionalGeneration(config)
+    model.save_pretrained(tmp_path)
+    written = load_file(tmp_path / "model.safetensors")
+    conversions = get_model_conversion_mapping(model)  # from here on as `from_pretrained` does it under ZeRO-3
+    _apply_weight_conversions_to_state_dict(model, dict(written), conversions)
+    model._weight_conversions = conversions
+    assert sorted(disk_names(model).values()) == sorted(written)
+
+
 def test_weights_merged_in_memory_are_refused():
     """A mixture of experts is one tensor in memory and one per expert on disk."""
     from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM

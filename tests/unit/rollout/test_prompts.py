@@ -9,7 +9,7 @@ from PIL import Image
 
 from online_rl.config import config_from_dict
 from online_rl.data.quarantine import Quarantine
-from online_rl.demo.policy import IMAGE_TOKENS
+from online_rl.demo.policy import IMAGE_TOKENS, make_processor
 from online_rl.errors import ConfigError, DataError
 from online_rl.rollout.prompts import PromptBuilder
 
@@ -37,6 +37,22 @@ def test_text_and_tokens_of_a_study(builder, demo_processor, make_study):
     assert len(prompt.images) == 1 and prompt.images[0].mode == "RGB"
     assert prompt.inputs["pixel_values"].shape[:3] == (1, 1, 3)
     assert not {"input_ids", "attention_mask"} & prompt.inputs.keys()
+
+
+def test_a_start_token_that_the_template_writes_and_the_tokenizer_adds_is_read_once(make_study):
+    """As with Gemma 3 and Llama."""
+    from tokenizers.processors import TemplateProcessing
+
+    processor = make_processor(["The lungs are clear."])
+    tokenizer = processor.tokenizer
+    start = tokenizer.convert_tokens_to_ids("<|im_start|>")
+    plain = PromptBuilder(processor, config_from_dict({})).build(make_study(images=(png(),)))
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|im_start|> $A", special_tokens=[("<|im_start|>", start)]
+    )
+    tokenizer.bos_token = "<|im_start|>"
+    once = PromptBuilder(processor, config_from_dict({})).build(make_study(images=(png(),)))
+    assert once.ids == plain.ids and once.ids.count(start) == 1
 
 
 def test_every_image_has_its_tokens_and_further_images_are_left_out(builder, demo_processor, make_study):

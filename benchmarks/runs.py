@@ -1,0 +1,119 @@
+"""Training runs as benchmarks make them: through the launcher that users take, each once, in pieces where need be."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from machine import write_json
+
+from online_rl.monitor.plots import load_run
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+class Run(NamedTuple):
+    """One training: a recipe, the settings over it, and the folder that it writes to."""
+
+    recipe: str
+    folder: Path
+    overrides: tuple[str, ...]
+
+    @property
+    def finished(self) -> bool:
+        return (self.folder / "model").exists()
+
+
+def parser(description: str, runs: str, seeds: tuple[int, ...] = (0, 1, 2)) -> argparse.ArgumentParser:
+    """The arguments that these benchmarks share; read them with `parse_intermixed_args`."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--seeds", type=int, nargs="+", default=list(seeds))
+    made.add_argument("--at-most", type=int, metavar="N", help="train no more than N runs now; 0 = only read")
+    made.add_argument("--json", metavar="FILE", help="the same figures as JSON")
+    made.add_argument("--runs", metavar="DIR", default=runs, help="where the run folders go")
+    made.add_argument("overrides", nargs="*", metavar="section.key=value")
+    return made
+
+
+def train_missing(runs: Iterable[Run], at_most: int | None = None) -> None:
+    """Train what is not there yet, in this order, `at_most` so many.
+
+    A run folder of the same settings is read, not repeated; one of other settings ends the benchmark.
+    """
+    trained = 0
+    for run in runs:
+        if not _is_there(run) and (at_most is None or trained < at_most):
+            train(run)
+            trained += 1
+
+
+def _is_there(run: Run) -> bool:
+    if not run.finished:
+        return False
+    note = _note(run)
+    if not note.exists() or json.loads(note.read_text())["overrides"] != list(run.overrides):
+        sys.exit(f"{run.folder} holds a run with other settings, see {note}. Remove it, or name another --runs.")
+    return True
+
+
+def _note(run: Run) -> Path:
+    return run.folder.with_suffix(".json")
+
+
+def train(run: Run) -> None:
+    """Train; the log lies beside the run folder. What an interrupted run left there is trained on."""
+    run.folder.parent.mkdir(parents=True, exist_ok=True)
+    _note(run).write_text(json.dumps({"recipe": run.recipe, "overrides": run.overrides}, indent=1) + "\n")
+    command = ["bash", "launch/single_node.sh", run.recipe, f"run.dir={run.folder}", *run.overrides, "resume=auto"]
+    log, started = run.folder.with_suffix(".log"), time.monotonic()
+    with log.open("w") as out:
+        done = subprocess.run(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=os.environ, check=False)
+    if done.returncode:
+        sys.exit(f"{run.folder.name}: exit code {done.returncode}; see {log}")
+    print(f"{run.folder.name}: {time.monotonic() - started:.0f} s", flush=True)
+
+
+def before_and_after(folder: Path, metrics: dict[str, str]) -> dict[str, list[float]]:
+    """`metrics` (our name to the name in metrics.jsonl) of the greedy reports before and after training."""
+    _, evaluations = load_run(folder)
+    return {name: [evaluations[i][key] for i in (0, -1)] for name, key in metrics.items()}
+
+
+def mean(runs: list[Any]) -> Any:
+    """The mean of figures of one form: numbers, lists or dictionaries of them."""
+    first = runs[0]
+    if isinstance(first, dict):
+        return {key: mean([run[key] for run in runs]) for key in first}
+    if isinstance(first, list):
+        return [mean(list(column)) for column in zip(*runs, strict=True)]
+    return statistics.fmean(runs)
+
+
+def keep(name: str, text: str, result: dict[str, Any], also: str | None = None) -> None:
+    """Print the result and keep it in benchmarks/results/: NAME.json, and NAME.md, ended by NAME.notes.md, which is
+    what was seen and cannot be computed. `also` is a further place for the JSON."""
+    print(text)
+    RESULTS.mkdir(exist_ok=True)
+    notes = RESULTS / f"{name}.notes.md"
+    (RESULTS / f"{name}.md").write_text(text + (f"\n{notes.read_text()}" if notes.exists() else ""))
+    write_json(result, RESULTS / f"{name}.json")
+    write_json(result, also)
+
+
+def command_line() -> str:
+    """What was called, for the result. Where it was done in pieces, any of them reads the same in the end."""
+    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    for option in ("--at-most", "--runs", "--json"):
+        if option in words:
+            at = words.index(option)
+            del words[at : at + 2]
+    return "python benchmarks/" + " ".join(words)

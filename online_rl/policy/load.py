@@ -1,0 +1,108 @@
+"""Configuration and processor of a policy, and whether it can be trained and served at all, before any weight loads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from online_rl.config import Config
+from online_rl.errors import ConfigError
+from online_rl.policy.model import freeze_vision, refuse_undivided
+from online_rl.policy.names import disk_names
+from online_rl.rollout.engine import check_version, served_architectures
+
+SERVED = "Qwen2.5-VL, Qwen3-VL, Gemma 3 (MedGemma), LLaVA-OneVision, Idefics3 and SmolVLM"
+
+
+def read_policy(path: str, cfg: Config) -> tuple[Any, Any]:
+    """(configuration, processor) of the policy at `path`, a folder or a name on the hub.
+
+    Raises ConfigError where they cannot be read, or where transformers cannot train the architecture, vLLM cannot
+    serve it, or live weights cannot go from one to the other.
+    """
+    return read_config(path, cfg), read_processor(path, cfg)
+
+
+def read_config(path: str, cfg: Config) -> Any:
+    """The policy's configuration, after `refuse_unservable`."""
+    from transformers import AutoConfig, PretrainedConfig
+
+    try:
+        raw, _ = PretrainedConfig.get_config_dict(path, revision=cfg.model.revision)  # runs no code of the model's
+        if not raw:
+            raise OSError("it has no config.json")
+        refuse_unservable(raw, cfg)
+        config = AutoConfig.from_pretrained(path, **_hub(cfg))
+    except (OSError, ValueError) as problem:
+        if isinstance(problem, ConfigError):
+            raise
+        raise _unreadable(cfg, problem) from None
+    if not raw.get("auto_map"):  # code of the model's own may not do without its weights
+        _refuse_unsyncable(config, cfg)
+    return config
+
+
+def read_processor(path: str, cfg: Config) -> Any:
+    from transformers import AutoProcessor
+
+    try:
+        return AutoProcessor.from_pretrained(path, **_hub(cfg))
+    except ImportError as problem:
+        needed = " ".join(str(problem).split()).partition(". ")[0]
+        raise ConfigError(
+            f"model.path: the processor of {cfg.model.path!r} needs a package that is not installed ({needed}). The "
+            "set for GPUs has it; the one for CPUs leaves torchvision out, which Idefics3 and PaliGemma do without."
+        ) from None
+    except (OSError, ValueError) as problem:
+        raise _unreadable(cfg, problem) from None
+
+
+def refuse_unservable(raw: dict[str, Any], cfg: Config) -> None:
+    """Raise ConfigError for what transformers cannot train, or vLLM cannot serve. `raw` is config.json as it stands."""
+    import transformers
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as trainable
+
+    own_code = raw.get("auto_map") or {}
+    architecture = next(iter(raw.get("architectures") or []), None) or trainable.get(raw.get("model_type"), "model")
+    problems = []
+    if raw.get("model_type") not in trainable and "AutoModelForImageTextToText" not in own_code:
+        reason = f"transformers {transformers.__version__} has no image-text-to-text model of its type"
+        if own_code:
+            written_for = raw.get("transformers_version")
+            reason += ", and the code that comes with it " + (
+                f"was written for transformers {written_for}" if written_for else "brings none"
+            )
+        problems.append(reason)
+    elif own_code and raw.get("model_type") not in trainable and not cfg.model.trust_remote_code:
+        problems.append("it is Python code of its own, which model.trust_remote_code=false keeps from running")
+    if architecture not in served_architectures() and not hasattr(transformers, architecture):
+        problems.append(f"vLLM {check_version()} does not serve it")
+    if problems:
+        raise ConfigError(
+            f"model.path: {cfg.model.path!r} is a {architecture} (model_type {raw.get('model_type')!r}), which cannot "
+            f"be trained here: {'; '.join(problems)}. Name a policy that both know, such as {SERVED}."
+        )
+
+
+def _refuse_unsyncable(config: Any, cfg: Config) -> None:
+    """The model without any memory, asked what loading, freezing and syncing it would ask."""
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(config)
+    refuse_undivided(model)
+    disk_names(model)
+    if cfg.model.freeze_vision:
+        freeze_vision(model)
+
+
+def _hub(cfg: Config) -> dict[str, Any]:
+    return {"revision": cfg.model.revision, "trust_remote_code": cfg.model.trust_remote_code}
+
+
+def _unreadable(cfg: Config, problem: Exception) -> ConfigError:
+    reason = str(problem).partition("\n")[0]
+    return ConfigError(
+        f"model.path: {cfg.model.path!r} cannot be read ({reason}). Check the name, your access to it (hf auth login), "
+        "and the network."
+    )

@@ -1,0 +1,86 @@
+"""The ref_model: the base under switched-off adapters, or a frozen copy that may follow the policy."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from online_rl import distributed
+from online_rl.config.model import RefModel as Settings
+from online_rl.errors import CheckpointError
+from online_rl.policy.collate import MicroBatch
+from online_rl.policy.lora import switched_off
+from online_rl.policy.zero import master_shard, regather_persistent, shard
+
+FOLDER = "ref_model"
+
+
+class RefModel:
+    """Log-probabilities of the frozen policy.
+
+    engine  DeepSpeed's, of the frozen copy; of the policy itself where that has adapters
+    policy  DeepSpeed's engine of the policy
+
+    A refresh (`ref_model.sync_steps`) is ref <- alpha policy + (1 - alpha) ref (TR-DPO, Gorbatovski et al., arXiv
+    2404.09656), each rank on its shards, in float32 where alpha < 1: a small alpha would be lost in bfloat16.
+    """
+
+    def __init__(self, engine: Any, policy: Any, settings: Settings) -> None:
+        self.engine, self.policy, self.settings = engine, policy, settings
+        self.shares_weights = engine is policy
+        self._mixtures: dict[str, Tensor] = {}
+        if settings.sync_steps and settings.mixup_alpha < 1:
+            self._mixtures = {name: shard(q).float().clone() for name, _, q in self._pairs()}
+
+    @torch.no_grad()
+    def logp(self, mb: MicroBatch) -> Tensor:
+        """(B, T) log-probabilities of the completion tokens, nats."""
+        with switched_off(self.policy.module.hf) if self.shares_weights else nullcontext():
+            return self.engine(mb)[0]
+
+    def after_step(self, step: int) -> None:
+        """Follow the policy where a refresh is due; every rank alike."""
+        every, alpha = self.settings.sync_steps, self.settings.mixup_alpha
+        if not every or step % every:
+            return
+        for name, p, q in self._pairs():
+            if alpha < 1:
+                shard(q).copy_(self._mixtures[name].lerp_(master_shard(p).to(self._mixtures[name].device), alpha))
+            else:
+                shard(q).copy_(shard(p))
+        regather_persistent(self.engine.module)
+
+    def save(self, folder: Path) -> None:
+        """This rank's shards, where they are no longer those of the base."""
+        if not self.settings.sync_steps:
+            return
+        (folder / FOLDER).mkdir(exist_ok=True)
+        state = self._mixtures or {name: shard(q) for name, _, q in self._pairs()}
+        torch.save({name: t.detach().cpu().clone() for name, t in state.items()}, self._file(folder))
+
+    def load(self, folder: Path) -> None:
+        """Take back what `save` wrote. Raises CheckpointError."""
+        if not self.settings.sync_steps:
+            return
+        try:
+            state = torch.load(self._file(folder), weights_only=True)
+        except (OSError, RuntimeError) as problem:
+            raise CheckpointError(f"{self._file(folder)}: cannot be read ({type(problem).__name__}).") from None
+        for name, _, q in self._pairs():
+            shard(q).copy_(state[name])
+            if self._mixtures:
+                self._mixtures[name].copy_(state[name])
+        regather_persistent(self.engine.module)
+
+    def _file(self, folder: Path) -> Path:
+        return folder / FOLDER / f"rank-{distributed.rank()}.pt"
+
+    def _pairs(self) -> list[tuple[str, torch.nn.Parameter, torch.nn.Parameter]]:
+        """(name, the policy's parameter, the copy's) of what is trained; the rest stays equal by itself."""
+        copies = dict(self.engine.module.hf.named_parameters())
+        trained = [(n, p) for n, p in self.policy.module.hf.named_parameters() if p.requires_grad]
+        return [(name, p, copies[name]) for name, p in trained]

@@ -1,0 +1,35 @@
+"""Reading back what a monitor wrote: event files and metrics.jsonl."""
+
+import json
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from online_rl.monitor import Monitor
+
+
+def open_monitor(run_dir, max_steps=10, tensorboard=True, **more) -> Monitor:
+    return Monitor(run_dir, max_steps, enabled=True, tensorboard=tensorboard, **more)
+
+
+def events(run_dir) -> EventAccumulator:
+    accumulator = EventAccumulator(
+        str(run_dir / "tensorboard"), size_guidance={"scalars": 0, "images": 0, "tensors": 0}
+    )
+    return accumulator.Reload()
+
+
+def scalars(run_dir, tag) -> list[tuple[int, float]]:
+    return [(event.step, event.value) for event in events(run_dir).Scalars(tag)]
+
+
+def sample(study, image, **more) -> dict:
+    texts = {"indication": "Cough.", "reference": "Small effusion.", "candidate": "Clear lungs."}
+    return {"study_id": study, "image": image, "reward": 0.5, "verbosity": 1.0, "scores": {}, **texts, **more}
+
+
+def text_of(accumulator, tag, index=0) -> str:
+    return accumulator.Tensors(f"{tag}/text_summary")[index].tensor_proto.string_val[0].decode()
+
+
+def lines(run_dir) -> list[dict]:
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
