@@ -1,6 +1,6 @@
 """What one update takes of memory and time per rank: ZeRO-3 on 1 and 2 ranks, logits in slices, images seen once.
 
-    python benchmarks/memory.py [--only NAME ...] [--runs DIR] [--json FILE] [section.key=value ...]
+    python benchmarks/memory.py [--only NAME ...] [--runs DIR [--read]] [--json FILE] [section.key=value ...]
 
 Each row is a process of its own per rank, started by the `deepspeed` launcher, that does `Policy.update` and nothing
 else: no vLLM, no judge. The policy has random weights in float32 and the demo's architecture, with Qwen's vocabulary of
@@ -25,6 +25,7 @@ import argparse
 import json
 import os
 import random
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -175,11 +176,15 @@ def _with_all_logits(module: Any) -> None:
 
 
 def measure(folder: Path, name: str, ranks: int, settings: list[str]) -> dict[str, float]:
-    kept = folder / f"{ranks}_{name.replace(' ', '_')}.json"
+    kept = _kept(folder, ranks, name)
     if not kept.exists():
         _start(folder, name, ranks, settings)
         (folder / "result.json").rename(kept)
     return json.loads(kept.read_text())
+
+
+def _kept(folder: Path, ranks: int, name: str) -> Path:
+    return folder / f"{ranks}_{name.replace(' ', '_')}.json"
 
 
 def _start(folder: Path, name: str, ranks: int, settings: list[str]) -> None:
@@ -215,6 +220,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=VARIANTS, help="these rows")
     parser.add_argument("--runs", metavar="DIR", help="keep policy and figures here; otherwise they are removed")
+    parser.add_argument("--read", action="store_true", help="measure nothing: the table of what lies in --runs")
     parser.add_argument("--json", metavar="FILE", help="the same figures as JSON")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
     arguments = parser.parse_intermixed_args()
@@ -228,11 +234,13 @@ def main() -> int:
             for name, own in VARIANTS.items():
                 if arguments.only and name not in arguments.only:
                     continue
+                if arguments.read and not _kept(folder, ranks, name).exists():
+                    continue
                 found = measure(folder, name, ranks, [*BASE, *own, *arguments.overrides])
                 rows.append({"ranks": ranks, "name": name, "settings": own, **found})
                 print(table(rows[-1:]).splitlines()[-1], flush=True)
     same = max(abs(row["grad_norm"] / rows[0]["grad_norm"] - 1) for row in rows)
-    where, command = machine(), "python benchmarks/" + " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    where, command = machine(), "python benchmarks/" + shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     peaks = {row["name"]: row["update"] for row in reversed(rows)}  # of 1 rank
     known = "logits of completions" in peaks and "images seen once" in peaks
     ratio = peaks["images seen once"] / peaks["logits of completions"] if known else None

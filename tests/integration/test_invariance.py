@@ -1,4 +1,7 @@
-"""Ten steps in float32 laid out in two ways that have nothing in common but the candidates: the same is learned."""
+"""Steps in float32 laid out in two ways that have nothing in common but the candidates: the same is learned.
+
+Ten steps, and each way for itself, are in benchmarks/invariance.py.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import pytest
 
 from tests.integration.launch import records, train
 
-STEPS = 10
+STEPS = 5
 COMMON = (
     "model.dtype=float32",
     f"train.max_steps={STEPS}",
@@ -17,8 +20,8 @@ COMMON = (
 )
 PLAIN = ("train.micro_batch_tokens=8192", "train.logits_chunk=0", "train.image_features_once=false")
 THRIFTY = (
-    "train.micro_batch_tokens=256",
-    "train.logits_chunk=7",
+    "train.micro_batch_tokens=400",
+    "train.logits_chunk=32",
     "train.image_features_once=true",
     "model.gradient_checkpointing=true",
     "deepspeed.persistence_threshold=0",
@@ -31,13 +34,13 @@ def test_neither_ranks_nor_passes_nor_slices_nor_kept_images_change_what_is_lear
     two = train(work / "thrifty", *settings, *THRIFTY, f"run.dir={work / 'thrifty.run'}", ranks=2).ok()
     plain, thrifty = records(one.run_dir), records(two.run_dir)
     assert len(plain) == len(thrifty) == STEPS
-    largest = max(abs(line["loss"]) for line in plain)
-    assert largest > 1e-4, "the loss is more than rounding"
+    assert max(abs(line["loss"]) for line in plain) > 1e-4, "the loss is more than rounding"
     same = next((i for i, (a, b) in enumerate(zip(plain, thrifty, strict=True)) if not _same_samples(a, b)), STEPS)
     assert same >= STEPS // 2, "later on a token at the edge of two may tip"
     for line, other in zip(plain[:same], thrifty[:same], strict=True):
         assert other["grad_norm"] == pytest.approx(line["grad_norm"], rel=1e-5), f"step {line['step']}"
-        assert other["loss"] == pytest.approx(line["loss"], abs=1e-5 * largest), f"step {line['step']}"
+        # terms as large as advantages, about 1, nearly cancel in it: float32 leaves seven digits of those
+        assert other["loss"] == pytest.approx(line["loss"], abs=1e-7), f"step {line['step']}"
 
 
 def _same_samples(one: dict, other: dict) -> bool:
