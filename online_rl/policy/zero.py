@@ -121,10 +121,10 @@ def saved_weights(folder: Path) -> dict[str, Any]:
 
     Trained tensors are the float32 masters, frozen ones are as they were loaded. Raises CheckpointError.
     """
-    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
-
     try:
         with quiet_deepspeed(), contextlib.redirect_stderr(io.StringIO()):
+            from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
             state = get_fp32_state_dict_from_zero_checkpoint(str(folder), tag=SHARDS, lazy_mode=True)
     except (OSError, ValueError, KeyError, RuntimeError) as problem:
         reason = str(problem).partition("\n")[0]
@@ -134,9 +134,10 @@ def saved_weights(folder: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def quiet_deepspeed() -> Iterator[None]:
-    """DeepSpeed prints to stdout and logs at INFO while it starts and saves; the console is the monitor's."""
-    import deepspeed
-
-    deepspeed.utils.logger.setLevel(logging.WARNING)
+    """DeepSpeed prints to stdout and logs at INFO while it is imported, starts and saves; the console is the
+    monitor's."""
     with contextlib.redirect_stdout(io.StringIO()):
+        import deepspeed
+
+        deepspeed.utils.logger.setLevel(logging.WARNING)
         yield
