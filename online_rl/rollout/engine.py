@@ -85,6 +85,10 @@ class RolloutEngine:
                 "gpu_memory_utilization": cfg.rollout.gpu_memory_utilization,
                 "enable_sleep_mode": True,
             }
+        else:
+            # A prompt read in two parts has its first sample thrown away, and vLLM then turns the request's own random
+            # generator back, which one on a CPU cannot do. So prompts are read whole.
+            arguments["enable_chunked_prefill"] = False
         self.can_sleep, self.asleep = on_gpu, False
         self.sleep_level = 1 if cfg.model.freeze_vision or cfg.model.lora.rank else 2
         self.llm = LLM(model_path, **(arguments | cfg.rollout.engine_args))
