@@ -47,7 +47,8 @@ def evaluate(
     agree(error)
     metrics = summarise(gather_groups(groups))
     chosen = {study.study_id for study in list(studies)[:samples]}
-    rows = [_sample(g[0]) for g in groups if g[0].completion.prompt.study.study_id in chosen]
+    firsts = [(group[0], group[0].completion.prompt.study) for group in groups]
+    rows = [make_sample(first, _image_path(study)) for first, study in firsts if study.study_id in chosen]
     everyone = [row for part in distributed.gather(rows) for row in part]
     return Evaluation(metrics, sorted(everyone, key=lambda row: row["study_id"]))
 
@@ -63,12 +64,12 @@ def write_samples(evaluation: Evaluation, path: Path) -> None:
     partial.rename(path)
 
 
-def _sample(candidate: Candidate) -> dict[str, Any]:
+def make_sample(candidate: Candidate, image: Any) -> dict[str, Any]:
+    """One candidate beside its study, as a reader wants to see it: the fields of a line of `samples/*.jsonl`."""
     study = candidate.completion.prompt.study
-    first = study.images[0] if study.images else ""
     return {
         "study_id": study.study_id,
-        "image": first if isinstance(first, str) else "",
+        "image": image,
         "indication": study.indication,
         "reference": study.reference,
         "candidate": candidate.completion.text.strip(),
@@ -76,3 +77,9 @@ def _sample(candidate: Candidate) -> dict[str, Any]:
         "verbosity": candidate.verbosity,
         "scores": {name: {"value": s.value, **s.parts} for name, s in (candidate.scores | candidate.guards).items()},
     }
+
+
+def _image_path(study: Study) -> str:
+    """Of the first image; "" where it is held in memory or there is none."""
+    first = study.images[0] if study.images else ""
+    return first if isinstance(first, str) else ""

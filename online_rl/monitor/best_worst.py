@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from online_rl import distributed
+from online_rl.evaluate import make_sample
 from online_rl.scoring.scorer import Candidate
 
 IMAGE_SIDE = 600  # pixels of the longer side, of what travels between ranks
@@ -33,17 +34,8 @@ def best_and_worst(groups: Sequence[Sequence[Candidate]]) -> dict[str, Sample]:
 
 
 def _sample(candidate: Candidate) -> Sample:
-    prompt = candidate.completion.prompt
-    image = prompt.images[0].copy() if prompt.images else None
+    images = candidate.completion.prompt.images
+    image = images[0].copy() if images else None
     if image is not None:
         image.thumbnail((IMAGE_SIDE, IMAGE_SIDE))
-    return {
-        "study_id": prompt.study.study_id,
-        "image": image,
-        "indication": prompt.study.indication,
-        "reference": prompt.study.reference,
-        "candidate": candidate.completion.text.strip(),
-        "reward": candidate.reward,
-        "verbosity": candidate.verbosity,
-        "scores": {name: {"value": s.value, **s.parts} for name, s in (candidate.scores | candidate.guards).items()},
-    }
+    return make_sample(candidate, image)
