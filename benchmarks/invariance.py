@@ -3,9 +3,10 @@
     python benchmarks/invariance.py [--steps N] [--only NAME ...] [--runs DIR] [--json FILE] [section.key=value ...]
 
 Each row is a run of `online_rl.train` in float32 on the demo, started as users start it, with another number of ranks,
-token budget, slice of the logits, treatment of images or of activations. All learn from two passes over each step's
-candidates with a KL term, so that the loss is not 0 by construction. Gradient norm and loss of every step are compared
-with the first row's; `gradient norm` is the largest relative difference over the steps, `loss` the largest absolute.
+token budget, slice of the logits, treatment of images, prompts or activations. All learn from two passes over each
+step's candidates with a KL term, so that the loss is not 0 by construction. Gradient norm and loss of every step are
+compared with the first row's; `gradient norm` is the largest relative difference over the steps, `loss` the largest
+absolute.
 The loss is a mean over tokens of terms as large as the advantages, about 1, which nearly cancel: that is its scale in
 float32, and what is left of it, printed below the table, is small. Real learning rates: the policy moves.
 
@@ -48,6 +49,7 @@ RUNS: dict[str, tuple[int, tuple[str, ...]]] = {
     "1 rank, small passes": (1, ("train.micro_batch_tokens=256",)),
     "1 rank, slices of 7 tokens": (1, ("train.logits_chunk=7",)),
     "1 rank, images in every pass": (1, ("train.image_features_once=false",)),
+    "1 rank, every candidate behind its own prompt": (1, ("train.share_prompts=false",)),
     "1 rank, gradient checkpointing": (1, ("model.gradient_checkpointing=true",)),
     "2 ranks": (2, ()),
     "2 ranks, nothing kept whole": (2, ("deepspeed.persistence_threshold=0",)),
@@ -57,6 +59,7 @@ RUNS: dict[str, tuple[int, tuple[str, ...]]] = {
             "train.micro_batch_tokens=300",
             "train.logits_chunk=16",
             "train.image_features_once=false",
+            "train.share_prompts=false",
             "model.gradient_checkpointing=true",
             "deepspeed.persistence_threshold=0",
         ),

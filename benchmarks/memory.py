@@ -1,11 +1,12 @@
-"""What one update takes of memory and time per rank: ZeRO-3 on 1 and 2 ranks, logits in slices, images seen once.
+"""Memory and time per rank of an update: ZeRO-3 on 1 and 2 ranks, logits in slices, images and prompts read once.
 
     python benchmarks/memory.py [--only NAME ...] [--runs DIR [--read]] [--json FILE] [section.key=value ...]
 
 Each row is a process of its own per rank, started by the `deepspeed` launcher, that does `Policy.update` and nothing
 else: no vLLM, no judge. The policy has random weights in float32 and the demo's architecture, with Qwen's vocabulary of
 151,936 words, for which logits are what fills memory. Studies, candidates and their rewards are random, the same in
-every row; 2 ranks share them. The gradient norm of each row must be that of the first.
+every row; 2 ranks share them. The gradient norm of each row must be that of the first; with LoRA, which trains other
+parameters, that of LoRA on 1 rank.
 
     weights  resident memory that the policy holds between updates, over what the process held before it was loaded:
              weights, gradients, AdamW's states, communication buffers
@@ -50,15 +51,18 @@ BASE = (
     f"train.micro_batch_tokens={ROWS * (PROMPT + COMPLETION)}",
     "deepspeed.persistence_threshold=10000",
 )
-WHOLE, EVERY_PASS = "train.logits_chunk=0", "train.image_features_once=false"
+WHOLE, EVERY_PASS, OWN_PROMPTS = "train.logits_chunk=0", "train.image_features_once=false", "train.share_prompts=false"
 SLICES = "train.logits_chunk=64"
+LORA = "LoRA"
 # name -> settings; the first is the yardstick of the others. Every one runs on 1 and on 2 ranks.
 VARIANTS: dict[str, tuple[str, ...]] = {
-    "logits of every token": (WHOLE, EVERY_PASS),
-    "logits of completions": (WHOLE, EVERY_PASS),
-    "in slices of 64": (SLICES, EVERY_PASS),
-    "images seen once": (SLICES,),
+    "logits of every token": (WHOLE, EVERY_PASS, OWN_PROMPTS),
+    "logits of completions": (WHOLE, EVERY_PASS, OWN_PROMPTS),
+    "in slices of 64": (SLICES, EVERY_PASS, OWN_PROMPTS),
+    "images seen once": (SLICES, OWN_PROMPTS),
+    "prompts shared": (SLICES,),
     "gradient checkpointing": (SLICES, "model.gradient_checkpointing=true"),
+    LORA: (SLICES, "model.gradient_checkpointing=true", "model.lora.rank=8"),
 }
 
 
@@ -169,7 +173,8 @@ def _with_all_logits(module: Any) -> None:
         logits = logits.index_fill(2, torch.tensor(module.banned_ids), float("-inf"))
         logp = torch.log_softmax(logits[:, :-1], -1).gather(2, batch.ids[:, 1:, None])[..., 0]  # (B, L - 1)
         live = batch.mask.bool()
-        whole = torch.zeros_like(batch.mask).masked_scatter(live, logp[batch.predicts[:, :-1]])
+        row, position = batch.predictors // batch.ids.shape[1], batch.predictors % batch.ids.shape[1]
+        whole = torch.zeros_like(batch.mask).masked_scatter(live, logp[row, position])
         return whole, torch.zeros_like(whole)
 
     module.token_statistics = token_statistics
@@ -216,6 +221,11 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def _difference(rows: list[dict[str, Any]]) -> float:
+    """The largest relative one of the gradient norms, to the first."""
+    return max((abs(row["grad_norm"] / rows[0]["grad_norm"] - 1) for row in rows), default=0.0)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=VARIANTS, help="these rows")
@@ -239,11 +249,11 @@ def main() -> int:
                 found = measure(folder, name, ranks, [*BASE, *own, *arguments.overrides])
                 rows.append({"ranks": ranks, "name": name, "settings": own, **found})
                 print(table(rows[-1:]).splitlines()[-1], flush=True)
-    same = max(abs(row["grad_norm"] / rows[0]["grad_norm"] - 1) for row in rows)
+    same = max(_difference([row for row in rows if (row["name"] == LORA) is adapters]) for adapters in (False, True))
     where, command = machine(), "python benchmarks/" + shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     peaks = {row["name"]: row["update"] for row in reversed(rows)}  # of 1 rank
-    known = "logits of completions" in peaks and "images seen once" in peaks
-    ratio = peaks["images seen once"] / peaks["logits of completions"] if known else None
+    known = "logits of completions" in peaks and "prompts shared" in peaks
+    ratio = peaks["prompts shared"] / peaks["logits of completions"] if known else None
     text = (
         "# Memory of an update\n\n"
         f"`{command}` on {where['cpu']}, {where['cores']} cores, Python {where['python']}.\n"

@@ -14,8 +14,9 @@ and `use_vllm` in its process, which does not get beyond the first step: TRL wri
 one by one, and vLLM has packed them for the CPU.
 
 What all share: the demo policy in float32 with its vision encoder frozen, training studies of the demo world with one
-image each, 16 studies x 8 candidates per optimiser step, at most 96 tokens at temperature 1, 32 candidates per forward
-and backward pass, DAPO's loss with TRL's defaults (no ref_model), the learning rate, and the reward function
+image each, 16 studies x 8 candidates per optimiser step, at most 96 tokens at temperature 1, passes of at most 4,096
+tokens (32 candidates behind prompts of their own; here, candidates of a study share its prompt, and more of them fit),
+DAPO's loss with TRL's defaults (no ref_model), the learning rate, and the reward function
 `findings_reward.py:findings_reward`.
 
 A step is timed from the end of the step before it to its own end, so that everything counts; the first of each launch
@@ -83,7 +84,7 @@ def here(cfg: Config, folder: Path, steps: int, ranks: int, overrides: list[str]
     return rows
 
 
-MICRO_BATCH = 32  # completions per pass; ours takes as many as train.micro_batch_tokens=4096 holds, 32 of 128 tokens
+MICRO_BATCH = 32  # completions per pass: as many behind prompts of their own as train.micro_batch_tokens=4096 holds
 PARTS = {"generate": "generate", "judge": "judge_exposed", "update": "update", "sync": "sync"}
 
 

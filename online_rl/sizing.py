@@ -104,7 +104,8 @@ def estimate(shape: Shape, cfg: Config, ranks: int) -> Sizes:
     params_offloaded = cfg.deepspeed.offload_params == "cpu"
     rollout, train = cfg.rollout, cfg.train
     tokens = train.micro_batch_tokens
-    logits = max(1, tokens // rollout.max_model_len) * rollout.max_completion_tokens
+    rows = max(1, tokens // rollout.max_model_len)
+    logits = tokens if train.share_prompts else rows * rollout.max_completion_tokens
     if train.logits_chunk:
         logits = min(logits, train.logits_chunk)
     ref_model = share if copies_policy(cfg) else 0

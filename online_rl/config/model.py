@@ -220,6 +220,9 @@ class Train(Section):
     image_features_once: bool = Field(
         default=True, description="a frozen vision encoder sees a study once per step, not once per candidate and pass"
     )
+    share_prompts: bool = Field(
+        default=True, description="a group's prompt is read once, its candidates behind it, where the attention can"
+    )
     collective_timeout_s: float = Field(
         default=1800.0, gt=0, description="a rank that waits longer for others stops the run"
     )

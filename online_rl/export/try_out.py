@@ -71,7 +71,7 @@ def trial(folder: Path, data: dict[str, Any], with_vllm: bool) -> dict[str, Any]
         init_ranks(cfg)
         [completion] = RolloutEngine(str(folder), cfg, processor, banned).greedy([prompt])
         by.append(f"vLLM {check_version()}")
-    batch = collate([completion], [1.0], [0.0], pad_id=0)
+    batch = collate([[completion]], [1.0], [0.0], pad_id=0)
     with torch.no_grad():
         logp, _ = PolicyModel(model.eval(), banned, 1.0)(batch)  # (1, T)
     if not torch.isfinite(logp).all():

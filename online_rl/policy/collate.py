@@ -1,6 +1,6 @@
-"""Micro-batches: completions behind their prompts and images, padded to the longest.
+"""Micro-batches: rows of a prompt with its images and one or more completions behind it, padded to the longest.
 
-Legend: B completions, L tokens of the longest prompt + completion, T tokens of the longest completion.
+Legend: R rows, L tokens of the longest row, B completions, T tokens of the longest completion, N completion tokens.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from online_rl.rollout.types import Completion, Prompt
 class MicroBatch:
     """Tensors of one forward pass.
 
-    ids        (B, L) prompts and completions
-    attention  (B, L) 1 where they are
+    ids        (R, L) prompts and completions
+    branches   (R, L) what a token belongs to: 0 the prompt, k the row's k-th completion, -1 padding
+    offsets    (R, L) its distance from the prompt's beginning in the text that it belongs to
     prompts    one per row; their images are laid out when the pass runs, so that they are held once per study
     features   of the rows' images, where they were seen before; else None
-    predicts   (B, L) True where the position's next token is a completion token
+    predictors (N,) positions among the R * L that predict the completion tokens, completion by completion
     tokens     (B, T) the completion tokens, 0 where padded
     mask       (B, T) 1.0 on completion tokens
     sampled    (B, T) their log-probabilities under vLLM, nats
@@ -34,16 +35,22 @@ class MicroBatch:
     """
 
     ids: Tensor
-    attention: Tensor
+    branches: Tensor
+    offsets: Tensor
     prompts: list[Prompt]
     features: list[Features] | None
-    predicts: Tensor
+    predictors: Tensor
     tokens: Tensor
     mask: Tensor
     sampled: Tensor
     weights: Tensor
     advantages: Tensor
     slices: int = 1
+
+    @property
+    def shares_prompts(self) -> bool:
+        """Whether a row holds more than one completion."""
+        return len(self.tokens) > len(self.ids)
 
     @property
     def usable(self) -> Tensor:
@@ -55,44 +62,69 @@ class MicroBatch:
         """What the model reads, on the device of the ids: they, their mask, and the images of every row in order."""
         rows, lengths = [p.inputs for p in self.prompts], [len(p.ids) for p in self.prompts]
         images = {k: v.to(self.ids.device) for k, v in _prompt_inputs(rows, lengths, self.ids.shape[1]).items()}
-        return {"input_ids": self.ids, "attention_mask": self.attention} | images
+        return {"input_ids": self.ids, "attention_mask": (self.branches >= 0).long()} | images
 
     def to(self, device: torch.device) -> MicroBatch:
         return replace(self, **{k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)})
 
 
 def collate(
-    completions: Sequence[Completion],
+    rows: Sequence[Sequence[Completion]],
     weights: Sequence[float],
     advantages: Sequence[float],
     pad_id: int,
     features: Mapping[int, Features] | None = None,
 ) -> MicroBatch:
-    """Lay out `completions` (units one after the other) for one forward pass, padded on the right.
+    """Lay out `rows` for one forward pass, padded on the right.
 
+    rows      completions of one prompt each; one that is in a row twice is laid out once
+    weights, advantages   of the units, which lie one after the other through the rows
     features  of the prompts' images, by the prompt's id(); used where all rows have them
     """
-    rows = [c.prompt.ids + c.ids for c in completions]
-    length, longest = max(map(len, rows)), max(len(c.ids) for c in completions)
-    batch = len(rows)
-    input_ids = torch.full((batch, length), pad_id, dtype=torch.long)
-    attention_mask = torch.zeros((batch, length), dtype=torch.long)
-    predicts = torch.zeros((batch, length), dtype=torch.bool)
-    tokens = torch.zeros((batch, longest), dtype=torch.long)
-    mask = torch.zeros((batch, longest))
-    sampled = torch.zeros((batch, longest))
-    for b, (completion, row) in enumerate(zip(completions, rows, strict=True)):
-        prompt, size = len(completion.prompt.ids), len(completion.ids)
-        input_ids[b, : len(row)] = torch.tensor(row)
-        attention_mask[b, : len(row)] = 1
-        predicts[b, prompt - 1 : prompt - 1 + size] = True
+    laid_out = [_Row(row) for row in rows]
+    completions = [c for row in rows for c in row]
+    length, longest = max(len(row.ids) for row in laid_out), max(len(c.ids) for c in completions)
+    ids = torch.full((len(rows), length), pad_id, dtype=torch.long)
+    branches = torch.full((len(rows), length), -1)
+    offsets = torch.zeros((len(rows), length), dtype=torch.long)
+    predictors = []
+    for r, row in enumerate(laid_out):
+        size = len(row.ids)
+        ids[r, :size] = torch.tensor(row.ids)
+        branches[r, :size] = torch.tensor(row.branches)
+        offsets[r, :size] = torch.tensor(row.offsets)
+        predictors += [r * length + position for c in rows[r] for position in row.predictors(c)]
+    tokens = torch.zeros((len(completions), longest), dtype=torch.long)
+    mask, sampled = torch.zeros(tokens.shape), torch.zeros(tokens.shape)
+    for b, completion in enumerate(completions):
+        size = len(completion.ids)
         tokens[b, :size] = torch.tensor(completion.ids)
         mask[b, :size] = 1.0
         sampled[b, :size] = torch.tensor(completion.logprobs)
-    prompts = [c.prompt for c in completions]
+    prompts = [row[0].prompt for row in rows]
     known = [features[id(p)] for p in prompts] if features and all(id(p) in features for p in prompts) else None
     units = (torch.tensor(list(weights)), torch.tensor(list(advantages)))
-    return MicroBatch(input_ids, attention_mask, prompts, known, predicts, tokens, mask, sampled, *units)
+    found = torch.tensor(predictors, dtype=torch.long)
+    return MicroBatch(ids, branches, offsets, prompts, known, found, tokens, mask, sampled, *units)
+
+
+class _Row:
+    """A prompt and behind it each of the completions once, token by token."""
+
+    def __init__(self, completions: Sequence[Completion]) -> None:
+        prompt = completions[0].prompt.ids
+        self.ids, self.branches, self.offsets = list(prompt), [0] * len(prompt), list(range(len(prompt)))
+        self._prompt, self._starts = len(prompt), dict[int, int]()
+        for branch, completion in enumerate({id(c): c for c in completions}.values(), start=1):
+            self._starts[id(completion)] = len(self.ids)
+            self.ids += completion.ids
+            self.branches += [branch] * len(completion.ids)
+            self.offsets += range(len(prompt), len(prompt) + len(completion.ids))
+
+    def predictors(self, completion: Completion) -> list[int]:
+        """Positions that predict its tokens: the prompt's last, then all of its own but the last."""
+        start = self._starts[id(completion)]
+        return [self._prompt - 1, *range(start, start + len(completion.ids) - 1)] if completion.ids else []
 
 
 def _prompt_inputs(rows: list[dict[str, Any]], prompt_lengths: list[int], length: int) -> dict[str, Tensor]:

@@ -30,6 +30,7 @@ from online_rl.policy.names import disk_names
 from online_rl.policy.ref_model import RefModel
 from online_rl.policy.saving import errors_after_barriers
 from online_rl.policy.schedule import learning_rate
+from online_rl.policy.shared_prompts import can_share, prove
 from online_rl.policy.zero import SHARDS, Recipe, copied, frozen_sums, gathered, quiet_deepspeed, same_sums
 from online_rl.rollout.types import Completion
 
@@ -87,6 +88,7 @@ class Policy:
         if cfg.model.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         self.disk_names = disk_names(model)
+        self.share_prompts, self._proven = cfg.train.share_prompts and can_share(model), False
         if self.adapters:
             lora.add_adapters(model, cfg)
         self.engine = self._initialize(model, self._ds_config)
@@ -153,6 +155,8 @@ class Policy:
         sums: list[Sums] = [batch.counts]
         norms: list[float] = []
         features = see(self.engine, [filler.prompt, *(c.prompt for unit in batch.units for c in unit)], self.device)
+        if self.share_prompts and not self._proven:
+            self._proven = prove(self.engine, filler, self.pad_id, features, self.device)
         parts = [self._micro_batches(batch, filler, slice(u, None, updates), features) for u in range(updates)]
         # In a step's only update the policy that is trained still is the one that sampled: its own pass gives old_logp.
         need_old = updates * passes > 1 or self.algorithm.needs_baseline or dropout
@@ -181,9 +185,8 @@ class Policy:
         self, batch: LearnBatch, filler: Completion, which: slice, features: dict[int, Features]
     ) -> list[MicroBatch]:
         train = self.cfg.train
-        laid_out = micro_batches(
-            batch, which, filler, train.micro_batch_tokens, self.pad_id, features, train.logits_chunk
-        )
+        sizes = (train.micro_batch_tokens, self.pad_id, features, train.logits_chunk, self.share_prompts)
+        laid_out = micro_batches(batch, which, filler, *sizes)
         return [mb.to(self.device) for mb in laid_out]
 
     def _fixed_logp(self, mb: MicroBatch, need_old: bool) -> tuple[Tensor | None, Tensor | None]:

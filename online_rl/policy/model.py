@@ -1,6 +1,6 @@
 """The model as the update needs it: log-probabilities of completion tokens, logits only where they are.
 
-Legend: B completions, L tokens in all, T completion tokens of the longest,
+Legend: R rows, L tokens of the longest, B completions, T tokens of the longest,
 D hidden size, V vocabulary, N completion tokens.
 """
 
@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from online_rl.errors import ConfigError
 from online_rl.policy.collate import MicroBatch
 from online_rl.policy.features import VISION, Images, VisionCut, is_vision
+from online_rl.policy.shared_prompts import positions, tree_mask
 
 
 class PolicyModel(nn.Module):
@@ -45,8 +46,8 @@ class PolicyModel(nn.Module):
 
         Taken at the sampling temperature, without the tokens that sampling bans: the distribution that vLLM used.
         """
-        hidden = self._hidden(batch)  # (B, L, D)
-        rows = hidden[batch.predicts]  # (N, D), row by row in token order
+        hidden = self._hidden(batch)  # (R, L, D)
+        rows = hidden.flatten(0, 1)[batch.predictors]  # (N, D), completion by completion
         live = batch.mask.bool()
         logp, entropy = self._in_slices(rows, batch.tokens[live], batch.slices)  # (N,), (N,)
         empty = torch.zeros_like(batch.mask)
@@ -54,8 +55,11 @@ class PolicyModel(nn.Module):
 
     def _hidden(self, batch: MicroBatch) -> Tensor:
         seen = self.cut.given(batch.features) if self.cut is not None and batch.features else nullcontext()
+        inputs = batch.inputs
+        if batch.shares_prompts:
+            inputs |= {"attention_mask": tree_mask(batch), "position_ids": positions(self.hf.model, batch, inputs)}
         with seen:
-            return self.hf.model(**batch.inputs, use_cache=False).last_hidden_state
+            return self.hf.model(**inputs, use_cache=False).last_hidden_state
 
     def _in_slices(self, rows: Tensor, targets: Tensor, slices: int) -> tuple[Tensor, Tensor]:
         """`_from_hidden` of so many slices, one after the other. Backward computes a slice's logits again: of all that

@@ -18,17 +18,23 @@ COMMON = (
     "rollout.max_completion_tokens=32",
     "eval.studies=2",
 )
-PLAIN = ("train.micro_batch_tokens=8192", "train.logits_chunk=0", "train.image_features_once=false")
+PLAIN = (
+    "train.micro_batch_tokens=8192",
+    "train.logits_chunk=0",
+    "train.image_features_once=false",
+    "train.share_prompts=false",
+)
 THRIFTY = (
     "train.micro_batch_tokens=400",
     "train.logits_chunk=32",
     "train.image_features_once=true",
+    "train.share_prompts=true",
     "model.gradient_checkpointing=true",
     "deepspeed.persistence_threshold=0",
 )
 
 
-def test_neither_ranks_nor_passes_nor_slices_nor_kept_images_change_what_is_learned(small, judges, work):
+def test_neither_ranks_nor_passes_nor_slices_nor_shared_images_and_prompts_change_what_is_learned(small, judges, work):
     settings = [*small, judges, *COMMON]
     one = train(work / "plain", *settings, *PLAIN, f"run.dir={work / 'plain.run'}", ranks=1).ok()
     two = train(work / "thrifty", *settings, *THRIFTY, f"run.dir={work / 'thrifty.run'}", ranks=2).ok()

@@ -12,7 +12,10 @@ SMALL = Shape(parameters=1000, vision=200, layers=2, hidden=8, kv_heads=2, head_
 
 def config(**sections):
     base = {"rollout": {"max_model_len": 64, "max_completion_tokens": 10, "max_num_seqs": 3}}
-    base |= {"train": {"micro_batch_tokens": 4 * 64, "logits_chunk": 0}, "algorithm": {"grpo": {"kl_coef": 0.1}}}
+    base |= {
+        "train": {"micro_batch_tokens": 4 * 64, "logits_chunk": 0, "share_prompts": False},
+        "algorithm": {"grpo": {"kl_coef": 0.1}},
+    }
     return config_from_dict(base | sections)
 
 
@@ -26,6 +29,10 @@ def test_every_part_is_the_sum_in_the_docstring():
     assert sizes.engine == 2 * 1000 + 2 * 2 * 2 * 2 * 4 * (3 * 64)
     assert sizes.peak == 500 + 500 + 800 + 2400 + max(2000 + sizes.activations, sizes.engine) + RESERVE
     assert sizes.checkpoint == 12 * 800 + 2 * 1000
+
+    # with prompts shared, a pass may be nearly all candidates
+    shared = config(train={"micro_batch_tokens": 4 * 64, "logits_chunk": 0})
+    assert estimate(SMALL, shared, 1).activations == 2 * 2 * 8 * (4 * 64) * 16 + 4 * 3 * 50 * (4 * 64)
 
 
 def test_settings_that_save_memory_save_it():

@@ -1,4 +1,4 @@
-"""The tiny demo model with drawn images, and completions behind real prompts."""
+"""The tiny demo model with drawn images, completions behind real prompts, and small models of other architectures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import torch
 from PIL import Image
 
 from online_rl.config import config_from_dict
+from online_rl.policy.model import freeze_vision
 from online_rl.rollout.prompts import PromptBuilder
+from online_rl.rollout.types import Prompt
+from tests.unit.policy.architectures import MODELS, squares
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +58,35 @@ def completions(make_prompt, make_completion):
     ]
     ids = [(40, 41, 42, 43, 2), (50,), (60, 61, 2)]
     return [make_completion(ids=i, prompt=p) for i, p in zip(ids, prompts, strict=True)]
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def policy(request):
+    """A small random model with its vision encoder frozen, and the layout of its images."""
+    build, images = MODELS[request.param]
+    torch.manual_seed(0)
+    model = build().float().eval()
+    for parameter in model.parameters():
+        if not parameter.any():  # Gemma's projector starts at 0
+            torch.nn.init.normal_(parameter, std=0.02)
+    freeze_vision(model)
+    return model, images
+
+
+@pytest.fixture
+def rows(policy, make_completion, make_study):
+    """Two completions of a study with two images, and two of another with one: as micro-batches hold them."""
+    _, images = policy
+    rows = []
+    for seed, count in ((1, 2), (2, 1)):
+        tokens, inputs = images(count, seed)
+        ids = (10, 3, *(1,) * tokens, 4, 11 + seed)
+        if "image_grid_thw" in inputs:  # each image between its own marks, as Qwen's positions expect
+            per = [int(g.prod()) // 4 for g in inputs["image_grid_thw"]]
+            ids = (10, *(t for n in per for t in (3, *(1,) * n, 4)), 11 + seed)
+            inputs["mm_token_type_ids"] = torch.tensor([[int(t == 1) for t in ids]])
+        if images is squares:
+            inputs["token_type_ids"] = torch.tensor([[int(t == 1) for t in ids]])
+        prompt = Prompt(make_study(), "", (), ids, inputs)
+        rows += [make_completion(ids=(20 + i, 30, 31 + seed), prompt=prompt) for i in range(2)]
+    return rows

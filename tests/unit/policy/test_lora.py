@@ -47,7 +47,7 @@ def sent(model, names, only_changed=True):
 
 
 def logp(model, completions):
-    batch = collate(completions, [1.0] * len(completions), [0.0] * len(completions), pad_id=0)
+    batch = collate([[c] for c in completions], [1.0] * len(completions), [0.0] * len(completions), pad_id=0)
     with torch.no_grad():
         return PolicyModel(model, [], 1.0)(batch)[0]
 

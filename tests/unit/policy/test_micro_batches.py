@@ -8,23 +8,23 @@ import pytest
 
 from online_rl import distributed
 from online_rl.algorithms import LearnBatch
-from online_rl.policy.micro_batches import micro_batches, passes
+from online_rl.policy.micro_batches import micro_batches, passes, row_length, together
 from online_rl.rollout.types import Prompt
 
 
 def test_passes_by_hand():
     # longest first: 9 alone (2 x 9 = 18 > 16); 4, 4, 3 in rows of 4 (16 holds four of them); the rest by then is empty
-    assert passes([4, 9, 4, 3], unit_size=1, budget=16) == [[1], [0, 2, 3]]
+    assert passes([4, 9, 4, 3], height=1, budget=16) == [[1], [0, 2, 3]]
     # pairs take two rows: 2 x 4 = 8, so 16 holds two pairs
-    assert passes([4, 9, 4, 3], unit_size=2, budget=16) == [[1], [0, 2], [3]]
+    assert passes([4, 9, 4, 3], height=2, budget=16) == [[1], [0, 2], [3]]
 
 
 def test_a_unit_over_the_budget_has_a_pass_of_its_own():
-    assert passes([50, 60], unit_size=1, budget=10) == [[1], [0]]
+    assert passes([50, 60], height=1, budget=10) == [[1], [0]]
 
 
 def test_nothing_gives_no_pass():
-    assert passes([], unit_size=1, budget=10) == []
+    assert passes([], height=1, budget=10) == []
 
 
 @pytest.mark.parametrize("unit_size", [1, 2])
@@ -83,3 +83,66 @@ def test_every_rank_computes_its_logits_in_as_many_slices_as_the_busiest(three, 
     another = iter([[2.0], [4.0, 1.0]])  # a rank with as many passes, and 4 and 1 slices in them
     monkeypatch.setattr(distributed, "reduce_numbers", lambda mine, op: list(map(max, mine, next(another))))
     assert slices(2) == [4, 3]
+
+
+@pytest.fixture
+def groups(make_study, make_completion):
+    """`groups(3, (1, 2), ...)`: for each, a prompt of that many tokens and completions of those."""
+
+    def make(*of):
+        made = []
+        for prompt, sizes in of:
+            seen = Prompt(make_study(), "", (), tuple(range(1, prompt + 1)), {})
+            made.append([make_completion(ids=tuple(range(10, 10 + n)), prompt=seen) for n in sizes])
+        return made
+
+    return make
+
+
+def test_candidates_of_a_prompt_come_together_as_far_as_the_budget_goes(groups):
+    first, second = groups((4, (1, 2, 3)), (4, (9, 2)))
+    units = [(first[0],), (second[0],), (first[1],), (second[1],), (first[2],)]
+    # 4 + 1 + 2 = 7, and 3 more are 10; 4 + 9 = 13 is over the budget by itself, and a row of its own
+    assert together(units, budget=10) == [[0, 2, 4], [1], [3]]
+    assert together(units, budget=9) == [[0, 2], [1], [3], [4]]
+    assert together(units, budget=1) == [[0], [1], [2], [3], [4]]
+    assert together([], budget=10) == []
+
+
+def test_a_pair_stays_together_and_a_completion_of_two_pairs_takes_its_place_once(groups):
+    ((best, middle, worst),) = groups((4, (1, 2, 3)))
+    pairs = [(best, worst), (best, middle), (middle, worst)]
+    assert row_length([best, worst, best, middle]) == 4 + 1 + 3 + 2
+    assert together(pairs, budget=10) == [[0, 1, 2]]
+    assert together(pairs, budget=9) == [[0], [1], [2]]  # 8; 7, and 10 with the third; 9
+
+
+@pytest.mark.parametrize("unit_size", [1, 2])
+def test_shared_rows_hold_every_unit_once_within_the_budget(groups, unit_size):
+    draw = random.Random(0)
+    for budget in (30, 60, 200):
+        drawn = [(draw.randint(2, 20), [draw.randint(1, 12) for _ in range(8)]) for _ in range(6)]
+        candidates = [c for group in groups(*drawn) for c in group]
+        units = [tuple(candidates[i : i + unit_size]) for i in range(0, len(candidates), unit_size)]
+        draw.shuffle(units)
+        advantages = [float(u) for u in range(len(units))]
+        batch = LearnBatch(units, advantages, unit_size)
+        made = micro_batches(batch, slice(0, None, 1), candidates[0], budget, 0, {}, share_prompts=True)
+        assert sorted(a for mb in made for a in mb.advantages.tolist()) == advantages
+        for mb in made:
+            assert mb.ids.numel() <= max(budget, 20 + unit_size * 12)
+            mine = [c for unit in (units[int(a)] for a in mb.advantages) for c in unit]
+            assert [t[m.bool()].tolist() for t, m in zip(mb.tokens, mb.mask, strict=True)] == [
+                list(c.ids) for c in mine
+            ]
+            assert mb.ids.flatten()[mb.predictors].tolist() == [
+                i for c in mine for i in (c.prompt.ids[-1], *c.ids[:-1])
+            ]
+
+
+def test_a_shared_row_that_fills_up_is_as_large_as_a_unit(groups, monkeypatch):
+    """The loss looks at chosen and rejected of each unit: a filler must be a pair where units are."""
+    monkeypatch.setattr(distributed, "reduce_numbers", lambda values, op: [3.0])
+    ((one, other),) = groups((4, (1, 2)))
+    made = micro_batches(LearnBatch([(one, other)], [1.0], 2), slice(0, None, 1), one, 99, 0, {}, share_prompts=True)
+    assert [(mb.weights.tolist(), len(mb.tokens), len(mb.ids)) for mb in made] == [([1.0], 2, 1)] + [([0.0], 2, 1)] * 2

@@ -11,12 +11,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from online_rl.errors import ConfigError
 from online_rl.policy.collate import collate
 from online_rl.policy.model import PolicyModel, banned_token_ids, freeze_vision, is_vision
+from tests.unit.policy.gradients import gradients, same_gradients
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def batch_of(completions):
-    return collate(completions, [1.0] * len(completions), [1.0] * len(completions), pad_id=0)
+    return collate([[c] for c in completions], [1.0] * len(completions), [1.0] * len(completions), pad_id=0)
 
 
 def plain(model, completion, temperature=1.0):
@@ -41,24 +42,6 @@ def test_a_padded_batch_equals_each_completion_alone(demo_model, completions, te
         )
         torch.testing.assert_close(entropy[row, :size], -(expected.exp() * expected).sum(-1), atol=2e-5, rtol=1e-5)
         assert not logp[row, size:].any() and not entropy[row, size:].any()
-
-
-def gradients(demo_model, batch, slices):
-    model, batch = PolicyModel(demo_model, [3], 0.7), replace(batch, slices=slices)
-    model.zero_grad()
-    logp, entropy = model(batch)
-    (logp * torch.arange(1.0, logp.numel() + 1).view_as(logp)).sum().backward()
-    taken = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-    model.zero_grad()
-    return logp.detach(), entropy.detach(), taken
-
-
-def same_gradients(found, expected):
-    """Up to float32's digits of the largest gradient: elements that cancel, whole tensors even, are no exacter."""
-    assert found.keys() == expected.keys() and expected
-    largest = max(float(gradient.abs().max()) for gradient in expected.values())
-    for name, gradient in expected.items():
-        torch.testing.assert_close(found[name], gradient, atol=5e-7 * largest, rtol=1e-4)
 
 
 @pytest.mark.parametrize("slices", [2, 3, 9, 12])  # the batch has 9 completion tokens; another rank may have more

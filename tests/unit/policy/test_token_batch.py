@@ -18,7 +18,7 @@ def pass_of(make_completion):
 
     def make(first):
         rows = [make_completion(ids=(5, 6, 7), logprobs=p) for p in (first, (-1.0,) * 3, (-9.0,) * 3)]
-        mb = collate(rows, [1.0, 1.0, 0.0], [1.0, -1.0, 0.0], pad_id=0)
+        mb = collate([[c] for c in rows], [1.0, 1.0, 0.0], [1.0, -1.0, 0.0], pad_id=0)
         logp = torch.full((3, 3), -1.5)
         return mb, _token_batch(mb, logp, logp, None)
 
