@@ -26,10 +26,12 @@ from online_rl.policy.engine import Policy
 from online_rl.rollout.engine import RolloutEngine
 from online_rl.rollout.prompts import PromptBuilder
 from online_rl.rollout.types import Rollouts
-from online_rl.scoring import Scored, Scorer
+from online_rl.scoring import Asked, Scored, Scorer
 from online_rl.scoring.adapt import adapt, judge_states, load_judge_states
 from online_rl.scoring.stats import step_metrics
 from online_rl.watchdog import Watchdog
+
+PATIENCE_S = 0.2  # scores that come within it are waited for
 
 
 @dataclass
@@ -90,7 +92,8 @@ class Loop:
         self._sync()
         synced = time.perf_counter()
         self.step = step
-        times = {"time/update": updated - scored, "time/sync": synced - updated, "step_time": synced - started}
+        times = {"time/sync": synced - updated, "step_time": synced - started}
+        times["time/update"] = updated - scored + scores.stats.ahead_seconds
         self._log(scores, metrics | times)
 
     def _log(self, scores: Scored, metrics: dict[str, float]) -> None:
@@ -161,19 +164,42 @@ class Loop:
     def _sample_and_score(
         self, studies: list[Study], step: int, cursor: dict[str, int], canaries: bool = False
     ) -> tuple[Rollouts, Scored]:
-        """Nothing in here waits for another rank, so an error on one is told to all before any collective."""
-        error: BaseException | None = None
-        rollouts = scores = None
-        try:
-            with self._phase("sampling and scoring"):
+        """Candidates and what the judges say of them, who begin while others are still being sampled."""
+        with self._phase("sampling and scoring"):
+            with self._errors_told_to_all(cursor):
                 prompts = self.builder.build_all(studies)
                 rollouts = self.engine.generate(prompts, step, self.policy.version)
-                scores = self.scorer.score(rollouts, canaries)
+                asked = self.scorer.ask(rollouts, canaries)
+            self._read_ahead(rollouts, asked)
+            with self._errors_told_to_all(cursor):
+                scores = self.scorer.scored(asked)
+        return rollouts, scores
+
+    def _read_ahead(self, rollouts: Rollouts, asked: Asked) -> None:
+        """The ref_model reads candidates for as long as some rank's scores are on their way; every rank alike."""
+        if self.policy.ref_model is None or not self.cfg.ref_model.read_ahead:
+            return
+        if self.cfg.algorithm.resample_rounds or not self._some_wait(asked, PATIENCE_S):  # or the engine may go on
+            return
+        self.engine.sleep()
+        started = time.perf_counter()
+        for _ in self.policy.read_ahead([c for group in rollouts.groups for c in group]):
+            asked.busy_seconds = time.perf_counter() - started
+            if not self._some_wait(asked, 0.0):
+                break
+
+    def _some_wait(self, asked: Asked, within: float) -> bool:
+        return bool(distributed.reduce_numbers([float(not asked.done(within))], "max")[0])
+
+    @contextmanager
+    def _errors_told_to_all(self, cursor: dict[str, int]) -> Iterator[None]:
+        """Nothing in here may wait for another rank: an error on one is told to all before any collective."""
+        error: BaseException | None = None
+        try:
+            yield
         except Exception as problem:
             error = problem
         self._agree(error, cursor)
-        assert rollouts is not None and scores is not None
-        return rollouts, scores
 
     def _agree(self, error: BaseException | None, cursor: dict[str, int] | None = None) -> None:
         """`distributed.agree`, saving first what was learnt when it was a judge that failed."""

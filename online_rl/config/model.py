@@ -60,6 +60,7 @@ class RefModel(Section):
     mixup_alpha: float = Field(
         default=1.0, gt=0, le=1, description="a refresh gives alpha policy + (1 - alpha) ref_model; below 1 an EMA"
     )
+    read_ahead: bool = Field(default=True, description="read the candidates while their scores are still on their way")
 
 
 class Data(Section):

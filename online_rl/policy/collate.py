@@ -23,6 +23,7 @@ class MicroBatch:
     ids        (R, L) prompts and completions
     branches   (R, L) what a token belongs to: 0 the prompt, k the row's k-th completion, -1 padding
     offsets    (R, L) its distance from the prompt's beginning in the text that it belongs to
+    completions whose tokens these are (B)
     prompts    one per row; their images are laid out when the pass runs, so that they are held once per study
     features   of the rows' images, where they were seen before; else None
     predictors (N,) positions among the R * L that predict the completion tokens, completion by completion
@@ -37,6 +38,7 @@ class MicroBatch:
     ids: Tensor
     branches: Tensor
     offsets: Tensor
+    completions: list[Completion]
     prompts: list[Prompt]
     features: list[Features] | None
     predictors: Tensor
@@ -105,7 +107,7 @@ def collate(
     known = [features[id(p)] for p in prompts] if features and all(id(p) in features for p in prompts) else None
     units = (torch.tensor(list(weights)), torch.tensor(list(advantages)))
     found = torch.tensor(predictors, dtype=torch.long)
-    return MicroBatch(ids, branches, offsets, prompts, known, found, tokens, mask, sampled, *units)
+    return MicroBatch(ids, branches, offsets, completions, prompts, known, found, tokens, mask, sampled, *units)
 
 
 class _Row:

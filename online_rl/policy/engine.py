@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import json
 import logging
@@ -27,11 +26,12 @@ from online_rl.policy.features import Features, see, vision_cut
 from online_rl.policy.micro_batches import micro_batches
 from online_rl.policy.model import PolicyModel, freeze_vision
 from online_rl.policy.names import disk_names
+from online_rl.policy.quiet import quiet_deepspeed, quiet_transformers
 from online_rl.policy.ref_model import RefModel
 from online_rl.policy.saving import errors_after_barriers
 from online_rl.policy.schedule import learning_rate
 from online_rl.policy.shared_prompts import can_share, prove
-from online_rl.policy.zero import SHARDS, Recipe, copied, frozen_sums, gathered, quiet_deepspeed, same_sums
+from online_rl.policy.zero import SHARDS, Recipe, copied, frozen_sums, gathered, same_sums
 from online_rl.rollout.types import Completion
 
 SUPPORTED = ("0.19.",)
@@ -95,6 +95,7 @@ class Policy:
         self.engine.train()
         self._base = frozen_sums(self.engine.module) if self.adapters else []
         self.ref_model = self._make_ref_model(model_path) if algorithm.needs_ref_model else None
+        self._features: dict[int, Features] = {}  # of a step's images, by their prompt's id()
 
     def _load(self, model_path: str, ds_config: dict[str, Any]) -> torch.nn.Module:
         from transformers import AutoModelForImageTextToText
@@ -154,17 +155,15 @@ class Policy:
         updates, passes = self.cfg.train.updates_per_step, self.cfg.train.passes
         sums: list[Sums] = [batch.counts]
         norms: list[float] = []
-        features = see(self.engine, [filler.prompt, *(c.prompt for unit in batch.units for c in unit)], self.device)
-        if self.share_prompts and not self._proven:
-            self._proven = prove(self.engine, filler, self.pad_id, features, self.device)
-        parts = [self._micro_batches(batch, filler, slice(u, None, updates), features) for u in range(updates)]
+        parts = [self._micro_batches(batch, filler, slice(u, None, updates)) for u in range(updates)]
         # In a step's only update the policy that is trained still is the one that sampled: its own pass gives old_logp.
         need_old = updates * passes > 1 or self.algorithm.needs_baseline or dropout
-        fixed = [[self._fixed_logp(mb, need_old) for mb in part] for part in parts]
+        fixed = [self._fixed_logp(part, need_old) for part in parts]
         for part, known in list(zip(parts, fixed, strict=True)) * passes:
             norm = self._optimiser_step(part, known, sums, step)
             if norm is not None:
                 norms.append(norm)
+        self._features = {}
         if self.ref_model is not None:
             self.ref_model.after_step(step)
         highest = max((one.pop("sampling/max")[0] for one in sums if "sampling/max" in one), default=0.0)
@@ -181,18 +180,32 @@ class Policy:
             metrics["grad_norm"] = sum(norms) / len(norms)
         return metrics | self.algorithm.after_update(metrics)
 
-    def _micro_batches(
-        self, batch: LearnBatch, filler: Completion, which: slice, features: dict[int, Features]
-    ) -> list[MicroBatch]:
+    def read_ahead(self, completions: list[Completion]) -> Iterator[None]:
+        """The ref_model's passes over completions of which some will be learned from, one per `next`.
+
+        What it has read, `update` need not read again. Every rank must go through as many.
+        """
+        assert self.ref_model is not None
+        everything = LearnBatch([(c,) for c in completions], [0.0] * len(completions), 1)
+        for mb in self._micro_batches(everything, completions[0], slice(None)):
+            self.ref_model.read(mb)
+            yield
+
+    def _micro_batches(self, batch: LearnBatch, filler: Completion, which: slice) -> list[MicroBatch]:
         train = self.cfg.train
-        sizes = (train.micro_batch_tokens, self.pad_id, features, train.logits_chunk, self.share_prompts)
+        if not self._features:
+            prompts = [filler.prompt, *(c.prompt for unit in batch.units for c in unit)]
+            self._features = see(self.engine, prompts, self.device)
+        if self.share_prompts and not self._proven:
+            self._proven = prove(self.engine, filler, self.pad_id, self._features, self.device)
+        sizes = (train.micro_batch_tokens, self.pad_id, self._features, train.logits_chunk, self.share_prompts)
         laid_out = micro_batches(batch, which, filler, *sizes)
         return [mb.to(self.device) for mb in laid_out]
 
-    def _fixed_logp(self, mb: MicroBatch, need_old: bool) -> tuple[Tensor | None, Tensor | None]:
+    def _fixed_logp(self, part: list[MicroBatch], need_old: bool) -> list[tuple[Tensor | None, Tensor | None]]:
         """Log-probabilities that the step's updates do not change: of the policy before them, and of the ref_model."""
-        old = self._old_logp(mb) if need_old else None
-        return old, None if self.ref_model is None else self.ref_model.logp(mb)
+        old = [self._old_logp(mb) if need_old else None for mb in part]
+        return list(zip(old, self.ref_model.logp(part) if self.ref_model else [None] * len(part), strict=True))
 
     def _optimiser_step(
         self,
@@ -378,17 +391,3 @@ def _token_metrics(mb: MicroBatch, seen: TokenBatch, entropy: Tensor) -> Sums:
     if seen.ref_logp is not None:
         sums["kl"] = (float((k3_kl(seen.logp, seen.ref_logp) * live).sum()), count)
     return sums | mismatch_sums(seen.old_logp, seen.sampled, live)
-
-
-@contextlib.contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """No progress bar per rank while weights load."""
-    from transformers.utils import logging as hf_logging
-
-    was_on = hf_logging.is_progress_bar_enabled()
-    hf_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_on:
-            hf_logging.enable_progress_bar()

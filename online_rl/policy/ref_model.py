@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -33,17 +34,38 @@ class RefModel:
         self.engine, self.policy, self.settings = engine, policy, settings
         self.shares_weights = engine is policy
         self._mixtures: dict[str, Tensor] = {}
+        self._read: dict[int, Tensor] = {}  # a completion's id() -> (T,) what this step has read ahead
         if settings.sync_steps and settings.mixup_alpha < 1:
             self._mixtures = {name: shard(q).float().clone() for name, _, q in self._pairs()}
 
+    def read(self, mb: MicroBatch) -> None:
+        """Keep what the completions of a pass have until the step ends. Every rank must call."""
+        for completion, logp in zip(mb.completions, self._forward(mb), strict=True):
+            self._read[id(completion)] = logp[: len(completion.ids)]
+
+    def logp(self, micro_batches: Sequence[MicroBatch]) -> list[Tensor]:
+        """For each, (B, T) log-probabilities of the completion tokens, nats. Every rank must call.
+
+        A pass whose completions have all been read, on every rank, is not run again.
+        """
+        unread = [any(id(c) not in self._read for c in mb.completions) for mb in micro_batches]
+        runs = distributed.reduce_numbers([float(u) for u in unread], "max")
+        return [self._forward(mb) if run else self._kept(mb) for mb, run in zip(micro_batches, runs, strict=True)]
+
+    def _kept(self, mb: MicroBatch) -> Tensor:
+        padded = torch.zeros_like(mb.mask)
+        for row, completion in zip(padded, mb.completions, strict=True):
+            row[: len(completion.ids)] = self._read[id(completion)]
+        return padded
+
     @torch.no_grad()
-    def logp(self, mb: MicroBatch) -> Tensor:
-        """(B, T) log-probabilities of the completion tokens, nats."""
+    def _forward(self, mb: MicroBatch) -> Tensor:
         with switched_off(self.policy.module.hf) if self.shares_weights else nullcontext():
             return self.engine(mb)[0]
 
     def after_step(self, step: int) -> None:
         """Follow the policy where a refresh is due; every rank alike."""
+        self._read.clear()
         every, alpha = self.settings.sync_steps, self.settings.mixup_alpha
         if not every or step % every:
             return

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from torch.nn import Parameter
 
 from online_rl import distributed
 from online_rl.errors import CheckpointError
+from online_rl.policy.quiet import quiet_deepspeed
 
 SHARDS = "zero"  # name of the folder with DeepSpeed's shards inside a checkpoint
 
@@ -130,14 +130,3 @@ def saved_weights(folder: Path) -> dict[str, Any]:
         reason = str(problem).partition("\n")[0]
         raise CheckpointError(f"{folder}: its ZeRO shards cannot be put together ({reason}).") from problem
     return {name.removeprefix("hf."): tensor for name, tensor in state.items()}  # as PolicyModel calls the policy
-
-
-@contextlib.contextmanager
-def quiet_deepspeed() -> Iterator[None]:
-    """DeepSpeed prints to stdout and logs at INFO while it is imported, starts and saves; the console is the
-    monitor's."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        import deepspeed
-
-        deepspeed.utils.logger.setLevel(logging.WARNING)
-        yield

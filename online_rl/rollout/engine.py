@@ -226,12 +226,12 @@ class RolloutEngine:
             )
 
     def sleep(self) -> None:
-        """Free the engine's GPU memory for the update. No-op on CPU.
+        """Free the engine's GPU memory for the update. No-op on CPU, and where it sleeps already.
 
         Level 2 drops the weights, which all come again with the sync; where some are frozen, which the sync does not
         send, level 1 keeps them in CPU memory.
         """
-        if self.can_sleep:
+        if self.can_sleep and not self.asleep:
             self.llm.sleep(level=self.sleep_level)
             self.asleep = True
 

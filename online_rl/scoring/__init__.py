@@ -1,5 +1,6 @@
 """Scoring: calling judges while candidates still decode, and turning their scores into rewards."""
 
+from online_rl.scoring.asked import Asked
 from online_rl.scoring.scorer import Scored, Scorer
 
-__all__ = ["Scored", "Scorer"]
+__all__ = ["Asked", "Scored", "Scorer"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +15,8 @@ from online_rl.config import Config
 from online_rl.data.text import clean_report, count_words
 from online_rl.errors import JudgeFailed
 from online_rl.rollout.types import Completion, Rollouts
-from online_rl.scoring.calls import Answer, Calls, drain, out_of_reach
+from online_rl.scoring.asked import Asked, Key
+from online_rl.scoring.calls import Calls, drain, out_of_reach
 from online_rl.scoring.canary import Canaries, CanaryReport
 from online_rl.scoring.stats import CallStats
 
@@ -69,9 +69,6 @@ class Scored:
         self.stats = self.stats.followed_by(more.stats)
 
 
-Key = tuple[int, int]  # (group, candidate)
-
-
 class Scorer:
     """Scores rollouts with every configured judge while the engine still decodes.
 
@@ -104,18 +101,20 @@ class Scorer:
 
         Raises JudgeFailed (a judge out of reach or too slow), JudgeError (contract broken).
         """
+        return self.scored(self.ask(rollouts, canaries))
+
+    def ask(self, rollouts: Rollouts, canaries: bool = False) -> Asked:
+        """Read the rollouts through and hand them to the judges, whose answers `scored` waits for."""
         start = time.perf_counter()
-        cases: dict[Key, Case] = {}
+        asked = Asked(rollouts)
         waiting: dict[int, int] = {}
-        calls: list[tuple[Judge, list[Key], Future[Answer]]] = []
-        watched: Canaries | None = None
         self.calls.most_in_flight()
         try:
             for completion in rollouts:
                 key = (completion.group, completion.candidate)
-                cases[key] = make_case(completion)
-                if canaries and watched is None:  # first in the queue: most of the step still decodes
-                    watched = Canaries(self.calls, [judge for judge, _ in self.judges], cases[key])
+                asked.cases[key] = make_case(completion)
+                if canaries and asked.canaries is None:  # first in the queue: most of the step still decodes
+                    asked.canaries = Canaries(self.calls, [judge for judge, _ in self.judges], asked.cases[key])
                 waiting[completion.group] = waiting.get(completion.group, 0) + 1
                 whole_group = waiting[completion.group] == rollouts.group_size
                 for judge, _ in self.judges:
@@ -124,47 +123,36 @@ class Scorer:
                         if not whole_group:
                             continue
                         keys = [(completion.group, i) for i in range(rollouts.group_size)]
-                    calls.append((judge, keys, self.calls.submit(judge, [cases[k] for k in keys])))
-            generated = time.perf_counter()
-            deadline = time.monotonic() + self.options.deadline_s
-            answers = self._wait(calls)
-            report = watched.report(deadline) if watched else CanaryReport()
-            exposed = time.perf_counter() - generated
-        finally:
-            for _, _, future in calls:
-                future.cancel()  # after an error; what has ended is not touched
-        scores: dict[Key, dict[str, Score]] = {key: {} for key in cases}
-        for (judge, keys, _), answer in zip(calls, answers, strict=True):
+                    asked.calls.append((judge, keys, self.calls.submit(judge, [asked.cases[k] for k in keys])))
+        except BaseException:
+            asked.cancel()
+            raise
+        asked.generated = time.perf_counter()
+        asked.generate_seconds = asked.generated - start
+        return asked
+
+    def scored(self, asked: Asked) -> Scored:
+        """Wait for the answers, and put them together. Raises as `score` does."""
+        answers, report, exposed = asked.wait(self.options.deadline_s)
+        scores: dict[Key, dict[str, Score]] = {key: {} for key in asked.cases}
+        for (judge, keys, _), answer in zip(asked.calls, answers, strict=True):
             for key, score in zip(keys, answer.scores, strict=True):
                 scores[key][judge.name] = score
-        groups = [[self._candidate(c, scores[c.group, c.candidate]) for c in group] for group in rollouts.groups]
+        groups = [[self._candidate(c, scores[c.group, c.candidate]) for c in group] for group in asked.rollouts.groups]
         stats = CallStats(
-            generate_seconds=generated - start,
+            generate_seconds=asked.generate_seconds,
             exposed_seconds=exposed,
+            ahead_seconds=asked.busy_seconds,
             latencies=[answer.seconds for answer in answers],
             in_flight=self.calls.most_in_flight(),
             retries=sum(answer.retries for answer in answers),
             failed=self._within_budget(scores),
-            candidates=len(cases),
+            candidates=len(asked.cases),
             drained={f"judge/{j.name}/{key}": value for j, _ in self.judges for key, value in drain(j).items()},
         )
         scored = Scored(groups, stats, report)
         scored.rewards = [self._learned(group) for group in groups]
         return scored
-
-    def _wait(self, calls: Sequence[tuple[Judge, list[Key], Future[Answer]]]) -> list[Answer]:
-        """The answers, in the order of the calls. The first error ends the wait."""
-        futures = [future for _, _, future in calls]
-        done, late = wait(futures, timeout=self.options.deadline_s, return_when=FIRST_EXCEPTION)
-        for future in done:
-            future.result()
-        if late:
-            judge = next(judge for judge, _, future in calls if future in late)
-            raise JudgeFailed(
-                f"judge {judge.name!r} gave no answer within scoring.deadline_s={self.options.deadline_s:g} s after "
-                "the last completion. Check the judge, or raise the deadline, and start again with resume=auto."
-            )
-        return [future.result() for future in futures]
 
     def _within_budget(self, scores: dict[Key, dict[str, Score]]) -> int:
         """How many candidates some judge could not be reached for. Raises JudgeFailed when there are too many."""

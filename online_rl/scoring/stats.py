@@ -12,6 +12,7 @@ class CallStats:
 
     generate_seconds  until the last completion
     exposed_seconds   from then to the last score: judging that nothing else hid
+    ahead_seconds     between those, of the ref_model's passes: part of the update
     latencies         of every call, retries and pauses included, seconds
     in_flight         most calls at once
     drained           the judges' own numbers, `judge/<judge>/<key>`
@@ -19,6 +20,7 @@ class CallStats:
 
     generate_seconds: float
     exposed_seconds: float
+    ahead_seconds: float
     latencies: list[float]
     in_flight: int
     retries: int
@@ -31,6 +33,7 @@ class CallStats:
         return CallStats(
             generate_seconds=self.generate_seconds + more.generate_seconds,
             exposed_seconds=self.exposed_seconds + more.exposed_seconds,
+            ahead_seconds=self.ahead_seconds + more.ahead_seconds,
             latencies=self.latencies + more.latencies,
             in_flight=max(self.in_flight, more.in_flight),
             retries=self.retries + more.retries,
@@ -44,13 +47,14 @@ def step_metrics(ranks: Sequence[CallStats]) -> dict[str, float]:
     """The metrics of the step. Ranks start it together and go on together, so the slowest one's times are the step's.
 
     time/generate is over when the last rank has its last completion, time/judge_exposed when the last rank has its
-    last score: judging on one rank is hidden where another still generates.
+    last score: judging on one rank is hidden where another still generates. time/read_ahead is of the update.
     """
     generated = max(r.generate_seconds for r in ranks)
     scored = max(r.generate_seconds + r.exposed_seconds for r in ranks)
     metrics = {
         "time/generate": generated,
         "time/judge_exposed": scored - generated,
+        "time/read_ahead": max(r.ahead_seconds for r in ranks),
         "judge/in_flight": float(max(r.in_flight for r in ranks)),
         "judge/retries": float(sum(r.retries for r in ranks)),
         "judge/failed_rate": sum(r.failed for r in ranks) / max(1, sum(r.candidates for r in ranks)),

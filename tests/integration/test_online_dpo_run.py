@@ -11,7 +11,8 @@ from tests.integration.launch import Finished, records, scalars, train
 
 
 @pytest.fixture(scope="session")
-def dpo(work, small, judges) -> Finished:
+def dpo(work, small, judges, own_reward) -> Finished:
+    """The user's reward is slow, so that the ref_model reads ahead."""
     settings = [
         *small,
         judges,
@@ -21,7 +22,11 @@ def dpo(work, small, judges) -> Finished:
         "monitor.samples_every=1",
     ]
     run = f"run.dir={work / 'dpo.run'}"
-    return train(work / "dpo", *settings, run, config="configs/demo_online_dpo.yaml").ok()
+    (own_reward / "slow").touch()
+    try:
+        return train(work / "dpo", *settings, run, config="configs/demo_online_dpo.yaml").ok()
+    finally:
+        (own_reward / "slow").unlink()
 
 
 def test_tensorboard_holds_the_dpo_curves(dpo):
@@ -46,6 +51,7 @@ def test_tensorboard_shows_the_best_and_the_worst_report_of_both_ranks(dpo):
 
 def test_its_numbers_make_sense(dpo):
     first, second = records(dpo.run_dir)
+    assert 0 < first["time/read_ahead"] <= first["time/update"], "before its scores were there"
     assert first["loss"] == pytest.approx(0.6931, abs=1e-3), "-log sigmoid(0) = log 2 while policy and ref_model agree"
     assert first["rewards/margins"] == pytest.approx(0, abs=1e-3)
     assert first["dpo/pairs_per_group"] == 1, "the user's reward leaves no ties"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,7 +45,7 @@ class Engine:
 class Policy:
     """Learns nothing, and saves one file."""
 
-    version = 0
+    version, ref_model = 0, None
 
     def update(self, batch, filler, step):
         return {}
@@ -121,3 +122,63 @@ def test_the_multiplier_moves_once_per_step_and_survives_a_checkpoint(make_loop)
     assert (again.step, multiplier(again)) == (2, 1.0)
     again._step()
     assert multiplier(again) == 1.5
+
+
+class Patient(Policy):
+    """One whose ref_model could read ahead for ever; each pass takes 10 ms."""
+
+    ref_model = SimpleNamespace()
+
+    def __init__(self, engine) -> None:
+        self.engine, self.passes = engine, 0
+
+    def read_ahead(self, completions):
+        assert len(completions) == 4 and self.engine.sleeps == 1, "all of the step, in the memory that vLLM gives back"
+        while True:
+            time.sleep(0.01)
+            self.passes += 1
+            yield
+
+
+class Sleepy(Engine):
+    sleeps = 0
+
+    def sleep(self) -> None:
+        self.sleeps += 1
+
+
+class Slow(Flat):
+    def score(self, cases):
+        time.sleep(0.5)
+        return super().score(cases)
+
+
+@pytest.fixture
+def waiting_loop(make_loop):
+    """A loop whose judge takes half a second for each of the step's 4 candidates, which it judges beside each other."""
+    loop = make_loop()
+    loop.engine = Sleepy()
+    loop.policy = Patient(loop.engine)
+    loop.scorer = Scorer([(Slow(), 1.0)], loop.cfg)
+    yield loop
+    loop.scorer.close()
+
+
+def test_the_ref_model_reads_until_the_last_score_is_there(waiting_loop, monkeypatch):
+    monkeypatch.setattr("online_rl.loop.PATIENCE_S", 0.1)
+    waiting_loop._step()
+    assert 5 < waiting_loop.policy.passes < 60  # 40 in 0.4 s on a free machine
+
+
+@pytest.mark.parametrize("why", ["off", "resampling", "no ref_model", "nothing to wait for"])
+def test_where_nothing_can_be_read_ahead_nothing_is(waiting_loop, monkeypatch, why):
+    loop = waiting_loop
+    monkeypatch.setattr("online_rl.loop.PATIENCE_S", 30.0 if why == "nothing to wait for" else 0.0)
+    if why == "off":
+        loop.cfg.ref_model.read_ahead = False
+    elif why == "resampling":
+        loop.cfg.algorithm.resample_rounds = 1
+    elif why == "no ref_model":
+        loop.policy.ref_model = None
+    loop._sample_and_score(loop._next_studies(), 1, {})
+    assert loop.policy.passes == loop.engine.sleeps == 0

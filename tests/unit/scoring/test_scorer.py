@@ -65,6 +65,26 @@ def test_a_judge_as_slow_as_generation_hides_behind_it(make_scorer, make_complet
     assert stats.exposed_seconds < 0.32  # 0.05 s on a free machine; 0.64 s and more if judging came after
 
 
+def test_what_the_caller_does_while_judges_work_is_not_waiting(make_scorer, make_rollouts, judges):
+    """0.3 s of judging, 0.2 s of them spent on something else."""
+
+    class Slow(judges.WordCount):
+        def score(self, cases):
+            time.sleep(0.3)
+            return super().score(cases)
+
+    scorer = make_scorer((Slow(), 1.0))
+    asked = scorer.ask(make_rollouts(["one", "one two"]))
+    assert not asked.done(within=0.0)
+    began = time.perf_counter()
+    time.sleep(0.2)
+    asked.busy_seconds = time.perf_counter() - began
+    scored = scorer.scored(asked)
+    assert asked.done(within=0.0) and scored.rewards == [[1.0, 2.0]]
+    assert scored.stats.ahead_seconds == asked.busy_seconds
+    assert 0.05 < scored.stats.exposed_seconds < 0.3
+
+
 def test_rewards_are_the_weighted_sum_of_the_judges(make_scorer, make_rollouts, judges):
     scorer = make_scorer(
         (judges.WordCount("a"), 2.0), (judges.AsyncWordCount("b"), -0.5), (judges.WordCount("watched"), 0.0)

@@ -6,7 +6,15 @@ from online_rl.scoring.stats import CallStats, step_metrics
 
 
 def stats(generate=1.0, exposed=0.0, **fields):
-    own = {"latencies": [], "in_flight": 0, "retries": 0, "failed": 0, "candidates": 4, "drained": {}}
+    own = {
+        "ahead_seconds": 0.0,
+        "latencies": [],
+        "in_flight": 0,
+        "retries": 0,
+        "failed": 0,
+        "candidates": 4,
+        "drained": {},
+    }
     return CallStats(generate, exposed, **{**own, **fields})
 
 
@@ -40,9 +48,14 @@ def test_a_step_without_calls_has_no_latency():
 
 
 def test_further_studies_of_a_step_add_their_time_and_calls():
-    first = CallStats(2.0, 0.5, [1.0], in_flight=3, retries=1, failed=0, candidates=4, drained={"judge/a/hits": 2.0})
-    more = CallStats(1.0, 0.25, [0.5], in_flight=2, retries=0, failed=1, candidates=2, drained={"judge/b/hits": 1.0})
+    first = CallStats(
+        2.0, 0.5, 0.25, [1.0], in_flight=3, retries=1, failed=0, candidates=4, drained={"judge/a/hits": 2.0}
+    )
+    more = CallStats(
+        1.0, 0.25, 0.5, [0.5], in_flight=2, retries=0, failed=1, candidates=2, drained={"judge/b/hits": 1.0}
+    )
     both = first.followed_by(more)
     assert (both.generate_seconds, both.exposed_seconds, both.latencies) == (3.0, 0.75, [1.0, 0.5])
+    assert both.ahead_seconds == 0.75
     assert (both.in_flight, both.retries, both.failed, both.candidates) == (3, 1, 1, 6)
     assert both.drained == {"judge/a/hits": 2.0, "judge/b/hits": 1.0}

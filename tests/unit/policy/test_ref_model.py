@@ -1,0 +1,90 @@
+"""What the ref_model has read ahead is not read again, and is the same."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from online_rl.algorithms import LearnBatch
+from online_rl.config.model import RefModel as Settings
+from online_rl.policy.micro_batches import micro_batches
+from online_rl.policy.model import PolicyModel
+from online_rl.policy.ref_model import RefModel
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Engine:
+    """DeepSpeed's, as far as a forward pass goes; counts them."""
+
+    def __init__(self, module):
+        self.module, self.passes = module, 0
+
+    def __call__(self, batch):
+        self.passes += 1
+        return self.module(batch)
+
+
+@pytest.fixture
+def ref_model(demo_model):
+    return RefModel(Engine(PolicyModel(demo_model, [], 1.0)), None, Settings())
+
+
+def passes(units, size, budget, filler):
+    batch = LearnBatch(units, [1.0] * len(units), size)
+    return micro_batches(batch, slice(None), filler, budget, 0, {}, share_prompts=True)
+
+
+@pytest.fixture
+def candidates(completions, make_completion):
+    """Three of each of three studies."""
+    return [
+        make_completion(ids=tuple(range(40 + i, 42 + i + g)), prompt=one.prompt)
+        for g, one in enumerate(completions)
+        for i in range(3)
+    ]
+
+
+@pytest.fixture
+def pairs(candidates):
+    """The second and the first of each study."""
+    return [(candidates[g + 1], candidates[g]) for g in range(0, 9, 3)]
+
+
+def test_read_ahead_gives_what_reading_gives(ref_model, candidates, pairs):
+    wanted = passes(pairs, 2, 100, candidates[0])
+    expected = ref_model.logp(wanted)
+    once = ref_model.engine.passes
+    for mb in passes([(c,) for c in candidates], 1, 10_000, candidates[0]):
+        ref_model.read(mb)
+    read = ref_model.engine.passes
+    for mine, other in zip(ref_model.logp(wanted), expected, strict=True):
+        assert mine.shape == other.shape and not mine.requires_grad
+        torch.testing.assert_close(mine, other, atol=2e-5, rtol=1e-5)
+    assert ref_model.engine.passes == read > once == len(wanted) > 1, "no pass twice"
+    ref_model.after_step(1)
+    ref_model.logp(wanted)
+    assert ref_model.engine.passes == read + len(wanted), "another step's policy may be another ref_model's"
+
+
+def test_what_was_not_reached_is_read_then(ref_model, candidates, pairs):
+    wanted = passes(pairs, 2, 100, candidates[0])
+    assert len(wanted) == 3, "a study each"
+    expected = ref_model.logp(wanted)
+    whole = wanted[1].completions[0].prompt
+    for mb in passes([(c,) for c in candidates if c.prompt is whole], 1, 10_000, candidates[0]):
+        ref_model.read(mb)
+    before = ref_model.engine.passes
+    for mine, other in zip(ref_model.logp(wanted), expected, strict=True):
+        torch.testing.assert_close(mine, other, atol=2e-5, rtol=1e-5)
+    assert ref_model.engine.passes == before + 2
+
+
+def test_every_rank_runs_a_pass_that_another_must(ref_model, candidates, pairs, monkeypatch):
+    wanted = passes(pairs, 2, 100, candidates[0])
+    for mb in passes([(c,) for c in candidates], 1, 10_000, candidates[0]):
+        ref_model.read(mb)
+    before = ref_model.engine.passes
+    monkeypatch.setattr("online_rl.distributed.reduce_numbers", lambda mine, op: [1.0, *mine[1:]])
+    ref_model.logp(wanted)
+    assert ref_model.engine.passes == before + 1
