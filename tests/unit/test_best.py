@@ -32,7 +32,7 @@ class Builder:
 class Policy:
     """Its only weight is the number of updates."""
 
-    version = 0
+    version, ref_model = 0, None
 
     def update(self, batch, filler, step):
         self.version = step

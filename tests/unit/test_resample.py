@@ -69,7 +69,7 @@ def make_loop(make_completion, make_study):
             engine=Engine(make_completion),
             scorer=scorer,
             algorithm=make_algorithm(cfg),
-            policy=SimpleNamespace(version=0),
+            policy=SimpleNamespace(version=0, ref_model=None),
             monitor=SimpleNamespace(phase=lambda name: contextlib.nullcontext()),
             watchdog=SimpleNamespace(beat=lambda place: None),
         )
