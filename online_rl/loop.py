@@ -234,7 +234,11 @@ class Loop:
             studies = self.eval_studies[: self.cfg.eval.studies]
             samples = self.cfg.monitor.samples
             evaluation = evaluate(self.engine, self.builder, self.scorer, studies, samples, self._agree)
-        write_samples(evaluation, Path(self.cfg.run.dir) / "samples" / f"{name}.jsonl")
+        path = Path(self.cfg.run.dir) / "samples" / f"{name}.jsonl"
+        try:
+            write_samples(evaluation, path)
+        except OSError as problem:  # on the first rank alone; the others go on
+            self.monitor.warn(f"{path}: the samples cannot be written ({problem.strerror}). Training goes on.")
         if log:
             self.monitor.log_eval(self.step, evaluation.metrics)
             self.monitor.log_samples(self.step, evaluation.samples)

@@ -115,24 +115,35 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
 
 
 def finish(loop: Loop, before: Evaluation, after: Evaluation) -> None:
-    """The trained policy as a Hugging Face folder, the pictures, and the table."""
+    """The trained policy as a Hugging Face folder, the table, and the pictures."""
     run_dir = Path(loop.cfg.run.dir)
     loop.policy.export(run_dir / "model", loop.builder.processor)
     loop.monitor.close()
     if distributed.rank():
         return
     from online_rl.monitor.final_table import final_table
-    from online_rl.monitor.plots import plot_run
 
-    pictures = plot_run(run_dir)
     studies = min(loop.cfg.eval.studies, len(loop.eval_studies))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
     print(f"\n{final_table(before.metrics, after.metrics, studies, width)}\n")
     best = f" (step {loop.exported_step}, the best by {loop.cfg.eval.metric_for_best_model})"
     print(f"trained policy  {run_dir / 'model'}{best if loop.exported_step != loop.step else ''}")
-    for picture in pictures:
-        print(f"picture         {picture}")
+    draw(run_dir)
     print(f"TensorBoard     tensorboard --logdir {run_dir / 'tensorboard'}")
+
+
+def draw(run_dir: Path) -> None:
+    """The pictures of a run that has ended well: a monitor that fails is a warning here too."""
+    from online_rl.monitor.plots import plot_run
+
+    try:
+        for picture in plot_run(run_dir):
+            print(f"picture         {picture}")
+    except Exception as problem:  # whatever it is, the policy is trained and the table printed
+        print(
+            f"warning: the pictures cannot be drawn in {run_dir / 'plots'} ({type(problem).__name__}: {problem}). The "
+            f"trained policy is whole; draw them again with online-rl plot {run_dir}."
+        )
 
 
 def _environment() -> None:

@@ -26,6 +26,7 @@ from online_rl.monitor.cards import (
     study_block,
 )
 from online_rl.monitor.error_plot import CATEGORIES
+from online_rl.whole_file import whole_file
 
 Sample = dict[str, Any]
 
@@ -57,8 +58,8 @@ def plot_before_after(run_dir: Path, place: Path | None = None) -> Path | None:
     if not pairs:
         return None
     out = (place or run_dir / "plots") / "before_after.png"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    compose(choose(pairs), len(pairs), run_dir).save(out)
+    with whole_file(out) as partial:
+        compose(choose(pairs), len(pairs), run_dir).save(partial)
     return out
 
 

@@ -17,6 +17,7 @@ from online_rl import __version__
 from online_rl.monitor.before_after import Pair, choose, open_image, read_samples, score_text
 from online_rl.monitor.final_table import table_rows
 from online_rl.monitor.records import Record
+from online_rl.whole_file import whole_file
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 IMAGE_SIDE = 360  # pixels of a study's longer side
@@ -84,10 +85,8 @@ def write_html(title: str, runs: list[Run], pictures: list[tuple[str, Path]], ou
         pictures=[(caption, data_uri("png", path.read_bytes())) for caption, path in pictures],
         version=__version__,
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_suffix(".partial")
-    partial.write_text(html, encoding="utf-8", errors="replace")  # lone surrogates of a report
-    partial.replace(out)
+    with whole_file(out) as partial:
+        partial.write_text(html, encoding="utf-8", errors="replace")  # lone surrogates of a report
     return out
 
 

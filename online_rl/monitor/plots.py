@@ -12,6 +12,7 @@ from online_rl.monitor.before_after import plot_before_after
 from online_rl.monitor.error_plot import errors_figure
 from online_rl.monitor.records import Record, read_records
 from online_rl.monitor.summary import raw_score, time_split
+from online_rl.whole_file import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -364,6 +365,6 @@ def new_figure(title: str, width: float = 14, height: float = 9) -> Any:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, facecolor="white")
+    with whole_file(path) as partial:
+        figure.savefig(partial, facecolor="white")
     return path

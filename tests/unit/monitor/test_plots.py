@@ -165,6 +165,21 @@ def test_before_after_picture(tmp_path):
         assert image.width == width and image.height > short + 1000  # longer reports make room for themselves
 
 
+def test_a_write_that_fails_leaves_the_old_pictures_and_no_leftovers(tmp_path, full_disk):
+    run = write_run(tmp_path / "run", **{"judge/findings/false_finding": 0.5})
+    write_samples(run, "before.jsonl", [0.1])
+    write_samples(run, "after.jsonl", [0.2])
+    old = {path: path.read_bytes() for path in plot_run(run)}
+    assert [path.name for path in old] == ["curves.png", "errors.png", "before_after.png"]
+    with full_disk(2_000):
+        for draw in (plot_run, plot_before_after):
+            with pytest.raises(OSError):
+                draw(run)
+        with pytest.raises(OSError):
+            plot_comparison([run], run / "plots" / "curves.png")
+    assert {path: path.read_bytes() for path in (run / "plots").iterdir()} == old
+
+
 def test_a_missing_image_is_a_grey_field(tmp_path):
     write_samples(tmp_path, "before.jsonl", [0.1])
     write_samples(tmp_path, "after.jsonl", [0.2])
