@@ -12,8 +12,8 @@ from pathlib import Path
 def whole_file(path: Path) -> Iterator[Path]:
     """Give the name to write to; it becomes `path` when the block ends well.
 
-    A block that fails, as on a full disk, leaves what was at `path` before, and nothing else. The temporary name ends as
-    `path` does, for writers that go by it. Missing folders are made.
+    A block that fails, as on a full disk, leaves what was at `path` before, and nothing else. The temporary name ends
+    as `path` does, for writers that go by it. Missing folders are made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
