@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -181,6 +182,26 @@ def test_what_is_no_run_and_what_is_in_the_way_is_refused(tmp_path):
     (tmp_path / "out" / "file").touch()
     with pytest.raises(ConfigError, match="--output: .*not an empty folder"):
         write.export(tmp_path, tmp_path / "out")
+
+
+def test_of_a_run_that_is_being_written_the_newest_whole_checkpoint_is_exported(tmp_path, monkeypatch):
+    run, told, taken = tmp_path / "run", [], []
+    weights = SimpleNamespace(save=lambda folder: (folder / "weights").write_bytes(b"w"))
+    for step in (4, 6):
+        checkpoint.save(run, step, weights, {}, CONFIG)
+    (run / "checkpoints" / "step-6" / "complete").unlink()  # renamed, and not yet called whole
+    (run / "checkpoints" / "step-8.partial").mkdir()
+
+    def write_policy(found, run_dir, cfg, partial, with_vllm, say):
+        taken.append((found.step, run_dir))
+        (partial / "model.safetensors").touch()
+
+    monkeypatch.setattr(write, "_write", write_policy)
+    assert write.export(run, tmp_path / "out", say=told.append) == tmp_path / "out"
+    assert taken == [(4, run)] and (tmp_path / "out" / "model.safetensors").is_file()
+    assert "step-6: no marker" in told[0] and "step 4" in told[1]
+    steps = sorted(path.name for path in (run / "checkpoints").iterdir())
+    assert steps == ["step-4", "step-6", "step-8.partial"], "what the run is writing is left alone"
 
 
 def test_a_checkpoint_of_another_version_is_named(tmp_path):
