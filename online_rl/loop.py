@@ -321,6 +321,7 @@ class Loop:
                 "num_tokens": self.num_tokens,
                 "before": self.before.metrics,
                 "judges": judge_states(self.scorer.judges),
+                "model_is_local": Path(self.cfg.model.path).exists(),  # else its path is a name on the hub
                 "scorer": self.scorer.state_dict(),
             }
             checkpoint.save(Path(self.cfg.run.dir), self.step, self.policy, state, self.cfg)
