@@ -90,6 +90,7 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
     monitor = Monitor(
         run_dir, cfg.train.max_steps, main_rank, cfg.monitor.tensorboard, found.step if found else 0, run_dir.name
     )
+    policy.warn = monitor.warn
     monitor.log_config(cfg.resolved_yaml())
     monitor.log_hparams(hyperparameters(cfg), final_metrics(cfg))
     for line in describe_judges(cfg, judges, guards):
