@@ -1,7 +1,7 @@
 """All algorithms on the demo, the same number of sampled reports each: reward, verbosity, guards, seconds.
 
-    python benchmarks/algorithms.py [--seeds 0] [--algorithms NAME ...] [--at-most N] [--json FILE] [--runs DIR]
-                                    [section.key=value ...]
+    python benchmarks/algorithms.py [--seeds 0 1 2] [--algorithms NAME ...] [--at-most N] [--jobs N]
+                                    [--json FILE] [--runs DIR] [section.key=value ...]
 
 Every recipe of configs/algorithms/ as it is shipped, but shorter. Keeps the table and the picture in
 benchmarks/results/. Finished runs are read, not repeated: `--at-most 1` trains one more and prints what there is.
@@ -92,7 +92,7 @@ def picture(results: dict[str, dict[int, Figures]], path: Path) -> None:
 
 
 def main() -> int:
-    made = parser(__doc__ or "", "runs/algorithms", seeds=(0,))
+    made = parser(__doc__ or "", "runs/algorithms")
     made.add_argument("--algorithms", nargs="+", choices=NAMES, default=list(NAMES))
     arguments = made.parse_intermixed_args()
     place, overrides = Path(arguments.runs).resolve(), arguments.overrides
@@ -106,7 +106,7 @@ def main() -> int:
         for name in NAMES
         if name in arguments.algorithms
     }
-    train_missing(runs.values(), arguments.at_most)
+    train_missing(runs.values(), arguments.at_most, arguments.jobs)
     if not any(run.finished for run in runs.values()):
         sys.exit(f"no run in {arguments.runs} is finished; leave --at-most out to train them.")
     results: dict[str, dict[int, Figures]] = {}

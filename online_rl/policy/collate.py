@@ -116,9 +116,22 @@ def collate(
         sampled[b, :size] = torch.tensor(completion.logprobs)
     prompts = [row[0].prompt for row in rows]
     seen = [features[id(p)] for p in prompts] if features and all(id(p) in features for p in prompts) else None
-    units = (torch.tensor(list(weights)), torch.tensor(list(advantages)))
-    where = [torch.tensor(indices, dtype=torch.long) for indices in (first, again, predictors)]
-    return MicroBatch(ids, branches, offsets, completions, prompts, seen, *where, tokens, mask, sampled, *units)
+    return MicroBatch(
+        ids=ids,
+        branches=branches,
+        offsets=offsets,
+        completions=completions,
+        prompts=prompts,
+        features=seen,
+        first=torch.tensor(first, dtype=torch.long),
+        again=torch.tensor(again, dtype=torch.long),
+        predictors=torch.tensor(predictors, dtype=torch.long),
+        tokens=tokens,
+        mask=mask,
+        sampled=sampled,
+        weights=torch.tensor(list(weights)),
+        advantages=torch.tensor(list(advantages)),
+    )
 
 
 class _Row:
