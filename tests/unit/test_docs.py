@@ -15,7 +15,6 @@ from PIL import Image
 
 from judges import Case
 from judges.registry import load_judge
-from online_rl.checkpoint import FREE_KEYS
 from online_rl.cli import app
 from online_rl.config.load import apply_override, config_from_dict, load_config
 from online_rl.config.messages import valid_names
@@ -23,6 +22,7 @@ from online_rl.config.model import Config, Data
 from online_rl.config.yaml_text import parse_yaml
 from online_rl.data.readers import read_studies
 from online_rl.data.rows import COLUMNS, SPLITS
+from online_rl.same_run import FREE_KEYS
 from online_rl.sizing import GIB, GPUS, KNOWN, as_markdown, default_config, estimate, table
 
 ROOT = Path(__file__).resolve().parents[2]
