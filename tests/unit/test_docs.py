@@ -119,7 +119,7 @@ def test_commands_name_what_is_there(page: Path) -> None:
         assert (ROOT / script).is_file(), script
 
 
-# The README's loop is an outline, and its reward has a test of its own.
+# The README's reward has a test of its own.
 @pytest.mark.parametrize("page", PAGES[1:], ids=NAMES[1:])
 def test_python_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A block that starts with `# name.py` becomes that file, and its judge loads; the others are run."""
