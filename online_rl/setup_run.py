@@ -36,6 +36,7 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
     from online_rl.policy.load import read_policy
     from online_rl.policy.model import banned_token_ids
     from online_rl.rollout.engine import RolloutEngine
+    from online_rl.rollout.parity import Parity
     from online_rl.rollout.prompts import PromptBuilder
     from online_rl.scoring import Scorer
     from online_rl.scoring.setup import count_tokens_with, describe_judges, dry_call, load_judges, make_blend
@@ -85,11 +86,13 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
     if unseen:
         messages.append(
             f"{len(unseen)} of the weights that are synced ({unseen[0]} ...) vLLM keeps in another form: "
-            "rollout.verify_sync_every cannot compare them. Their sum shows in sampling/sampling_logp_difference."
+            "rollout.verify_sync_every cannot compare them. What they give is watched: the run stops where log-"
+            "probabilities of both drift apart."
         )
     monitor = Monitor(
         run_dir, cfg.train.max_steps, main_rank, cfg.monitor.tensorboard, found.step if found else 0, run_dir.name
     )
+    policy.warn = monitor.warn
     monitor.log_config(cfg.resolved_yaml())
     monitor.log_hparams(hyperparameters(cfg), final_metrics(cfg))
     for line in describe_judges(cfg, judges, guards):
@@ -108,6 +111,7 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
         policy=policy,
         monitor=monitor,
         watchdog=watchdog,
+        parity=Parity(unseen, half_precision=cfg.model.dtype != "float32"),
     )
     if found:
         loop.restore(found)

@@ -257,6 +257,19 @@ def test_neither_ranks_nor_micro_batches_change_what_is_learned(whole, one_rank)
             assert other[name] == pytest.approx(line[name], rel=1e-4, abs=1e-7), f"{name} at step {line['step']}"
 
 
+def test_a_run_goes_on_with_the_same_step_in_smaller_passes(whole, one_rank, settings, work):
+    """As after running out of memory: the checkpoint is of larger passes, with prompts shared."""
+    layout = ["train.micro_batch_tokens=512", "train.logits_chunk=16", "train.share_prompts=false"]
+    layout += ["model.gradient_checkpointing=true", f"resume={one_rank.run_dir / 'checkpoints' / 'step-2'}"]
+    run = [f"run.dir={work / 'smaller.run'}", "train.stop_after=1"]
+    finished = train(work / "smaller", *settings, *layout, *run, ranks=1).ok(75)
+    line, other = records(finished.run_dir)[-1], records(whole.run_dir)[2]
+    assert line["step"] == other["step"] == 3
+    assert line["reward"] == pytest.approx(other["reward"], rel=1e-6), "the same candidates"
+    for name in ("loss", "grad_norm", "kl"):
+        assert line[name] == pytest.approx(other[name], rel=1e-3, abs=1e-6), name
+
+
 def test_a_used_folder_is_refused(whole, settings, work):
     before = _stamps(whole.run_dir)
     second = train(work / "used", *settings, f"run.dir={whole.run_dir}", ranks=1)
