@@ -112,12 +112,24 @@ def test_pairing_and_tie_threshold_come_from_the_configuration(rollouts):
 
 
 def test_kto_takes_best_and_worst_or_everything_by_threshold(rollouts):
-    rewards = [[0.1, None, 0.9, 0.4], [0.5, 0.5, 0.5, 0.5], [None] * 4]
+    rewards = [[0.1, None, 0.9, 0.4], [0.6, 0.7, 0.5, 0.5], [None] * 4]
     batch = OnlineKTO(config("online_kto")).learn_from(rollouts, rewards)
-    assert (places(batch), batch.advantages) == ([((0, 2),), ((0, 0),)], [1.0, -1.0])
+    assert (places(batch), batch.advantages) == ([((0, 2),), ((0, 0),), ((1, 1),), ((1, 2),)], [1.0, -1.0, 1.0, -1.0])
     by_threshold = OnlineKTO(config("online_kto", kto_threshold=0.45)).learn_from(rollouts, rewards)
-    assert by_threshold.advantages == [-1.0, 1.0, -1.0, 1.0, 1.0, 1.0, 1.0]
-    assert by_threshold.counts["kto/desirable"] == (5.0, 7.0)
+    assert places(by_threshold) == [((g, i),) for g, i in ((0, 0), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2), (1, 3))]
+    assert by_threshold.advantages == [-1.0, 1.0, -1.0, 1.0, 1.0, 1.0, 1.0], "all of a group with spread may be good"
+    assert by_threshold.counts == {"frac_reward_zero_std": (1, 3), "kto/desirable": (5.0, 7.0)}
+
+
+@pytest.mark.parametrize("threshold", [None, 0.0, 0.5, 1.0])
+def test_kto_learns_nothing_from_groups_whose_candidates_tie(rollouts, threshold):
+    """Whatever side of the threshold they are on, and a candidate that is scored alone has nothing to be told from."""
+    rewards = [[0.7, 0.7, 0.7, 0.7], [0.4, 0.5, None, 0.45], [None, None, 0.9, None]]
+    algorithm = OnlineKTO(config("online_kto", kto_threshold=threshold, tie_threshold=0.1))
+    batch = algorithm.learn_from(rollouts, rewards)
+    assert (batch.units, batch.advantages) == ([], [])
+    assert batch.counts["frac_reward_zero_std"] == (3, 3)
+    assert not any(algorithm.teaches(group) for group in rewards), "so algorithm.resample_rounds samples others"
 
 
 def test_grpo_metrics_count_clipped_and_corrected_tokens_of_real_rows_only():
