@@ -330,7 +330,8 @@ class Policy:
         return (Recipe(self.disk_names[name], (parameter,), copied) for name, parameter in named)
 
     def _gathered(self, recipes: Iterator[Recipe]) -> Iterator[tuple[str, Tensor]]:
-        return gathered(recipes, self._ds_config["zero_optimization"]["stage3_prefetch_bucket_size"])
+        bucket = self._ds_config["zero_optimization"]["stage3_prefetch_bucket_size"]  # elements
+        return gathered(recipes, bucket * getattr(torch, self.cfg.model.dtype).itemsize)
 
     def save(self, folder: Path) -> None:
         """Weights, optimiser states, version and what the algorithm adapted into `folder`; every rank its shard.
