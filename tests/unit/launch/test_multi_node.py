@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.launch.running import launch
+from tests.unit.launch.running import ROOT, launch
 
 
 def test_a_good_hostfile_gives_the_deepspeed_command(hostfile: Path, config: Path) -> None:
@@ -53,3 +53,10 @@ def test_a_hostfile_without_machines_is_refused(text: str, hostfile: Path, confi
     result = launch("multi_node.sh", "--dry-run", str(hostfile), str(config))
     assert result.returncode == 2
     assert "names no machine" in result.stderr
+
+
+def test_a_config_of_the_repository_is_found_from_another_folder(hostfile: Path, tmp_path: Path) -> None:
+    result = launch("multi_node.sh", "--dry-run", hostfile.name, "configs/demo_grpo.yaml", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert f"--hostfile {hostfile} " in result.stdout
+    assert result.stdout.endswith(f"--config {ROOT}/configs/demo_grpo.yaml\n")

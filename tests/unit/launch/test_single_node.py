@@ -73,6 +73,12 @@ def test_a_missing_config_is_refused(fake_launcher: Path) -> None:
     assert "nowhere.yaml" in result.stderr and "called" not in result.stdout
 
 
+def test_a_config_of_the_repository_is_found_from_another_folder(fake_launcher: Path) -> None:
+    result = single_node(fake_launcher, "configs/demo_grpo.yaml")
+    assert result.returncode == 0, result.stderr
+    assert re.search(rf"^called: .* --config {ROOT}/configs/demo_grpo.yaml$", result.stdout, re.M)
+
+
 def test_sigterm_reaches_the_ranks_and_not_the_launcher(fake_launcher: Path, config: Path) -> None:
     """The launcher kills its ranks 30 s after its own SIGTERM; a rank that saves for longer must be asked directly."""
     rank = "trap 'echo rank saves; exit 75' TERM; echo ready; while :; do sleep 0.1; done"

@@ -50,28 +50,53 @@ def test_a_slurm_job_starts_one_launcher_per_node(slurm: Path, config: Path) -> 
     assert not list(slurm.parent.glob("hostfile-*"))
 
 
-@pytest.mark.timeout(60)
-@pytest.mark.parametrize(("signal_name", "requeued"), [("USR1", True), ("TERM", False)])
-def test_a_slurm_job_saves_and_requeues_before_its_time_is_over(
-    signal_name: str, requeued: bool, slurm: Path, config: Path
-) -> None:
-    """Every rank of the job gets SIGTERM, its launchers get none; scancel's SIGTERM ends it for good."""
+def signalled(folder: Path, config: Path, signal_name: str, **env: str) -> list[str]:
+    """What a job of two nodes says that gets a signal while it trains, and ends with 75."""
     rank = "trap 'echo rank saves; sleep 0.3; exit 75' TERM; echo ready; while :; do sleep 0.1; done"
-    stand_in(slurm / "rank", rank)
+    stand_in(folder / "rank", rank)
     launcher = "trap 'echo launcher hit' TERM\nrank online_rl.train --local_rank=0 & wait $!\nexit $?"
-    stand_in(slurm / "deepspeed", launcher)
+    stand_in(folder / "deepspeed", launcher)
     command = ["bash", str(ROOT / "launch/slurm.sbatch"), str(config)]
-    environment = slurm_environment(slurm, SLURM_JOB_ID=f"job-{slurm.parent.name}")
-    seen = []
-    with subprocess.Popen(command, cwd=slurm.parent, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    environment = slurm_environment(folder, SLURM_JOB_ID=f"job-{folder.parent.name}", **env)
+    seen: list[str] = []
+    with subprocess.Popen(
+        command, cwd=folder.parent, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             seen.append(line.strip())
             if seen.count("ready") == 2 and line.strip() == "ready":
                 process.send_signal(getattr(signal, f"SIG{signal_name}"))
         assert process.wait(timeout=30) == 75
+    return seen
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("signal_name", "requeued"), [("USR1", True), ("TERM", False)])
+def test_a_slurm_job_saves_and_requeues_before_its_time_is_over(
+    signal_name: str, requeued: bool, slurm: Path, config: Path
+) -> None:
+    """Every rank of the job gets SIGTERM, its launchers get none; scancel's SIGTERM ends it for good."""
+    seen = signalled(slurm, config, signal_name)
     assert seen.count("rank saves") == 2 and "launcher hit" not in seen
     assert (f"requeued job-{slurm.parent.name}" in seen) is requeued
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("restarts", "requeued"), [("1", True), ("2", False)])
+def test_a_slurm_job_requeues_itself_at_most_max_requeues_times(
+    restarts: str, requeued: bool, slurm: Path, config: Path
+) -> None:
+    seen = signalled(slurm, config, "USR1", SLURM_RESTART_COUNT=restarts, MAX_REQUEUES="2")
+    assert seen.count("rank saves") == 2
+    assert (f"requeued job-{slurm.parent.name}" in seen) is requeued
+    assert ("saved; this was start 3, and MAX_REQUEUES is 2." in seen) is not requeued
+
+
+def test_a_config_of_the_repository_is_found_from_another_folder(slurm: Path) -> None:
+    result = batch(slurm, "configs/demo_grpo.yaml")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count(f"--config {ROOT}/configs/demo_grpo.yaml resume=auto\n") == 2 + 2  # printed and called
 
 
 @pytest.mark.parametrize("code", ["1", "2", "75"])
