@@ -41,7 +41,7 @@ else
 fi
 [[ "$ranks" =~ ^[1-9][0-9]*$ ]] || die "RANKS is '$ranks'; expected a whole number of at least 1."
 ((ranks <= available)) || die "RANKS is $ranks, but there are $available GPUs."
-export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((cores / ranks > 0 ? cores / ranks : 1))}"
+share_cores "$cores" "$ranks"
 
 port="$(python - "${MASTER_PORT:-0}" <<'PY'
 import socket, sys
