@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from online_rl.doctor import examine
 from tests.unit.launch.running import ROOT, launch, path_with, stand_in
 
 
@@ -36,6 +37,19 @@ def test_ranks_share_the_cores(fake_launcher: Path, config: Path) -> None:
     assert "OMP_NUM_THREADS=1\n" in result.stdout
 
 
+def test_it_starts_as_many_ranks_as_the_doctor_examines(
+    fake_launcher: Path, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    for ranks in ("", "3"):
+        monkeypatch.setenv("RANKS", ranks)
+        [threads] = [finding.detail for finding in examine() if finding.check == "cpu threads"]
+        result = single_node(fake_launcher, "config.yaml")
+        started = re.search(r"--num_accelerators (\d+) ", result.stdout)
+        assert started, result.stderr
+        assert f"{started[1]} rank" in threads and int(started[1]) == int(ranks or min(2, len(os.sched_getaffinity(0))))
+
+
 @pytest.mark.parametrize("code", ["1", "2", "3", "75"])
 def test_the_exit_code_is_the_trainers(code: str, fake_launcher: Path, config: Path) -> None:
     assert single_node(fake_launcher, "config.yaml", FAKE_CODE=code).returncode == int(code)
@@ -55,6 +69,13 @@ def test_a_bad_number_of_ranks_is_refused(ranks: str, fake_launcher: Path, confi
     result = single_node(fake_launcher, "config.yaml", RANKS=ranks)
     assert result.returncode == 2
     assert f"RANKS is '{ranks}'" in result.stderr and "called" not in result.stdout
+
+
+def test_a_gpu_platform_without_gpus_is_refused(fake_launcher: Path, config: Path) -> None:
+    hidden = {"ONLINE_RL_PLATFORM": "gpu", "CUDA_VISIBLE_DEVICES": "", "DS_ACCELERATOR": ""}
+    result = single_node(fake_launcher, "config.yaml", **hidden)
+    assert result.returncode == 2
+    assert "torch sees no GPU here" in result.stderr and "called" not in result.stdout
 
 
 def test_a_port_in_use_is_refused(fake_launcher: Path, config: Path) -> None:
