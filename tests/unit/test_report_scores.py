@@ -25,7 +25,10 @@ def score(name, candidate, reference=REFERENCE, **settings):
         ("no pneumothorax.", 0.25 / (0.25 + 1)),  # the edema is missing
         ("no pneumothorax. no pneumothorax. there is no pneumothorax.", 0.75 / (0.75 + 1)),
         ("mild edema. no pneumothorax. there is edema.", 2.25 / (2.25 + 0)),
-        ("edema, left nodule. edema, no pneumothorax.", 2 / (2 + 1)),  # the weightiest of a sentence; the nodule is false
+        (
+            "edema, left nodule. edema, no pneumothorax.",
+            2 / (2 + 1),
+        ),  # the weightiest of a sentence; the nodule is false
         ("no pneumothorax. left pleural effusion.", 0.25 / (0.25 + 2)),  # the edema is missing, the effusion is false
         ("no pleural effusion. small pleural effusion. no pneumothorax.", 0.25 / (0.25 + 2)),  # it contradicts itself
         ("small nodule.", 0.0),
