@@ -1,12 +1,12 @@
 """Does the findings judge see one edit for what it is? Real reports, one edit each, the truth known by construction.
 
-    python benchmarks/findings_edits.py [--json FILE]
+    ONLINE_RL_SHARED=FOLDER python benchmarks/findings_edits.py [--json FILE]
 
-Reads the Indiana University reports from `$ONLINE_RL_SHARED/data/iu-xray` (default: `../shared`). The reference is the
-report as written, the candidate the same report with one edit. The edits are made with the word lists of edits.py,
-not with the judge's lexicon or parser. A harmful edit counts as caught when its own error category grows and no other
-does; a harmless one (order, synonyms, case, spacing) when the score stays the same, both against the report itself
-and against another report. Speed is measured on one core.
+Reads the Indiana University reports, `data/iu-xray/indiana_reports.csv` in the folder that ONLINE_RL_SHARED names. The
+reference is the report as written, the candidate the same report with one edit. The edits are made with the word lists
+of edits.py, not with the judge's lexicon or parser. A harmful edit counts as caught when its own error category grows
+and no other does; a harmless one (order, synonyms, case, spacing) when the score stays the same, both against the
+report itself and against another report. Speed is measured on one core.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from machine import machine
 
 from judges.base import Case
 from judges.findings import FindingsJudge
+from online_rl.errors import DataError
+from online_rl.exits import run_with_exit_codes
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -42,10 +44,13 @@ CATEGORIES = (
 
 
 def read_reports(section: str = "findings", fewest_words: int = 5) -> list[str]:
-    shared = Path(os.environ.get("ONLINE_RL_SHARED", ROOT.parent / "shared"))
-    path = shared / "data" / "iu-xray" / "indiana_reports.csv"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; set ONLINE_RL_SHARED to the folder that holds data/iu-xray.")
+    shared = os.environ.get("ONLINE_RL_SHARED", "")
+    path = Path(shared) / "data" / "iu-xray" / "indiana_reports.csv"
+    if not shared or not path.is_file():
+        raise DataError(
+            f"ONLINE_RL_SHARED: found {f'no {path}' if shared else 'nothing'}, expected the folder that holds "
+            "data/iu-xray/indiana_reports.csv, of the Indiana University reports. Set it to that folder."
+        )
     with path.open(newline="", encoding="utf-8") as file:
         texts = [row[section].strip() for row in csv.DictReader(file)]
     return [text for text in texts if len(text.split()) >= fewest_words]
@@ -167,7 +172,7 @@ def evaluate(reports: list[str], most: int, misses_to: Path | None = None) -> di
     }
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", type=Path, default=RESULTS / "findings_edits.json", help="where the numbers go")
     parser.add_argument("--most", type=int, default=600, help="edits of each kind")
@@ -192,7 +197,8 @@ def main() -> None:
         encoding="utf-8",
     )
     sys.stdout.write(text + "\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_with_exit_codes(main))

@@ -26,6 +26,20 @@ platform() { # gpu or cpu: what the user says, else what setup.sh installed for,
     fi
 }
 
+share_cores() { # CORES RANKS: threads of each rank, unless the user says how many
+    export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$(($1 / $2 > 0 ? $1 / $2 : 1))}"
+}
+
+save_ranks() { # NAME=VALUE: SIGTERM to the ranks on this machine that were started with it
+    local folder words # their launcher, which would kill them after 30 s, gets none
+    for folder in /proc/[0-9]*; do
+        { words="$(tr '\0' ' ' <"$folder/cmdline")"; } 2>/dev/null || continue
+        [[ "$words" == *online_rl.train*--local_rank=* && "$words" != *deepspeed.launcher* ]] || continue
+        grep -Fzqx "$1" "$folder/environ" 2>/dev/null || continue
+        kill -TERM "${folder#/proc/}" 2>/dev/null || true
+    done
+}
+
 # The environment made by launch/setup.sh, or, where there is none, whatever is active.
 if [[ -x "$VENV/bin/python" && ":$PATH:" != *":$VENV/bin:"* ]]; then
     export PATH="$VENV/bin:$PATH"

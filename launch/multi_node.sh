@@ -8,9 +8,13 @@
 #   worker-1 slots=8
 #   worker-2 slots=8
 #
-#   --dry-run                          prints the command and stops
-#   MASTER_PORT=29500                  a port that is free on the first machine
-#   DEEPSPEED_ARGS="--launcher slurm"  anything else for the deepspeed launcher
+#   --dry-run                                prints the command and stops
+#   MASTER_PORT=29500                        a port that is free on the first machine
+#   OMP_NUM_THREADS=8                        threads per rank (otherwise this machine's cores / the most slots above)
+#   DEEPSPEED_ARGS="--master_addr 10.0.0.1"  anything else for the deepspeed launcher
+#
+# Ctrl-C or SIGTERM asks the ranks on every machine to save and stop; a second one ends them at once. The exit code is
+# the trainer's, as in single_node.sh.
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
@@ -19,6 +23,7 @@ dry_run=no
 case "${1:-}" in
     -h | --help) print_help "${BASH_SOURCE[0]}" && exit 0 ;;
     --dry-run) dry_run=yes && shift ;;
+    --save-on-node) save_ranks "MASTER_PORT=$2" && exit 0 ;;
 esac
 (($# >= 2)) || die "expected bash launch/multi_node.sh [--dry-run] HOSTFILE CONFIG [key=value ...]"
 hostfile="$1" config="$2"
@@ -33,7 +38,7 @@ port="${MASTER_PORT:-29500}"
 [[ "$port" =~ ^[1-9][0-9]{3,4}$ ]] || die "MASTER_PORT is '$port'; expected 1024 to 65535."
 
 declare -A line_of=()
-number=0 total=0
+number=0 total=0 most=0
 while IFS= read -r line || [[ -n "$line" ]]; do
     number=$((number + 1))
     line="${line%%#*}"
@@ -46,7 +51,7 @@ while IFS= read -r line || [[ -n "$line" ]]; do
     [[ "$slots" =~ ^[1-9][0-9]*$ ]] || die "$where: slots is '$slots'; expected a whole number of at least 1."
     [[ -z "${line_of[$host]:-}" ]] || die "$where: '$host' is already on line ${line_of[$host]}; expected each machine once."
     line_of[$host]=$number
-    total=$((total + slots))
+    total=$((total + slots)) most=$((slots > most ? slots : most))
 done <"$hostfile"
 ((${#line_of[@]} > 0)) || die "$hostfile names no machine; expected lines such as: worker-1 slots=8"
 
@@ -59,17 +64,52 @@ echo "\$ ${command[*]}"
 [[ $dry_run == no ]] || exit 0
 
 command -v deepspeed >/dev/null || die "deepspeed is not installed here; run: bash launch/setup.sh"
-if [[ " ${DEEPSPEED_ARGS:-} " != *" --launcher"* ]] && ! command -v pdsh >/dev/null; then
-    die "pdsh is not installed; install it, or set DEEPSPEED_ARGS=\"--launcher openmpi\" (or slurm, mpich, impi)."
+with_pdsh=yes
+[[ " ${DEEPSPEED_ARGS:-} " != *" --launcher"* ]] || with_pdsh=no
+if [[ $with_pdsh == yes ]] && ! command -v pdsh >/dev/null; then
+    die "pdsh is not installed; install it (apt install pdsh, dnf install pdsh)." \
+        "On a Slurm cluster: launch/slurm.sbatch. Without ssh: docs/launching.md, \"Several machines\"."
 fi
 # The launcher hands only a few variables to the other machines, and what stands in this file.
 variables="$(mktemp)"
 trap 'rm -f "$variables"' EXIT
-for other in "$HOME/.deepspeed_env" .deepspeed_env; do
+share_cores "$(env -u OMP_NUM_THREADS nproc)" "$most" # each machine would give every rank all of its cores
+names='VLLM|HF|ONLINE_RL|TOKENIZERS|TORCH|TRANSFORMERS|DO_NOT_TRACK|DS_ACCELERATOR|OMP_NUM_THREADS'
+env | grep -E "^($names)[A-Z0-9_]*=" >>"$variables" || true
+for other in "$HOME/.deepspeed_env" .deepspeed_env "${DS_ENV_FILE:-}"; do # the user's own; the last one wins
     [[ ! -f "$other" ]] || grep '=' "$other" >>"$variables" || true
 done
-env | grep -E '^(VLLM|HF|ONLINE_RL|TOKENIZERS|TORCH|DO_NOT_TRACK)[A-Z_]*=' >>"$variables" || true
-export DS_ENV_FILE="${DS_ENV_FILE:-$variables}"
+export DS_ENV_FILE="$variables"
 # Paths are relative to where you start, on every machine; the launcher hands PYTHONPATH on.
 export PYTHONPATH="$REPO${PYTHONPATH:+:$PYTHONPATH}"
-"${command[@]}"
+# It hands PYTHONWARNINGS on as well, between double quotes, in which the other machines' shells would run a backtick.
+[[ $with_pdsh == no ]] || export PYTHONWARNINGS="${PYTHONWARNINGS//\`/\\\`}"
+
+# shellcheck disable=SC2329 # called by the trap
+stop() { # the launcher's own way gives the ranks 30 s, and ends every other run of the user on those machines too
+    signals=$((signals + 1))
+    if ((signals > 1)); then
+        kill -TERM "$launcher" 2>/dev/null || true
+    elif [[ $with_pdsh == no ]]; then
+        echo "stopping: the launcher is told; whether it lets the ranks save is up to it." >&2
+        kill -TERM -- "-$launcher" 2>/dev/null || true
+    else
+        echo "stopping: the ranks save and end; once more to end them at once." >&2
+        PDSH_RCMD_TYPE=ssh pdsh -S -w "$hosts" "$(printf '%q ' bash "$this" --save-on-node "$port")" ||
+            echo "error: not every machine could be told; SIGTERM to one rank on any of them has the same effect." >&2
+    fi
+}
+
+hosts="$(IFS=, && echo "${!line_of[*]}")" this="$REPO/launch/multi_node.sh" signals=0
+set -m # a process group of its own, so that Ctrl-C does not reach it
+"${command[@]}" </dev/null &
+launcher=$!
+set +m
+trap stop INT TERM
+while true; do # a signal ends `wait`, not the run
+    before=$signals status=0
+    wait "$launcher" || status=$?
+    ((signals != before)) || break
+done
+((signals < 2)) || status=130
+exit "$status"

@@ -20,6 +20,7 @@ if [[ $# -gt 0 && "$1" != *=* ]]; then
     config="$(realpath "$config")"
     shift
 fi
+started="$PWD"
 cd "$REPO"
 
 run=""
@@ -65,15 +66,20 @@ source launch/env.sh # again, for the environment that was just made
 step "prepare the demo" online-rl demo prepare --config "$config" "$@"
 step "train" bash launch/single_node.sh "$config" "$@"
 
+# The environment of this script ends with it: whoever pastes the lines below needs `first` for them.
+first="source launch/env.sh"
+[[ "$started" -ef "$REPO" ]] || first="cd $(printf %q "$REPO") && $first"
 printf '\n== done in %s\n' "$(minutes)"
 for plot in curves before_after; do
     [[ ! -f "$run/plots/$plot.png" ]] || printf '%-16s%s\n' "${plot//_/ }" "$run/plots/$plot.png"
 done
+quoted="$(printf %q "$run")"
 cat <<END
-TensorBoard     bash launch/tensorboard.sh $run
-one HTML file   online-rl plot $run --html
-the policy      online-rl export $run --output exported
-how good it is  online-rl eval $run --against start
+first           $first
+TensorBoard     bash launch/tensorboard.sh $quoted
+one HTML file   online-rl plot $quoted --html
+the policy      online-rl export $quoted --output exported
+how good it is  online-rl eval $quoted --against start
 your own data   the data: section of a config in configs/, then online-rl doctor --config CONFIG
 your own reward judges: [{use: path/to/file.py:function}] in the config; any TRL reward function will do
 END

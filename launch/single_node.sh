@@ -31,17 +31,8 @@ fi
 command -v deepspeed >/dev/null || die "deepspeed is not installed here; run: bash launch/setup.sh"
 
 cores="$(env -u OMP_NUM_THREADS nproc)" # which would take that for the number of cores
-if [[ "$(platform)" == gpu ]]; then
-    available="$(python -c 'import torch; print(torch.cuda.device_count())')"
-    ((available > 0)) || die "torch sees no GPU here; see nvidia-smi and CUDA_VISIBLE_DEVICES, or set ONLINE_RL_PLATFORM=cpu."
-    ranks="${RANKS:-$available}"
-else
-    ranks="${RANKS:-$((cores >= 2 ? 2 : 1))}"
-    available="$ranks"
-fi
-[[ "$ranks" =~ ^[1-9][0-9]*$ ]] || die "RANKS is '$ranks'; expected a whole number of at least 1."
-((ranks <= available)) || die "RANKS is $ranks, but there are $available GPUs."
-export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((cores / ranks > 0 ? cores / ranks : 1))}"
+ranks="$(python -m online_rl.ranks)" # RANKS or what the machine has; the doctor asks there too
+share_cores "$cores" "$ranks"
 
 port="$(python - "${MASTER_PORT:-0}" <<'PY'
 import socket, sys

@@ -126,7 +126,9 @@ def export(
 def doctor(
     config: Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="YAML configuration")] = None,
     overrides: Overrides = None,
-    world_size: Annotated[int | None, typer.Option(min=1, help="Ranks of the run; otherwise one per GPU.")] = None,
+    world_size: Annotated[
+        int | None, typer.Option(min=1, help="Ranks of the run; otherwise as launch/single_node.sh starts.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Examine machine, configuration, data and judges. Exit code 2 where something would stop a run."""

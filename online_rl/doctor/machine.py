@@ -19,13 +19,6 @@ SHARED_ON_GPU = 2**30  # NCCL's and the data loaders'; containers are often give
 SHM = Path("/dev/shm")
 
 
-def likely_ranks() -> int:
-    """One per GPU; one where there is none."""
-    import torch
-
-    return max(1, torch.cuda.device_count())
-
-
 def versions() -> Iterator[Finding]:
     """Python, and every package that training needs, against what this release was seen working with."""
     from packaging.requirements import Requirement

@@ -31,11 +31,12 @@ Check = Callable[[], "Finding | Iterable[Finding]"]
 def examine(config: Path | None = None, overrides: Iterable[str] = (), ranks: int | None = None) -> list[Finding]:
     """All findings, the machine first. Without a configuration the machine alone is examined.
 
-    ranks  processes of the run; None = one per GPU, or one
+    ranks  processes of the run; None = as many as launch/single_node.sh starts
     """
     from online_rl.doctor import machine
+    from online_rl.ranks import ranks_here
 
-    count = ranks or machine.likely_ranks()
+    count = ranks or ranks_here()
     findings = run_checks(
         {
             "versions": machine.versions,

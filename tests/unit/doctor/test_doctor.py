@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from online_rl import ranks
 from online_rl.cli import main
 from online_rl.config.model import JudgeEntry, Scoring
 from online_rl.demo.policy import make_model, save_policy
@@ -211,6 +214,34 @@ def test_threads_and_shared_memory_are_counted(monkeypatch, tmp_path):
     assert machine.shared_memory(1, tmp_path).state == "ok"
     small = machine.shared_memory(2, tmp_path)
     assert small.state == "failed" and "--shm-size" in small.detail and "132 MiB" in small.detail
+
+
+def test_without_a_number_it_examines_the_ranks_that_this_machine_would_start(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    monkeypatch.delenv("DS_ACCELERATOR", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for gpus, given, expected in ((0, "", 2), (4, "", 4), (4, "3", 3), (0, "6", 6)):
+        monkeypatch.setattr(ranks, "gpus", lambda gpus=gpus: gpus)
+        monkeypatch.setenv("RANKS", given)
+        assert f"for each of {expected} rank(s)" in detail_of(examine(), "cpu threads")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
+    monkeypatch.setenv("RANKS", "")
+    assert "for each of 1 rank(s)" in detail_of(examine(), "cpu threads")
+    monkeypatch.setenv("RANKS", "two")
+    with pytest.raises(ConfigError, match="RANKS is 'two'; expected a whole number"):
+        examine()
+
+
+def test_gpus_that_torch_does_not_see_have_failed(monkeypatch):
+    """A driver without the build of torch for it: the run would go on on the CPU."""
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    for listed, state in (("GPU 0: NVIDIA A100 (UUID: GPU-1)\n", "failed"), ("No devices were found\n", "warning")):
+        done = subprocess.CompletedProcess(["nvidia-smi"], 0, stdout=listed)
+        monkeypatch.setattr(subprocess, "run", lambda *_, done=done, **__: done)
+        finding = machine.accelerators()
+        assert (finding.check, finding.state) == ("accelerators", state)
+        assert ("ONLINE_RL_PLATFORM=gpu bash launch/setup.sh" in finding.detail) is (state == "failed")
 
 
 def test_another_version_has_failed_with_both_numbers(monkeypatch):

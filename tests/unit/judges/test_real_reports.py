@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import importlib
+import os
+import subprocess
 import sys
 
 import pytest
@@ -48,3 +50,19 @@ def test_harmless_edits_leave_the_score_alone(edits, reports):
         row = edits.run_harmless(FindingsJudge(), reports, edit, seed, most=80)
         changed, total = changed + row["score_changed"], total + row["edits"]
     assert total >= 300 and changed <= 0.02 * total
+
+
+def test_a_benchmark_without_its_reports_says_where_to_name_them(root, tmp_path):
+    for folder, words in (
+        ("", "found nothing"),
+        (str(tmp_path), f"found no {tmp_path}/data/iu-xray/indiana_reports.csv"),
+    ):
+        done = subprocess.run(
+            [sys.executable, str(root / "benchmarks" / "findings_edits.py")],
+            env={**os.environ, "PYTHONPATH": str(root), "ONLINE_RL_SHARED": folder},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 2 and f"ONLINE_RL_SHARED: {words}" in done.stderr, done.stderr

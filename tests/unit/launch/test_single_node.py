@@ -1,0 +1,120 @@
+"""launch/single_node.sh, with a stand-in for the deepspeed launcher. Nothing trains here."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from online_rl.doctor import examine
+from tests.unit.launch.running import ROOT, launch, path_with, stand_in
+
+
+def single_node(fake: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return launch("single_node.sh", *arguments, cwd=fake.parent, **{"PATH": path_with(fake), **env})
+
+
+def test_single_node_runs_the_trainer_in_its_environment(fake_launcher: Path, config: Path) -> None:
+    result = single_node(fake_launcher, "config.yaml", "train.max_steps=5", RANKS="2")
+    assert result.returncode == 0, result.stderr
+    called = re.search(r"^called: (.*)$", result.stdout, re.M)
+    assert called
+    assert "--num_accelerators 2 " in called[1]
+    assert called[1].endswith("--module online_rl.train --config config.yaml train.max_steps=5")
+    assert f"$ deepspeed {called[1]}\n" in result.stdout  # it prints what it runs
+    for variable in ("VLLM_ENABLE_V1_MULTIPROCESSING=0", "DS_ACCELERATOR=cpu", "DO_NOT_TRACK=1"):
+        assert variable in result.stdout
+
+
+def test_ranks_share_the_cores(fake_launcher: Path, config: Path) -> None:
+    environment = {"OMP_NUM_THREADS": ""}  # as if unset
+    result = single_node(fake_launcher, "config.yaml", RANKS="1000", **environment)
+    assert "OMP_NUM_THREADS=1\n" in result.stdout
+
+
+def test_it_starts_as_many_ranks_as_the_doctor_examines(
+    fake_launcher: Path, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    for ranks in ("", "3"):
+        monkeypatch.setenv("RANKS", ranks)
+        [threads] = [finding.detail for finding in examine() if finding.check == "cpu threads"]
+        result = single_node(fake_launcher, "config.yaml")
+        started = re.search(r"--num_accelerators (\d+) ", result.stdout)
+        assert started, result.stderr
+        assert f"{started[1]} rank" in threads and int(started[1]) == int(ranks or min(2, len(os.sched_getaffinity(0))))
+
+
+@pytest.mark.parametrize("code", ["1", "2", "3", "75"])
+def test_the_exit_code_is_the_trainers(code: str, fake_launcher: Path, config: Path) -> None:
+    assert single_node(fake_launcher, "config.yaml", FAKE_CODE=code).returncode == int(code)
+
+
+def test_the_deepspeed_launcher_passes_a_refusal_on(tmp_path: Path) -> None:
+    (tmp_path / "refuse.py").write_text("import sys; sys.exit(2)\n")
+    command = [sys.executable, "-m", "deepspeed.launcher.runner", "--hostfile", "/dev/null", "--num_accelerators", "1"]
+    command += ["--log_level", "error", "--module", "refuse"]
+    environment = {**os.environ, "DS_ACCELERATOR": "cpu", "PYTHONPATH": str(tmp_path)}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 2, result.stderr
+
+
+@pytest.mark.parametrize("ranks", ["0", "-1", "two", "1.5"])
+def test_a_bad_number_of_ranks_is_refused(ranks: str, fake_launcher: Path, config: Path) -> None:
+    result = single_node(fake_launcher, "config.yaml", RANKS=ranks)
+    assert result.returncode == 2
+    assert f"RANKS is '{ranks}'" in result.stderr and "called" not in result.stdout
+
+
+def test_a_gpu_platform_without_gpus_is_refused(fake_launcher: Path, config: Path) -> None:
+    hidden = {"ONLINE_RL_PLATFORM": "gpu", "CUDA_VISIBLE_DEVICES": "", "DS_ACCELERATOR": ""}
+    result = single_node(fake_launcher, "config.yaml", **hidden)
+    assert result.returncode == 2
+    assert "torch sees no GPU here" in result.stderr and "called" not in result.stdout
+
+
+def test_a_port_in_use_is_refused(fake_launcher: Path, config: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        result = single_node(fake_launcher, "config.yaml", MASTER_PORT=port)
+    assert result.returncode == 2
+    assert port in result.stderr and "in use" in result.stderr and "called" not in result.stdout
+
+
+def test_a_missing_config_is_refused(fake_launcher: Path) -> None:
+    result = single_node(fake_launcher, "nowhere.yaml")
+    assert result.returncode == 2
+    assert "nowhere.yaml" in result.stderr and "called" not in result.stdout
+
+
+def test_a_config_of_the_repository_is_found_from_another_folder(fake_launcher: Path) -> None:
+    result = single_node(fake_launcher, "configs/demo_grpo.yaml")
+    assert result.returncode == 0, result.stderr
+    assert re.search(rf"^called: .* --config {ROOT}/configs/demo_grpo.yaml$", result.stdout, re.M)
+
+
+def test_sigterm_reaches_the_ranks_and_not_the_launcher(fake_launcher: Path, config: Path) -> None:
+    """The launcher kills its ranks 30 s after its own SIGTERM; a rank that saves for longer must be asked directly."""
+    rank = "trap 'echo rank saves; exit 75' TERM; echo ready; while :; do sleep 0.1; done"
+    stand_in(fake_launcher / "rank", rank)
+    stand_in(fake_launcher / "inner", "trap 'echo launcher hit' TERM\nrank & wait $!\nexit $?")
+    stand_in(fake_launcher / "deepspeed", "trap 'echo launcher hit' TERM\ninner & wait $!\nexit $?")
+    environment = {**os.environ, "PATH": path_with(fake_launcher), "ONLINE_RL_PLATFORM": "cpu"}
+    with subprocess.Popen(
+        ["bash", str(ROOT / "launch/single_node.sh"), str(config)], env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        seen = []
+        for line in process.stdout:
+            seen.append(line.strip())
+            if line.strip() == "ready":
+                process.terminate()
+        assert process.wait(timeout=30) == 75
+    assert "rank saves" in seen and "launcher hit" not in seen

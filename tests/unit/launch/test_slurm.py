@@ -1,0 +1,112 @@
+"""launch/slurm.sbatch, with stand-ins for Slurm's commands."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.unit.launch.running import ROOT, launch, path_with, stand_in
+
+
+def slurm_environment(folder: Path, **env: str) -> dict[str, str]:
+    job = {"SLURM_JOB_ID": "77", "SLURM_JOB_NODELIST": "node-[1-2]", "SLURM_GPUS_ON_NODE": "4"}
+    job |= {"SLURM_CPUS_PER_TASK": "32", "JOB_SCRIPT": str(ROOT / "launch/slurm.sbatch"), "OMP_NUM_THREADS": ""}
+    return {**os.environ, "PATH": path_with(folder), "ONLINE_RL_PLATFORM": "cpu", **job, **env}
+
+
+def batch(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """As sbatch does: a copy of the script from another folder."""
+    copy = folder / "slurm_script"
+    shutil.copy(ROOT / "launch/slurm.sbatch", copy)
+    return subprocess.run(
+        ["bash", str(copy), *arguments],
+        cwd=folder.parent,
+        env=slurm_environment(folder, **env),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_a_slurm_job_starts_one_launcher_per_node(slurm: Path, config: Path) -> None:
+    stand_in(slurm / "deepspeed", 'echo "threads $OMP_NUM_THREADS"; cat "$2"')
+    result = batch(slurm, "config.yaml", "train.max_steps=5")
+    assert result.returncode == 0, result.stderr
+    assert "2 nodes, 8 ranks" in result.stdout
+    assert "node-1 slots=4\nnode-2 slots=4\n" in result.stdout and "threads 8\n" in result.stdout
+    for node in (0, 1):
+        where = f"--no_ssh --node_rank {node} --master_addr node-1 --master_port 29500"
+        what = f"--module online_rl.train --config {config} resume=auto train.max_steps=5"
+        assert re.search(
+            rf"^\$ deepspeed --hostfile \S+ {where} --log_level error {re.escape(what)}$", result.stdout, re.M
+        )
+    assert "requeued" not in result.stdout
+    assert not list(slurm.parent.glob("hostfile-*"))
+
+
+def signalled(folder: Path, config: Path, signal_name: str, **env: str) -> list[str]:
+    """What a job of two nodes says that gets a signal while it trains, and ends with 75."""
+    rank = "trap 'echo rank saves; sleep 0.3; exit 75' TERM; echo ready; while :; do sleep 0.1; done"
+    stand_in(folder / "rank", rank)
+    launcher = "trap 'echo launcher hit' TERM\nrank online_rl.train --local_rank=0 & wait $!\nexit $?"
+    stand_in(folder / "deepspeed", launcher)
+    command = ["bash", str(ROOT / "launch/slurm.sbatch"), str(config)]
+    environment = slurm_environment(folder, SLURM_JOB_ID=f"job-{folder.parent.name}", **env)
+    seen: list[str] = []
+    with subprocess.Popen(
+        command, cwd=folder.parent, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            seen.append(line.strip())
+            if seen.count("ready") == 2 and line.strip() == "ready":
+                process.send_signal(getattr(signal, f"SIG{signal_name}"))
+        assert process.wait(timeout=30) == 75
+    return seen
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("signal_name", "requeued"), [("USR1", True), ("TERM", False)])
+def test_a_slurm_job_saves_and_requeues_before_its_time_is_over(
+    signal_name: str, requeued: bool, slurm: Path, config: Path
+) -> None:
+    """Every rank of the job gets SIGTERM, its launchers get none; scancel's SIGTERM ends it for good."""
+    seen = signalled(slurm, config, signal_name)
+    assert seen.count("rank saves") == 2 and "launcher hit" not in seen
+    assert (f"requeued job-{slurm.parent.name}" in seen) is requeued
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("restarts", "requeued"), [("1", True), ("2", False)])
+def test_a_slurm_job_requeues_itself_at_most_max_requeues_times(
+    restarts: str, requeued: bool, slurm: Path, config: Path
+) -> None:
+    seen = signalled(slurm, config, "USR1", SLURM_RESTART_COUNT=restarts, MAX_REQUEUES="2")
+    assert seen.count("rank saves") == 2
+    assert (f"requeued job-{slurm.parent.name}" in seen) is requeued
+    assert ("saved; this was start 3, and MAX_REQUEUES is 2." in seen) is not requeued
+
+
+def test_a_config_of_the_repository_is_found_from_another_folder(slurm: Path) -> None:
+    result = batch(slurm, "configs/demo_grpo.yaml")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count(f"--config {ROOT}/configs/demo_grpo.yaml resume=auto\n") == 2 + 2  # printed and called
+
+
+@pytest.mark.parametrize("code", ["1", "2", "75"])
+def test_a_slurm_job_that_was_not_asked_to_stop_is_not_requeued(code: str, slurm: Path, config: Path) -> None:
+    result = batch(slurm, "config.yaml", FAKE_CODE=code)
+    assert result.returncode == int(code)
+    assert "requeued" not in result.stdout
+
+
+def test_slurm_script_outside_a_job_says_how_to_submit_it(config: Path) -> None:
+    result = launch("slurm.sbatch", str(config), SLURM_JOB_ID="")
+    assert result.returncode == 2
+    assert "sbatch launch/slurm.sbatch" in result.stderr and "single_node.sh" in result.stderr

@@ -1,0 +1,50 @@
+"""launch/tensorboard.sh, with a stand-in for TensorBoard: which run it shows, and where."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.unit.launch.running import ROOT, launch, path_with, stand_in
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    stand_in(folder / "tensorboard", 'echo "called: tensorboard $*"')
+    return path_with(folder)
+
+
+def test_it_prints_and_runs_the_command_for_a_run_and_a_port(path: str, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    result = launch("tensorboard.sh", "mine", "7007", cwd=tmp_path, PATH=path)
+    assert result.returncode == 0, result.stderr
+    command = "tensorboard --logdir mine --port 7007"
+    assert result.stdout == f"$ {command}\ncalled: {command}\n"
+
+
+def test_a_run_of_the_repository_is_found_from_another_folder(path: str, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "launch", tmp_path / "checkout" / "launch")
+    run = tmp_path / "checkout" / "runs" / "mine"
+    run.mkdir(parents=True)
+    script = os.path.relpath(tmp_path / "checkout" / "launch" / "tensorboard.sh", ROOT / "launch")
+    named = launch(script, "runs/mine", cwd=tmp_path, PATH=path)
+    assert f"called: tensorboard --logdir {run} --port 6006\n" in named.stdout
+    every = launch(script, cwd=tmp_path, PATH=path)
+    assert f"called: tensorboard --logdir {run.parent} --port 6006\n" in every.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["nowhere"], "no run at 'nowhere'"), ([".", "http"], "the port is 'http'; expected a number")],
+)
+def test_a_missing_run_or_a_port_that_is_none_is_refused(
+    arguments: list[str], words: str, path: str, tmp_path: Path
+) -> None:
+    result = launch("tensorboard.sh", *arguments, cwd=tmp_path, PATH=path)
+    assert result.returncode == 2 and words in result.stderr
+    assert "called" not in result.stdout
