@@ -1,7 +1,7 @@
 """All algorithms on the demo, the same number of sampled reports each: reward, verbosity, guards, seconds.
 
-    python benchmarks/algorithms.py [--seeds 0] [--algorithms NAME ...] [--at-most N] [--json FILE] [--runs DIR]
-                                    [section.key=value ...]
+    python benchmarks/algorithms.py [--seeds 0 1 2] [--algorithms NAME ...] [--at-most N] [--jobs N]
+                                    [--json FILE] [--runs DIR] [section.key=value ...]
 
 Every recipe of configs/algorithms/ as it is shipped, but shorter. Keeps the table and the picture in
 benchmarks/results/. Finished runs are read, not repeated: `--at-most 1` trains one more and prints what there is.
@@ -9,6 +9,7 @@ benchmarks/results/. Finished runs are read, not repeated: `--at-most 1` trains 
 
 from __future__ import annotations
 
+import statistics
 import sys
 from pathlib import Path
 
@@ -35,21 +36,22 @@ METRICS = {
 }
 EXPLAINED = f"""The recipes of configs/algorithms/, {STEPS} steps of 16 studies with 8 sampled reports each. Greedy
 reports of 128 held-out studies; the findings judge under length control is rewarded, ROUGE-L and findings F1 are
-watched only. Seconds are those of the steps: grpo and dr_grpo learn once from all reports, dapo, gspo and cispo twice,
+watched only. Seconds are the median step's: grpo and dr_grpo learn once from all reports, dapo, gspo and cispo twice,
 online_* once from two of each eight. What was not run is blank."""
 COLOURS = {"grpo": "#2563eb", "online": "#d97706"}  # by the first word of the name: the family
 Key = tuple[str, int]  # algorithm, seed
-Figures = dict[str, list[float]]  # metric -> [before, after]; "seconds" -> [of all steps]
+Figures = dict[str, list[float]]  # metric -> [before, after]; SECONDS -> [of the median step]
+SECONDS = "s/step"
 
 
 def read(folder: Path) -> Figures:
-    seconds = sum(step["step_time"] for step in load_run(folder)[0])
-    return {**before_and_after(folder, METRICS), "seconds": [seconds]}
+    seconds = statistics.median(step["step_time"] for step in load_run(folder)[0])
+    return {**before_and_after(folder, METRICS), SECONDS: [seconds]}
 
 
 def table(results: dict[str, dict[int, Figures]]) -> str:
     """Before training, then the mean of the seeds that were run of each algorithm."""
-    names = [*METRICS, "seconds"]
+    names = [*METRICS, SECONDS]
     rows = [f"| algorithm | seeds | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
     if results:
         first = next(iter(next(iter(results.values())).values()))
@@ -63,7 +65,7 @@ def table(results: dict[str, dict[int, Figures]]) -> str:
 
 def _row(name: str, seeds: str, values: dict[str, float]) -> str:
     cells = [f"{values[metric]:.3f}" if metric in values else "" for metric in METRICS]
-    cells.append(f"{values['seconds']:.0f}" if "seconds" in values else "")
+    cells.append(f"{values[SECONDS]:.2f}" if SECONDS in values else "")
     return "| " + " | ".join([name, seeds, *cells]) + " |"
 
 
@@ -74,7 +76,7 @@ def picture(results: dict[str, dict[int, Figures]], path: Path) -> None:
     with style():
         figure = new_figure(f"All algorithms, {STEPS} steps of 128 reports", height=6)
         for axes, (metric, unit) in zip(
-            figure.subplots(1, 4, sharey=True), [*panels.items(), ("seconds", f"of {STEPS} steps")], strict=True
+            figure.subplots(1, 4, sharey=True), [*panels.items(), (SECONDS, "median of the steps")], strict=True
         ):
             for line, name in enumerate(reversed(shown)):
                 values = [run[metric][-1] for run in results[name].values()]
@@ -92,7 +94,7 @@ def picture(results: dict[str, dict[int, Figures]], path: Path) -> None:
 
 
 def main() -> int:
-    made = parser(__doc__ or "", "runs/algorithms", seeds=(0,))
+    made = parser(__doc__ or "", "runs/algorithms")
     made.add_argument("--algorithms", nargs="+", choices=NAMES, default=list(NAMES))
     arguments = made.parse_intermixed_args()
     place, overrides = Path(arguments.runs).resolve(), arguments.overrides
@@ -106,7 +108,7 @@ def main() -> int:
         for name in NAMES
         if name in arguments.algorithms
     }
-    train_missing(runs.values(), arguments.at_most)
+    train_missing(runs.values(), arguments.at_most, arguments.jobs)
     if not any(run.finished for run in runs.values()):
         sys.exit(f"no run in {arguments.runs} is finished; leave --at-most out to train them.")
     results: dict[str, dict[int, Figures]] = {}

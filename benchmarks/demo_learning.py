@@ -16,7 +16,8 @@ from pathlib import Path
 from machine import machine
 from runs import RESULTS, Run, command_line, keep, mean, parser, train_missing
 
-from online_rl.monitor.plots import load_run, plot_comparison
+from online_rl.monitor.comparison_plot import plot_comparison
+from online_rl.monitor.plots import load_run
 
 RECIPES = {"GRPO": "configs/demo_grpo.yaml", "online DPO": "configs/demo_online_dpo.yaml"}
 GOAL_GAIN, GOAL_VERBOSITY = 0.10, (0.8, 1.2)
@@ -112,6 +113,8 @@ def main() -> int:
     for picture in plot_comparison([run.folder for run in runs.values()], RESULTS / "demo_learning.png"):
         if picture.name == "errors.png":
             picture.rename(RESULTS / "demo_learning_errors.png")
+        elif picture.name.startswith("before_after"):
+            picture.unlink()  # the runs have their own
     return 0
 
 

@@ -4,11 +4,11 @@
 
 Each row is a run of `online_rl.train` in float32 on the demo, started as users start it, with another number of ranks,
 token budget, slice of the logits, treatment of images, prompts or activations. All learn from two passes over each
-step's candidates with a KL term, so that the loss is not 0 by construction. Gradient norm and loss of every step are
-compared with the first row's; `gradient norm` is the largest relative difference over the steps, `loss` the largest
-absolute.
-The loss is a mean over tokens of terms as large as the advantages, about 1, which nearly cancel: that is its scale in
-float32, and what is left of it, printed below the table, is small. Real learning rates: the policy moves.
+step's candidates, GRPO with a KL term, so that the loss is not 0 by construction. Gradient norm and loss of every step
+are compared with those of the same algorithm's first row; `gradient norm` is the largest relative difference over the
+steps, `loss` the largest absolute.
+GRPO's loss is a mean over tokens of terms as large as the advantages, about 1, which nearly cancel: that is its scale
+in float32, and what is left of it, printed below the table, is small. Real learning rates: the policy moves.
 
 That only means something while all runs sample the same candidates. vLLM samples with the same seeds in every run, but
 its log-probabilities differ in the seventh digit when the batch does, and a token that is drawn at the edge of two can
@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -43,7 +44,8 @@ SETTINGS = (
     "eval.studies=2",
     "monitor.samples=0",
 )
-# name -> ranks, settings
+DPO = "algorithm.name=online_dpo"
+# name -> ranks, settings; what stands before a colon is the algorithm, GRPO where there is none
 RUNS: dict[str, tuple[int, tuple[str, ...]]] = {
     "1 rank": (1, ()),
     "1 rank, small passes": (1, ("train.micro_batch_tokens=256",)),
@@ -64,7 +66,14 @@ RUNS: dict[str, tuple[int, tuple[str, ...]]] = {
             "deepspeed.persistence_threshold=0",
         ),
     ),
+    "online DPO: 1 rank": (1, (DPO,)),
+    "online DPO: 2 ranks, every candidate behind its own prompt": (2, (DPO, "train.share_prompts=false")),
 }
+
+
+def first_of(name: str) -> str:
+    """The row that a row is compared with: the first of its algorithm."""
+    return next(row for row in RUNS if row.rpartition(":")[0] == name.rpartition(":")[0])
 
 
 def train(folder: Path, ranks: int, settings: list[str]) -> list[dict[str, Any]]:
@@ -110,39 +119,40 @@ def compare(first: list[dict[str, Any]], other: list[dict[str, Any]]) -> dict[st
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--only", nargs="+", choices=RUNS, help="these rows, beside the first")
+    parser.add_argument("--only", nargs="+", choices=RUNS, help="these rows, beside those that they are compared with")
     parser.add_argument("--runs", metavar="DIR", help="keep the run folders here; otherwise they are removed")
     parser.add_argument("--json", metavar="FILE", help="the same figures as JSON")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
     arguments = parser.parse_intermixed_args()
-    first_name = next(iter(RUNS))
-    names = [name for name in RUNS if not arguments.only or name in arguments.only or name == first_name]
+    wanted = set(arguments.only or RUNS)
+    names = [name for name in RUNS if name in wanted | {first_of(other) for other in wanted}]
     common = [*SETTINGS, f"train.max_steps={arguments.steps}", *arguments.overrides]
     lines = ["| run | steps with the same samples | gradient norm | loss |", "|---|---|---|---|"]
     rows: dict[str, Any] = {}
-    first: list[dict[str, Any]] = []
+    runs_of: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         runs = Path(arguments.runs or temporary).absolute()
         runs.mkdir(parents=True, exist_ok=True)
         for name in names:
             ranks, own = RUNS[name]
-            steps = train(runs / name.replace(",", "").replace(" ", "_"), ranks, [*common, *own])
-            first = first or steps
-            row = compare(first, steps)
+            steps = train(runs / re.sub("[,:]", "", name).replace(" ", "_"), ranks, [*common, *own])
+            runs_of[name] = steps
+            row = compare(runs_of[first_of(name)], steps)
             rows[name] = row | {"settings": own, "grad_norms": [s["grad_norm"] for s in steps]}
             rows[name]["losses"] = [s["loss"] for s in steps]
             lines.append(f"| {name} | {row['same_samples']} | {row['grad_norm']:.1e} | {row['loss']:.1e} |")
             print(lines[-1], flush=True)
     where, command = machine(), "python benchmarks/" + shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    losses = [abs(line["loss"]) for line in first]
+    sizes = {name: sorted(abs(line["loss"]) for line in runs_of[name]) for name in names if name == first_of(name)}
+    losses = ", ".join(f"{size[0]:.1e} to {size[-1]:.1e} ({name})" for name, size in sizes.items())
     worst = max(max(row["grad_norm"], row["loss"]) for row in rows.values())
     text = (
         "# Layout of a batch and what is learned from it\n\n"
         f"`{command}` on {where['cpu']}, {where['cores']} cores, Python {where['python']}.\n"
-        f"{arguments.steps} steps of the demo through the command line in float32; differences from the first row, the "
-        "largest over the steps in which both sampled the same candidates. What it means is told in "
-        "[invariance.py](../invariance.py).\n\n" + "\n".join(lines) + "\n\n"
-        f"Losses of the first row are {min(losses):.1e} to {max(losses):.1e} in size. "
+        f"{arguments.steps} steps of the demo through the command line in float32; differences from the first row of "
+        "the same algorithm, the largest over the steps in which both sampled the same candidates. What it means is "
+        "told in [invariance.py](../invariance.py).\n\n" + "\n".join(lines) + "\n\n"
+        f"Losses are in size: {losses}. "
         f"All differences within {GOAL:g}: {'yes' if worst <= GOAL else 'no'}.\n"
     )
     print(text)

@@ -1,6 +1,7 @@
 """Does length control matter online? Trains the demo on a raw findings score and on the same score under LC.
 
-    python benchmarks/length_control.py [--seeds 0 1 2] [--at-most N] [--json FILE] [--runs DIR] [section.key=value ...]
+    python benchmarks/length_control.py [--seeds 0 1 2] [--at-most N] [--jobs N] [--json FILE] [--runs DIR]
+                                        [section.key=value ...]
 
 CheXalign (Hein et al., arXiv 2410.07025) found offline that preferences by raw GREEN make reports up to 2.5 times as
 long, mostly by repetition, and that LC-GREEN = GREEN / max(verbosity, 1) does not. Here the same, online, with GRPO and
@@ -182,7 +183,7 @@ def picture(runs: dict[Key, Run], path: Path) -> None:
 def main() -> int:
     arguments = parser(__doc__ or "", "runs/length_control").parse_intermixed_args()
     runs = planned(Path(arguments.runs).resolve(), arguments.seeds, arguments.overrides)
-    train_missing(runs.values(), arguments.at_most)
+    train_missing(runs.values(), arguments.at_most, arguments.jobs)
     if not any(run.finished for run in runs.values()):
         sys.exit(f"no run in {arguments.runs} is finished; leave --at-most out to train them.")
     finished = {key: run for key, run in runs.items() if run.finished}

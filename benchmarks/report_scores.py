@@ -7,15 +7,12 @@ import re
 from judges.findings.compare import compare
 from judges.findings.parse import parse
 
-NORMAL_WEIGHT = 0.25  # of a matched normal statement, as in the demo's recipes
-
 
 def green_with_repeats(completions: list[str], reference: list[str]) -> list[float | None]:
     """GREEN = matched / (matched + errors), where a matched statement counts again each time it is repeated.
 
     The findings judge counts a finding once however often it is said. A judge that lists matched statements and does
-    not notice repetition pays for every one of them; CheXalign's reports grew mostly by repetition. Of a sentence that
-    matches several statements the weightiest counts: a normal one `NORMAL_WEIGHT`, a finding 1.
+    not notice repetition pays for every one of them; CheXalign's reports grew mostly by repetition.
     """
     return [_with_repeats(text, truth) for text, truth in zip(completions, reference, strict=True)]
 
@@ -25,11 +22,8 @@ def _with_repeats(text: str, truth: str) -> float | None:
     if not told.findings:
         return None
     whole = compare(parse(text), told)
-    weights = {entity: 1.0 if told.findings[entity].present else NORMAL_WEIGHT for entity in whole.matched}
-    matched = 0.0  # a sentence counts where it makes a statement that the whole report has right
-    for sentence in _sentences(text):
-        made = compare(parse(sentence), told).matched
-        matched += max((weights[entity] for entity in made if entity in weights), default=0.0)
+    right = set(whole.matched)  # a sentence counts where it makes a statement that the whole report has right
+    matched = sum(bool(right & set(compare(parse(sentence), told).matched)) for sentence in _sentences(text))
     return matched / (matched + whole.significant_errors) if matched else 0.0
 
 

@@ -9,7 +9,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,22 +39,29 @@ def parser(description: str, runs: str, seeds: tuple[int, ...] = (0, 1, 2)) -> a
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--seeds", type=int, nargs="+", default=list(seeds))
     made.add_argument("--at-most", type=int, metavar="N", help="train no more than N runs now; 0 = only read")
+    made.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time, each on its share of the cores")
     made.add_argument("--json", metavar="FILE", help="the same figures as JSON")
     made.add_argument("--runs", metavar="DIR", default=runs, help="where the run folders go")
     made.add_argument("overrides", nargs="*", metavar="section.key=value")
     return made
 
 
-def train_missing(runs: Iterable[Run], at_most: int | None = None) -> None:
-    """Train what is not there yet, in this order, `at_most` so many.
+def train_missing(runs: Iterable[Run], at_most: int | None = None, jobs: int = 1) -> None:
+    """Train what is not there yet, in this order, `at_most` so many, `jobs` at a time.
 
-    A run folder of the same settings is read, not repeated; one of other settings ends the benchmark.
+    A run folder of the same settings is read, not repeated; one of other settings ends the benchmark. Where several
+    run at a time, each has a rank per core of its share, their seconds compare with each other's alone.
     """
-    trained = 0
-    for run in runs:
-        if not _is_there(run) and (at_most is None or trained < at_most):
-            train(run)
-            trained += 1
+    missing = [run for run in runs if not _is_there(run)][:at_most]
+    share = {} if jobs == 1 else {"RANKS": str(max(1, (os.cpu_count() or 1) // jobs)), "OMP_NUM_THREADS": "1"}
+    with ThreadPoolExecutor(jobs) as pool:
+        started = [pool.submit(train, run, share) for run in missing]
+        try:
+            for one in as_completed(started):
+                one.result()
+        finally:
+            for one in started:
+                one.cancel()
 
 
 def _is_there(run: Run) -> bool:
@@ -69,16 +77,21 @@ def _note(run: Run) -> Path:
     return run.folder.with_suffix(".json")
 
 
-def train(run: Run) -> None:
-    """Train; the log lies beside the run folder. What an interrupted run left there is trained on."""
+def train(run: Run, variables: Mapping[str, str]) -> None:
+    """Train, with `variables` in the environment; the log lies beside the run folder.
+
+    What an interrupted run left there is trained on.
+    """
     run.folder.parent.mkdir(parents=True, exist_ok=True)
     _note(run).write_text(json.dumps({"recipe": run.recipe, "overrides": run.overrides}, indent=1) + "\n")
     command = ["bash", "launch/single_node.sh", run.recipe, f"run.dir={run.folder}", *run.overrides, "resume=auto"]
     log, started = run.folder.with_suffix(".log"), time.monotonic()
     with log.open("w") as out:
-        done = subprocess.run(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=os.environ, check=False)
+        done = subprocess.run(
+            command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=os.environ | variables, check=False
+        )
     if done.returncode:
-        sys.exit(f"{run.folder.name}: exit code {done.returncode}; see {log}")
+        raise SystemExit(f"{run.folder.name}: exit code {done.returncode}; see {log}")
     print(f"{run.folder.name}: {time.monotonic() - started:.0f} s", flush=True)
 
 

@@ -18,7 +18,7 @@ class Identity:
     """name     the judge's name
     use      what the configuration names
     version  the judge's `version`, else that of the installed package that it comes from, else ""
-    hash     SHA-256 (hex) over the source of its module, or of all modules of its package, and its arguments
+    hash     SHA-256 (hex) over the source of its module, or all modules and prompts of its package, and its arguments
     file     the source file; "" where there is none
     """
 
@@ -67,12 +67,13 @@ def _module_name(subject: Any, use: str) -> str:
 
 
 def _sources(module: Any, path: Path) -> list[Path]:
-    """The module's file; for a judge in a package of its own such as `judges.findings`, all of the package's files."""
+    """The module's file; for a judge in a package of its own such as `judges.green`, all of the package's files, its
+    prompt among them."""
     if not path.name or path.suffix != ".py":
         return []
     package = getattr(module, "__package__", "") or ""
     if package.count(".") >= 1 or path.name == "__init__.py":
-        return sorted(path.parent.glob("*.py"))
+        return sorted(p for p in path.parent.iterdir() if p.suffix in (".py", ".txt"))
     return [path]
 
 

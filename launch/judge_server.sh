@@ -6,7 +6,7 @@
 #   --model MODEL   name on the hub or folder (StanfordAIMI/GREEN-radllama2-7b)
 #   --gpu 7         on a GPU of its own
 #   --gpu 0 --share-gpu
-#                   on a GPU that trains as well: a third of its memory, and vLLM's sleep mode (/sleep, /wake_up)
+#                   on a GPU that trains as well, of 80 GiB: a third of its memory, and vLLM's sleep mode (/sleep, /wake_up)
 #   --platform cpu  on the CPU, for tests and small models (otherwise a GPU where there is one)
 #   --no-ngram      without n-gram speculation, which gives the same answers sooner
 #   --host ADDRESS  for trainers on other machines (127.0.0.1, which only this one reaches; there is no password)

@@ -8,7 +8,6 @@ checkpoints/best.json          which step is the best so far; its checkpoint sta
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import os
@@ -22,31 +21,9 @@ from typing import Any
 from online_rl import distributed
 from online_rl.config import Config
 from online_rl.errors import CheckpointError, ConfigError
+from online_rl.same_run import refuse_another_run
 
 MARKER, STATE, BEST = "complete", "state.json", "best.json"
-
-# What may differ when a run goes on; everything else would make it another run.
-FREE_KEYS = (
-    "run.dir",
-    "resume",
-    "train.max_steps",
-    "train.stop_after",
-    "train.save_every",
-    "train.keep_checkpoints",
-    "train.collective_timeout_s",
-    "eval",
-    "monitor",
-    "scoring.call_timeout_s",
-    "scoring.deadline_s",
-    "scoring.max_retries",
-    "scoring.max_failed_rate",
-    "scoring.workers",
-    "scoring.canary_every",
-    "rollout.kv_cache_gib",
-    "rollout.verify_sync_every",
-    "rollout.gpu_memory_utilization",
-    "demo.cache",
-)
 
 
 @dataclass(frozen=True)
@@ -132,13 +109,13 @@ def find(cfg: Config, warn: Any) -> Checkpoint | None:
         return None
     if cfg.resume != "auto":
         checkpoint = open_complete(Path(cfg.resume))
-        _same_run(checkpoint, cfg)
+        refuse_another_run(checkpoint.folder, checkpoint.state, cfg, warn)
         return checkpoint
     newest = find_newest(Path(cfg.run.dir), warn)
     if newest is None:
         warn(f"resume=auto: no complete checkpoint in {Path(cfg.run.dir) / 'checkpoints'}; starting at step 1.")
     else:
-        _same_run(newest, cfg)
+        refuse_another_run(newest.folder, newest.state, cfg, warn)
     return newest
 
 
@@ -244,37 +221,6 @@ def _read_json(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text())
     except (OSError, ValueError) as problem:
         raise CheckpointError(f"{path}: cannot be read ({type(problem).__name__}).") from None
-
-
-def _same_run(checkpoint: Checkpoint, cfg: Config) -> None:
-    """Refuse to go on with a run that is another one."""
-    world = checkpoint.state["world_size"]
-    if world != distributed.world_size():
-        raise CheckpointError(
-            f"{checkpoint.folder} was written by {world} rank(s); this launch has {distributed.world_size()}. "
-            f"Launch with {world}, or start a new run.dir."
-        )
-    before, now = (_flat(_without_addresses(c)) for c in (checkpoint.state["config"], cfg.model_dump(mode="json")))
-    for key in sorted(before.keys() | now.keys()):
-        if before.get(key) != now.get(key) and not any(key == free or key.startswith(free + ".") for free in FREE_KEYS):
-            raise CheckpointError(
-                f"{key}: the checkpoint {checkpoint.folder} was trained with {before.get(key)!r}, this configuration "
-                f"says {now.get(key)!r}. Set it back to go on, or choose another run.dir."
-            )
-
-
-def _without_addresses(config: dict[str, Any]) -> dict[str, Any]:
-    """A judge server may have moved: `url` and `urls` under a judge's args say where it is, not what it is."""
-    config = copy.deepcopy(config)
-    for entry in (*config["judges"], *config.get("guards", [])):
-        entry["args"] = {key: value for key, value in entry["args"].items() if key not in ("url", "urls")}
-    return config
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        return {prefix[:-1]: tree}
-    return {key: value for name, inner in tree.items() for key, value in _flat(inner, f"{prefix}{name}.").items()}
 
 
 def _steps(root: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from online_rl.data.study import Study
 from online_rl.metrics import gather_groups, summarise
 from online_rl.rollout.prompts import PromptBuilder
 from online_rl.scoring.scorer import Candidate, Scorer
+from online_rl.whole_file import whole_file
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,9 @@ def write_samples(evaluation: Evaluation, path: Path) -> None:
     """One line per kept study; nothing is written when none was kept."""
     if not evaluation.samples or distributed.rank():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
     lines = [json.dumps(row, ensure_ascii=True) for row in evaluation.samples]
-    partial.write_text("\n".join(lines) + "\n")
-    partial.rename(path)
+    with whole_file(path) as partial:
+        partial.write_text("\n".join(lines) + "\n")
 
 
 def make_sample(candidate: Candidate, image: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from online_rl.monitor.best_worst import best_and_worst
 from online_rl.monitor.records import Record, read_records
 from online_rl.policy.engine import Policy
 from online_rl.rollout.engine import RolloutEngine
+from online_rl.rollout.parity import Parity
 from online_rl.rollout.prompts import PromptBuilder
 from online_rl.rollout.types import Rollouts
 from online_rl.scoring import Asked, Scored, Scorer
@@ -49,6 +50,7 @@ class Loop:
     policy: Policy
     monitor: Monitor
     watchdog: Watchdog
+    parity: Parity = field(default_factory=Parity)
     step: int = 0
     num_tokens: int = 0
     before: Evaluation | None = None
@@ -88,6 +90,7 @@ class Loop:
         scored = time.perf_counter()
         with self._phase("updating"):
             metrics = self.policy.update(batch, filler=rollouts.groups[0][0], step=step)
+        self.parity.check(step, metrics.get("sampling/sampling_logp_difference/mean"))
         updated = time.perf_counter()
         self._sync()
         synced = time.perf_counter()
@@ -234,7 +237,11 @@ class Loop:
             studies = self.eval_studies[: self.cfg.eval.studies]
             samples = self.cfg.monitor.samples
             evaluation = evaluate(self.engine, self.builder, self.scorer, studies, samples, self._agree)
-        write_samples(evaluation, Path(self.cfg.run.dir) / "samples" / f"{name}.jsonl")
+        path = Path(self.cfg.run.dir) / "samples" / f"{name}.jsonl"
+        try:
+            write_samples(evaluation, path)
+        except OSError as problem:  # on the first rank alone; the others go on
+            self.monitor.warn(f"{path}: the samples cannot be written ({problem.strerror}). Training goes on.")
         if log:
             self.monitor.log_eval(self.step, evaluation.metrics)
             self.monitor.log_samples(self.step, evaluation.samples)
@@ -303,6 +310,7 @@ class Loop:
         self.before = Evaluation(found.state["before"], [])
         load_judge_states(self.scorer.judges, found.state.get("judges", {}))
         self.scorer.load_state_dict(found.state.get("scorer", {}))
+        self.parity.before = found.state.get("parity")
         self._sync()
         metric = self.cfg.eval.metric_for_best_model
         if metric:
@@ -317,7 +325,9 @@ class Loop:
                 "num_tokens": self.num_tokens,
                 "before": self.before.metrics,
                 "judges": judge_states(self.scorer.judges),
+                "model_is_local": Path(self.cfg.model.path).exists(),  # else its path is a name on the hub
                 "scorer": self.scorer.state_dict(),
+                "parity": self.parity.before,
             }
             checkpoint.save(Path(self.cfg.run.dir), self.step, self.policy, state, self.cfg)
 

@@ -36,6 +36,7 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
     from online_rl.policy.load import read_policy
     from online_rl.policy.model import banned_token_ids
     from online_rl.rollout.engine import RolloutEngine
+    from online_rl.rollout.parity import Parity
     from online_rl.rollout.prompts import PromptBuilder
     from online_rl.scoring import Scorer
     from online_rl.scoring.setup import count_tokens_with, describe_judges, dry_call, load_judges, make_blend
@@ -85,11 +86,13 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
     if unseen:
         messages.append(
             f"{len(unseen)} of the weights that are synced ({unseen[0]} ...) vLLM keeps in another form: "
-            "rollout.verify_sync_every cannot compare them. Their sum shows in sampling/sampling_logp_difference."
+            "rollout.verify_sync_every cannot compare them. What they give is watched: the run stops where log-"
+            "probabilities of both drift apart."
         )
     monitor = Monitor(
         run_dir, cfg.train.max_steps, main_rank, cfg.monitor.tensorboard, found.step if found else 0, run_dir.name
     )
+    policy.warn = monitor.warn
     monitor.log_config(cfg.resolved_yaml())
     monitor.log_hparams(hyperparameters(cfg), final_metrics(cfg))
     for line in describe_judges(cfg, judges, guards):
@@ -108,6 +111,7 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
         policy=policy,
         monitor=monitor,
         watchdog=watchdog,
+        parity=Parity(unseen, half_precision=cfg.model.dtype != "float32"),
     )
     if found:
         loop.restore(found)
@@ -115,24 +119,35 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
 
 
 def finish(loop: Loop, before: Evaluation, after: Evaluation) -> None:
-    """The trained policy as a Hugging Face folder, the pictures, and the table."""
+    """The trained policy as a Hugging Face folder, the table, and the pictures."""
     run_dir = Path(loop.cfg.run.dir)
     loop.policy.export(run_dir / "model", loop.builder.processor)
     loop.monitor.close()
     if distributed.rank():
         return
     from online_rl.monitor.final_table import final_table
-    from online_rl.monitor.plots import plot_run
 
-    pictures = plot_run(run_dir)
     studies = min(loop.cfg.eval.studies, len(loop.eval_studies))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
     print(f"\n{final_table(before.metrics, after.metrics, studies, width)}\n")
     best = f" (step {loop.exported_step}, the best by {loop.cfg.eval.metric_for_best_model})"
     print(f"trained policy  {run_dir / 'model'}{best if loop.exported_step != loop.step else ''}")
-    for picture in pictures:
-        print(f"picture         {picture}")
+    draw(run_dir)
     print(f"TensorBoard     tensorboard --logdir {run_dir / 'tensorboard'}")
+
+
+def draw(run_dir: Path) -> None:
+    """The pictures of a run that has ended well: a monitor that fails is a warning here too."""
+    from online_rl.monitor.plots import plot_run
+
+    try:
+        for picture in plot_run(run_dir):
+            print(f"picture         {picture}")
+    except Exception as problem:  # whatever it is, the policy is trained and the table printed
+        print(
+            f"warning: the pictures cannot be drawn in {run_dir / 'plots'} ({type(problem).__name__}: {problem}). The "
+            f"trained policy is whole; draw them again with online-rl plot {run_dir}."
+        )
 
 
 def _environment() -> None:

@@ -12,15 +12,18 @@ of the language side, or with LoRA r (in + out) summed over the language part's 
     activations b L D S (checkpointed: one layer's output per token) or 16 times as much, S tokens per pass, L layers
                 of width D, and 4 x 3 bytes per completion token and word of the vocabulary for the logits
     engine      b P + KV cache of max_num_seqs x max_model_len tokens, at 2 x 2 layers x heads x width bytes per token
+    judge       one more engine, GREEN's: 2 P and the KV cache of 12 pairs of 2,048 tokens
 
-vLLM sleeps while the policy updates, so the peak is the larger of the two phases:
+vLLM sleeps while the policy updates, the engine and a judge that shares the GPU (share_gpu), so the peak is the larger
+of the two phases:
 
     update   policy + ref_model + gathered + gradients + optimiser + activations
-    sample   policy + ref_model + gradients + optimiser + engine
+    sample   policy + ref_model + gradients + optimiser + engine + judge, where it shares the GPU
 
-The peak holds a RESERVE for CUDA contexts and fragmentation. A judge is one more engine (weights and KV cache, here
-GREEN's), on a GPU of its own or beside them. Estimates are for planning (is it 40 or 400 GiB?), not for filling a GPU
-to the last byte.
+The peak holds a RESERVE for CUDA contexts and fragmentation. An engine takes its share of a GPU whether it needs so
+much or not (rollout.gpu_memory_utilization; a third, for a judge that shares it): `shortages` holds the shares against
+the needs, and all of it against a GPU. Estimates are for planning (is it 40 or 400 GiB?), not for filling a GPU to the
+last byte.
 """
 
 from __future__ import annotations
@@ -66,7 +69,7 @@ KNOWN = {
 }
 GREEN = Shape(6_738_415_616, 0, 32, 4096, 32, 128, 32_000)  # StanfordAIMI/GREEN-radllama2-7b, a LLaMA-2 7B
 GPUS = (1, 2, 4, 8, 16)  # rows of the table
-GREEN_TOKENS, GREEN_ANSWERS = 2048, 16  # tokens of one pair, and pairs that the judge reads at once
+GREEN_TOKENS, GREEN_ANSWERS = 2048, 12  # tokens of one pair, and pairs that the judge reads at once
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,8 @@ class Sizes:
     optimiser: float
     activations: float
     engine: float
-    judge: float
+    judge: float  # on whatever GPU it runs
+    judge_beside: float  # the same where it shares a GPU with the policy, else 0
     cpu: float
     checkpoint: float  # on disk, all ranks together
 
@@ -89,8 +93,17 @@ class Sizes:
         return self.policy + self.ref_model + self.gradients + self.optimiser
 
     @property
+    def update(self) -> float:
+        return self.kept + self.gathered + self.activations + RESERVE
+
+    @property
+    def sample(self) -> float:
+        return self.kept + self.engine + self.judge_beside + RESERVE
+
+    @property
     def peak(self) -> float:
-        return self.kept + max(self.gathered + self.activations, self.engine) + RESERVE
+        """Of the GPU that the judge shares, where it shares one."""
+        return max(self.update, self.sample)
 
 
 def estimate(shape: Shape, cfg: Config, ranks: int) -> Sizes:
@@ -114,6 +127,7 @@ def estimate(shape: Shape, cfg: Config, ranks: int) -> Sizes:
     activations = (
         b * shape.layers * shape.hidden * tokens * kept_per_layer + 4 * LOGIT_COPIES * shape.vocabulary * logits
     )
+    judge = 2 * GREEN.parameters + GREEN.kv_bytes(GREEN_ANSWERS * GREEN_TOKENS)
     return Sizes(
         policy=0 if params_offloaded else share,
         gathered=b * min(held, MAX_LIVE),
@@ -122,12 +136,45 @@ def estimate(shape: Shape, cfg: Config, ranks: int) -> Sizes:
         optimiser=0 if offloaded else optimiser,
         activations=activations,
         engine=b * shape.parameters + shape.kv_bytes(rollout.max_num_seqs * rollout.max_model_len),
-        judge=2 * GREEN.parameters + GREEN.kv_bytes(GREEN_ANSWERS * GREEN_TOKENS),
+        judge=judge,
+        judge_beside=judge if judge_share(cfg) else 0,
         cpu=(gradients + optimiser if offloaded else 0)
         + (share if params_offloaded else 0)
         + (0 if on_gpu else ref_model),
         checkpoint=12 * trained + b * (2 * adapters if adapters else shape.parameters),
     )
+
+
+def judge_share(cfg: Config) -> float:
+    """The share of a training GPU that the judge `green` takes; 0 where it has one of its own, or there is none."""
+    from judges.green.server import share_of_gpu
+
+    sharing = [e for e in (*cfg.judges, *cfg.guards) if e.use == "green" and e.args.get("share_gpu")]
+    return sum(share_of_gpu((entry.args.get("server") or {}).get("extra") or ()) for entry in sharing[:1])
+
+
+def shortages(sizes: Sizes, cfg: Config, has: float) -> list[str]:
+    """What would not fit a GPU of so many bytes, each with the key that decides it; nothing where all fits."""
+    engine, judge = cfg.rollout.gpu_memory_utilization, judge_share(cfg)
+    needs = [
+        (sizes.update, has, "the update needs {:.1f} GiB of {:.1f}"),
+        (
+            sizes.engine,
+            engine * has,
+            f"the engine needs {{:.1f}} GiB, and rollout.gpu_memory_utilization={engine} gives it {{:.1f}}",
+        ),
+        (
+            sizes.judge_beside,
+            judge * has,
+            f"the judge needs {{:.1f}} GiB, and its share of this GPU, {judge}, is {{:.1f}}",
+        ),
+        (
+            sizes.kept + RESERVE + (engine + judge) * has,
+            has,
+            "while sampling the policy and the shares of engine and judge take {:.1f} GiB of {:.1f}",
+        ),
+    ]
+    return [text.format(needed / GIB, there / GIB) for needed, there, text in needs if needed > there]
 
 
 def trained_parameters(shape: Shape, cfg: Config) -> int:
@@ -189,13 +236,19 @@ def as_markdown(rows: list[dict[str, float | str]]) -> str:
     return "\n".join(lines + ["| " + " | ".join(str(value) for value in row.values()) + " |" for row in rows])
 
 
-def default_config() -> Config:
+def default_table(ranks: Sequence[int]) -> list[dict[str, float | str]]:
+    """The known models, and the last of them with adapters."""
+    name, shape = list(KNOWN.items())[-1]
+    return table(default_config(), KNOWN, ranks) + table(default_config(16), {f"{name}, LoRA of rank 16": shape}, ranks)
+
+
+def default_config(lora_rank: int | None = None) -> Config:
     """What the table assumes where no configuration is given: GRPO with a ref_model, 8 candidates per pass."""
     from online_rl.config import config_from_dict
 
     return config_from_dict(
         {
-            "model": {"path": "any", "gradient_checkpointing": True},
+            "model": {"path": "any", "gradient_checkpointing": True, "lora": {"rank": lora_rank}},
             "algorithm": {"grpo": {"kl_coef": 0.01}},
             "rollout": {"max_model_len": 2048, "max_completion_tokens": 256, "max_num_seqs": 64},
             "train": {"micro_batch_tokens": 8 * 2048, "logits_chunk": 1024},
@@ -208,7 +261,7 @@ def print_table(config: Path | None, overrides: Sequence[str], ranks: Sequence[i
     from online_rl.config import load_config
 
     if config is None:
-        print(as_markdown(table(default_config(), KNOWN, ranks)))
+        print(as_markdown(default_table(ranks)))
         return
     from online_rl.doctor.fitness import Patient
 

@@ -22,6 +22,8 @@ DEFAULT_MODEL = "StanfordAIMI/GREEN-radllama2-7b"
 NGRAM = '{"method": "ngram", "num_speculative_tokens": 5, "prompt_lookup_min": 2, "prompt_lookup_max": 4}'
 # The matched count and the character after it decide the score: decoding may stop there.
 STOPS = [f"[Matched Findings]:\n{count}.{end}" for count in range(50) for end in (" ", "\n")]
+SHARE = 0.33  # of a GPU that trains as well
+_SHARE_OPTION = "--gpu-memory-utilization"
 # What a trainer's environment holds and a server must not take for its own.
 _NOT_INHERITED = (
     *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "GROUP_RANK", "LOCAL_SIZE"),
@@ -53,9 +55,15 @@ def server_command(
     command += ["--revision", revision, "--tokenizer-revision", revision] if revision else []
     command += ["--dtype", dtype or ("bfloat16" if platform == "cpu" else "float16")]
     command += ["--enforce-eager"] if platform == "cpu" else []
-    command += ["--enable-sleep-mode", "--gpu-memory-utilization", "0.33"] if share_gpu else []
+    command += ["--enable-sleep-mode", _SHARE_OPTION, str(SHARE)] if share_gpu else []
     command += ["--speculative-config", NGRAM] if ngram else []
     return [*command, *extra]
+
+
+def share_of_gpu(extra: Sequence[object] = ()) -> float:
+    """How much of a GPU a server takes that shares it; `extra`, further arguments of the server, may say otherwise."""
+    words = [word for argument in extra for word in str(argument).split("=")]
+    return float(words[words.index(_SHARE_OPTION) + 1]) if _SHARE_OPTION in words[:-1] else SHARE
 
 
 def server_environment(

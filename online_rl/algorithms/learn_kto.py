@@ -10,7 +10,7 @@ from online_rl.rollout.types import Completion, Rollouts
 
 
 class OnlineKTO(Algorithm):
-    """The best and the worst of each group, or every candidate by a threshold on its reward."""
+    """The best and the worst of each group, or every candidate of it by a threshold on its reward."""
 
     needs_ref_model = True
     needs_baseline = True
@@ -19,11 +19,14 @@ class OnlineKTO(Algorithm):
         self.options = cfg.algorithm.online_dpo
 
     def labels(self, rewards) -> list[tuple[int, bool]]:
-        """(position in the group, desirable)."""
+        """(position in the group, desirable). None where all tie, also with a threshold: a judge that tells no
+        candidate from another would push all of them the same way."""
+        pair = best_and_worst(rewards, self.options.tie_threshold)
+        if pair is None:
+            return []
         if self.options.kto_threshold is not None:
             return desirable_by_threshold(rewards, self.options.kto_threshold)
-        pair = best_and_worst(rewards, self.options.tie_threshold)
-        return [] if pair is None else [(pair[0], True), (pair[1], False)]
+        return [(pair[0], True), (pair[1], False)]
 
     def teaches(self, rewards):
         return bool(self.labels(rewards))

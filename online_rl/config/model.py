@@ -122,6 +122,11 @@ class Rollout(Section):
     max_logp_difference: float = Field(
         default=1.0, gt=0, description="stop when trainer and vLLM differ by more nats per token (mean over a step)"
     )
+    max_token_logp_difference: float = Field(
+        default=10.0,
+        gt=0,
+        description="single tokens further apart, nats, are masked and counted; over 1 % of a step's stop the run",
+    )
     verify_sync_every: Count = Field(
         default=50,
         description="weight syncs between comparisons, bit by bit, of engine and policy; the first always; 0 = never",

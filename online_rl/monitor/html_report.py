@@ -14,9 +14,10 @@ from typing import Any
 from PIL import Image
 
 from online_rl import __version__
-from online_rl.monitor.before_after import Pair, choose, open_image, read_samples, score_text
+from online_rl.monitor.before_after import Pair, choose, open_image, sample_pairs, score_text
 from online_rl.monitor.final_table import table_rows
 from online_rl.monitor.records import Record
+from online_rl.whole_file import whole_file
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 IMAGE_SIDE = 360  # pixels of a study's longer side
@@ -53,20 +54,9 @@ def describe(name: str, run_dir: Path, train: list[Record], evals: list[Record],
     first, last = (evals[0], evals[-1]) if len(evals) > 1 else ({}, {})
     rows = table_rows(_numbers(first), _numbers(last))
     table = [(label, f"{old:.3f}", f"{new:.3f}", f"{new - old:+.3f}") for label, old, new in rows]
-    pairs = sample_pairs(run_dir)
-    samples = [_sample(label, pair, run_dir) for label, pair in choose(pairs)] if pairs else []
+    pairs, when = sample_pairs(run_dir)
+    samples = [_sample(label, pair, run_dir, when) for label, pair in choose(pairs)] if pairs else []
     return Run(name, train[-1]["step"], notes, table, samples, len(pairs))
-
-
-def sample_pairs(run_dir: Path) -> list[Pair]:
-    """Studies of the first and the last evaluation whose samples were kept."""
-    folder = run_dir / "samples"
-    kept = [folder / "after.jsonl", *sorted(folder.glob("step-*.jsonl"), key=_step, reverse=True)]
-    later = next((path for path in kept if path.is_file()), None)
-    if later is None or not (folder / "before.jsonl").is_file():
-        return []
-    before, after = read_samples(folder / "before.jsonl"), read_samples(later)
-    return [Pair(sample, after[study]) for study, sample in before.items() if study in after]
 
 
 def write_html(title: str, runs: list[Run], pictures: list[tuple[str, Path]], out: Path) -> Path:
@@ -84,10 +74,8 @@ def write_html(title: str, runs: list[Run], pictures: list[tuple[str, Path]], ou
         pictures=[(caption, data_uri("png", path.read_bytes())) for caption, path in pictures],
         version=__version__,
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_suffix(".partial")
-    partial.write_text(html, encoding="utf-8", errors="replace")  # lone surrogates of a report
-    partial.replace(out)
+    with whole_file(out) as partial:
+        partial.write_text(html, encoding="utf-8", errors="replace")  # lone surrogates of a report
     return out
 
 
@@ -95,7 +83,7 @@ def data_uri(kind: str, data: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def _sample(label: str, pair: Pair, run_dir: Path) -> dict[str, Any]:
+def _sample(label: str, pair: Pair, run_dir: Path, when: str) -> dict[str, Any]:
     image = open_image(pair.after.get("image"), run_dir)
     image.thumbnail((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
@@ -110,15 +98,10 @@ def _sample(label: str, pair: Pair, run_dir: Path) -> dict[str, Any]:
         "columns": [
             ("Reference report", f"{len(reference.split())} words", reference),
             ("Before", score_text(pair.before), before),
-            ("After", score_text(pair.after), after),
+            (when, score_text(pair.after), after),
         ],
     }
 
 
 def _numbers(record: Record) -> dict[str, float]:
     return {name: value for name, value in record.items() if isinstance(value, int | float)}
-
-
-def _step(path: Path) -> int:
-    number = path.stem.removeprefix("step-")
-    return int(number) if number.isdigit() else -1

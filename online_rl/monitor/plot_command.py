@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from online_rl.errors import DataError
+from online_rl.monitor.comparison_plot import labels, plot_comparison
 from online_rl.monitor.html_report import describe, write_html
-from online_rl.monitor.plots import labels, load_run, plot_comparison, plot_run
+from online_rl.monitor.plots import load_run, plot_run
 from online_rl.monitor.run_notes import run_notes
 
 CAPTIONS = {
     "curves.png": "Training curves: every step faint, the smoothed course strong, diamonds are evaluations.",
-    "comparison.png": "Runs compared: reward with the spread within groups, length, and time.",
+    "comparison.png": "Runs compared: reward and length with their spread, and where the time of a step goes.",
     "errors.png": "Errors per report by category, as the judge counts them in training.",
 }
 

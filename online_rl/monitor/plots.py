@@ -1,4 +1,4 @@
-"""Pictures of a run from its folder: training curves, errors, several runs overlaid, reports before and after."""
+"""Pictures of a run from its folder: training curves, errors, reports before and after; and what all pictures share."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from online_rl.monitor.before_after import plot_before_after
 from online_rl.monitor.error_plot import errors_figure
 from online_rl.monitor.records import Record, read_records
 from online_rl.monitor.summary import raw_score, time_split
+from online_rl.whole_file import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from PIL.Image import Image
-
-__all__ = ["plot_before_after", "plot_comparison", "plot_run"]
 
 DPI = 100
 STYLE = {
@@ -42,11 +41,10 @@ STYLE = {
     "legend.frameon": False,
     "legend.fontsize": 10,
 }
-INK, BLUE, ORANGE, GREEN, GREY = "#0f172a", "#2563eb", "#d97706", "#059669", "#94a3b8"
+INK, BLUE, ORANGE, GREEN, GREY, MUTED = "#0f172a", "#2563eb", "#d97706", "#059669", "#94a3b8", "#64748b"
 SPLIT_COLOURS = {"generate": "#0ea5e9", "judge": "#a855f7", "update": "#10b981", "sync": "#f59e0b", "other": "#cbd5e1"}
-RUN_COLOURS = ["#2563eb", "#d97706", "#059669", "#a855f7", "#dc2626", "#0891b2", "#65a30d", "#64748b"]
 SAME_LENGTH = (0.8, 1.2)  # verbosity
-NOTE: dict[str, Any] = {"fontsize": 10, "fontweight": "normal", "color": "#64748b"}
+NOTE: dict[str, Any] = {"fontsize": 10, "fontweight": "normal", "color": MUTED}
 TIGHT = {"columnspacing": 0.7, "handlelength": 0.7, "handletextpad": 0.3}
 Points = tuple[list[int], list[float]]  # steps and values of the same length, in order of step
 
@@ -66,20 +64,8 @@ def plot_run(run_dir: Path, place: Path | None = None) -> list[Path]:
         written = [save(curves_figure(train, evals, name), place / "curves.png")]
         errors = errors_figure(runs)
         written += [save(errors, place / "errors.png")] if errors else []
-    before_after = plot_before_after(run_dir, place)
+    before_after = plot_before_after(run_dir, place / "before_after.png")
     return written + ([before_after] if before_after else [])
-
-
-def plot_comparison(runs: list[Path], out: Path) -> list[Path]:
-    """Several runs in the same axes: reward with its spread, verbosity, length, step time. Beside `out`, `errors.png`
-    where judges tell errors apart. Returns what was written."""
-    if not runs:
-        raise DataError("plot_comparison: no run folder was given; name at least one folder that holds metrics.jsonl.")
-    loaded = {name: load_run(folder) for name, folder in labels([Path(run) for run in runs]).items()}
-    with style():
-        written = [save(comparison_figure(loaded), Path(out))]
-        errors = errors_figure(loaded)
-        return written + ([save(errors, Path(out).with_name("errors.png"))] if errors else [])
 
 
 def errors_picture(run_dir: Path) -> Image | None:
@@ -136,7 +122,7 @@ def curves_figure(train: list[Record], evals: list[Record], title: str) -> Figur
 
     verbosity = figure.add_subplot(grid[0, 2])
     length_band(verbosity)
-    decile_band(verbosity, train)
+    decile_band(verbosity, train, ORANGE, "80 % of the reports")
     curve(verbosity, points(train, "verbosity/mean"), ORANGE, "training, mean")
     eval_markers(verbosity, points(evals, "verbosity/mean"), points(train, "verbosity/mean"), "{:.2f}", "evaluation")
     finish(verbosity, "Verbosity", "words / words of the reference report", legend="two rows below")
@@ -172,13 +158,12 @@ def spread_band(axes: Axes, train: list[Record], colour: str, label: str | None 
         axes.fill_between([step for step, _, _ in band], low, high, color=colour, alpha=0.12, linewidth=0, label=label)
 
 
-def decile_band(axes: Axes, train: list[Record]) -> None:
-    """Between the shortest and the longest tenth of a step's candidates."""
+def decile_band(axes: Axes, train: list[Record], colour: str, label: str | None = None) -> None:
+    """The verbosity between the shortest and the longest tenth of a step's candidates."""
     steps, low = points(train, "verbosity/p10")
     high_steps, high = points(train, "verbosity/p90")
     if len(steps) > 1 and steps == high_steps:
-        label = "80 % of the reports"
-        axes.fill_between(steps, smooth(low), smooth(high), color=ORANGE, alpha=0.15, linewidth=0, label=label)
+        axes.fill_between(steps, smooth(low), smooth(high), color=colour, alpha=0.12, linewidth=0, label=label)
 
 
 def numbers_in(record: Record) -> bool:
@@ -221,31 +206,6 @@ def time_panel(axes: Axes, train: list[Record]) -> None:
     finish(axes, mean_time, "share of the step (%)", legend="below")
 
 
-def comparison_figure(runs: dict[str, tuple[list[Record], list[Record]]]) -> Figure:
-    figure = new_figure("Runs compared")
-    panels = [
-        ("reward", "Reward", "reward, mean over the step ± reward_std"),
-        ("verbosity/mean", "Verbosity", "words / words in the reference report"),
-        ("completions/mean_length", "Completion length", "tokens, mean over the step"),
-        ("step_time", "Step time", "seconds"),
-    ]
-    for axes, (metric, title, unit) in zip(figure.subplots(2, 2).flat, panels, strict=True):
-        for index, (name, (train, evals)) in enumerate(runs.items()):
-            colour = RUN_COLOURS[index % len(RUN_COLOURS)]
-            if metric == "reward":
-                spread_band(axes, train, colour)
-            curve(axes, points(train, metric), colour, name)
-            eval_steps, eval_values = points(evals, metric)
-            axes.plot(eval_steps, eval_values, "D", color=colour, markeredgecolor="white", markersize=7)
-        if metric == "verbosity/mean":
-            length_band(axes)
-            axes.set_title("green: within 20 % of the reference report", loc="right", **NOTE)
-        finish(axes, title, unit, legend="best" if metric == "reward" else "none")
-    if any(evals for _, evals in runs.values()):
-        figure.text(0.99, 0.005, "diamonds: evaluation", ha="right", va="bottom", color="#64748b", fontsize=10)
-    return figure
-
-
 def curve(axes: Axes, series: Points, colour: str, label: str) -> None:
     """Every step faint, the smoothed course strong."""
     steps, values = series
@@ -257,38 +217,26 @@ def curve(axes: Axes, series: Points, colour: str, label: str) -> None:
 
 def length_band(axes: Axes) -> None:
     """Where reports are about as long as their reference reports: 0.8 to 1.2, with a line at 1."""
-    axes.axhspan(*SAME_LENGTH, color=GREEN, alpha=0.10, linewidth=0, label="within 20 % of the reference", zorder=0)
-    axes.axhline(1.0, color=GREEN, linestyle=(0, (4, 3)), linewidth=1.2, alpha=0.7)
+    axes.axhspan(*SAME_LENGTH, color=GREY, alpha=0.18, linewidth=0, label="within 20 % of the reference", zorder=0)
+    axes.axhline(1.0, color=MUTED, linestyle=(0, (4, 3)), linewidth=1.2, alpha=0.7)
 
 
 def eval_markers(
     axes: Axes, series: Points, training: Points, form: str, label: str = "evaluation, held-out studies"
 ) -> None:
-    """A diamond per evaluation; the first and the last carry their value, on the side away from the training curve."""
+    """A diamond per evaluation; the values of the first and the last stand above the panel, where no curve is."""
     steps, values = series
     if not steps:
         return
     look: dict[str, Any] = {"color": INK, "markersize": 8, "markeredgecolor": "white", "clip_on": False, "zorder": 5}
     axes.plot(steps, values, "D", label=label, **look)
-    near = max(1, len(training[1]) // 8)  # steps that a label covers
+    words = []
     for index in sorted({0, len(steps) - 1}):
-        step, value = steps[index], values[index]
+        step = steps[index]
         last = bool(training[0]) and step >= training[0][-1]
-        word = "before" if step == 0 else "after" if last else f"step {step}:"
-        course = training[1][-near:] if index else training[1][:near]
-        below = bool(course) and value < sum(course) / len(course)
-        axes.annotate(
-            f"{word} {form.format(value)}",
-            (step, value),
-            xytext=(-8 if index or last else 8, -19 if below else 9),
-            textcoords="offset points",
-            ha="right" if index or last else "left",
-            fontsize=10,
-            fontweight="bold",
-            color=INK,
-            bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
-            zorder=6,
-        )
+        word = "before" if step == 0 else "after" if last else f"step {step}"
+        words.append(f"{word} {form.format(values[index])}")
+    axes.set_title(f"\N{BLACK DIAMOND} {', '.join(words)}", loc="right", **NOTE)
 
 
 def finish(axes: Axes, title: str, unit: str, legend: str = "best") -> None:
@@ -334,15 +282,6 @@ def smooth(values: list[float]) -> list[float]:
     return out
 
 
-def labels(folders: list[Path]) -> dict[str, Path]:
-    """Folder names, or as much of the path as tells them apart."""
-    resolved = list(dict.fromkeys(folder.resolve() for folder in folders))
-    depth = 1
-    while len({folder.parts[-depth:] for folder in resolved}) < len(resolved):
-        depth += 1
-    return {"/".join(folder.parts[-depth:]): folder for folder in resolved}
-
-
 def style() -> Any:
     import matplotlib
 
@@ -364,6 +303,6 @@ def new_figure(title: str, width: float = 14, height: float = 9) -> Any:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, facecolor="white")
+    with whole_file(path) as partial:
+        figure.savefig(partial, facecolor="white")
     return path

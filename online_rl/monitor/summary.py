@@ -42,8 +42,8 @@ def fields(metrics: dict[str, float]) -> list[tuple[str, str]]:
     return [(label, format(values[name], spec)) for label, name, spec in STEP_FIELDS if name in values]
 
 
-def time_split(metrics: dict[str, float]) -> dict[str, float]:
-    """Shares of the step, which sum to 1: generate, judge, update, sync, and "other" where it is worth a word.
+def time_parts(metrics: dict[str, float]) -> dict[str, float]:
+    """Seconds of the step's parts: generate, judge, update, sync, and "other" where it is worth a word.
 
     The judge's share is the time that training waited for it (`time/judge_exposed`); judging that ran beside
     generation is no part of it.
@@ -54,9 +54,13 @@ def time_split(metrics: dict[str, float]) -> dict[str, float]:
     total = max(known, metrics.get("step_time", 0.0))
     if not known or not math.isfinite(total):
         return {}
-    if total - known > 0.05 * total:
-        return {**{part: value / total for part, value in seconds.items()}, "other": 1 - known / total}
-    return {part: value / known for part, value in seconds.items()}
+    return {**seconds, "other": total - known} if total - known > 0.05 * total else seconds
+
+
+def time_split(metrics: dict[str, float]) -> dict[str, float]:
+    """Shares of the parts, which sum to 1."""
+    parts = time_parts(metrics)
+    return {part: value / sum(parts.values()) for part, value in parts.items()}
 
 
 def split_text(split: dict[str, float]) -> str:

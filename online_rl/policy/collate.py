@@ -1,6 +1,7 @@
 """Micro-batches: rows of a prompt with its images and one or more completions behind it, padded to the longest.
 
-Legend: R rows, L tokens of the longest row, B completions, T tokens of the longest completion, N completion tokens.
+Legend: R rows, L tokens of the longest row, B completions, T tokens of the longest completion,
+K completions that are laid out, N their tokens.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ class MicroBatch:
     completions whose tokens these are (B)
     prompts    one per row; their images are laid out when the pass runs, so that they are held once per study
     features   of the rows' images, where they were seen before; else None
-    predictors (N,) positions among the R * L that predict the completion tokens, completion by completion
+    first      (K,) of the B, each completion that is laid out, once
+    again      (B,) which of those K each of the B is: a completion that is in two pairs is laid out once per row
+    predictors (N,) positions among the R * L that predict the tokens of the K, completion by completion
     tokens     (B, T) the completion tokens, 0 where padded
     mask       (B, T) 1.0 on completion tokens
     sampled    (B, T) their log-probabilities under vLLM, nats
@@ -41,6 +44,8 @@ class MicroBatch:
     completions: list[Completion]
     prompts: list[Prompt]
     features: list[Features] | None
+    first: Tensor
+    again: Tensor
     predictors: Tensor
     tokens: Tensor
     mask: Tensor
@@ -85,17 +90,23 @@ def collate(
     """
     laid_out = [_Row(row) for row in rows]
     completions = [c for row in rows for c in row]
-    length, longest = max(len(row.ids) for row in laid_out), max(len(c.ids) for c in completions)
+    length, longest = max(len(row.ids) for row in laid_out), max(1, *(len(c.ids) for c in completions))
     ids = torch.full((len(rows), length), pad_id, dtype=torch.long)
     branches = torch.full((len(rows), length), -1)
     offsets = torch.zeros((len(rows), length), dtype=torch.long)
-    predictors = []
+    first: list[int] = []
+    again: list[int] = []
+    predictors: list[int] = []
     for r, row in enumerate(laid_out):
         size = len(row.ids)
         ids[r, :size] = torch.tensor(row.ids)
         branches[r, :size] = torch.tensor(row.branches)
         offsets[r, :size] = torch.tensor(row.offsets)
-        predictors += [r * length + position for c in rows[r] for position in row.predictors(c)]
+        predictors += [r * length + position for position in row.predictors]
+        once = {id(c): len(again) + i for i, c in reversed(list(enumerate(rows[r])))}  # where it is the first time
+        known = {key: len(first) + k for k, key in enumerate(dict.fromkeys(map(id, rows[r])))}
+        first += [once[key] for key in known]
+        again += [known[id(c)] for c in rows[r]]
     tokens = torch.zeros((len(completions), longest), dtype=torch.long)
     mask, sampled = torch.zeros(tokens.shape), torch.zeros(tokens.shape)
     for b, completion in enumerate(completions):
@@ -104,29 +115,41 @@ def collate(
         mask[b, :size] = 1.0
         sampled[b, :size] = torch.tensor(completion.logprobs)
     prompts = [row[0].prompt for row in rows]
-    known = [features[id(p)] for p in prompts] if features and all(id(p) in features for p in prompts) else None
-    units = (torch.tensor(list(weights)), torch.tensor(list(advantages)))
-    found = torch.tensor(predictors, dtype=torch.long)
-    return MicroBatch(ids, branches, offsets, completions, prompts, known, found, tokens, mask, sampled, *units)
+    seen = [features[id(p)] for p in prompts] if features and all(id(p) in features for p in prompts) else None
+    return MicroBatch(
+        ids=ids,
+        branches=branches,
+        offsets=offsets,
+        completions=completions,
+        prompts=prompts,
+        features=seen,
+        first=torch.tensor(first, dtype=torch.long),
+        again=torch.tensor(again, dtype=torch.long),
+        predictors=torch.tensor(predictors, dtype=torch.long),
+        tokens=tokens,
+        mask=mask,
+        sampled=sampled,
+        weights=torch.tensor(list(weights)),
+        advantages=torch.tensor(list(advantages)),
+    )
 
 
 class _Row:
-    """A prompt and behind it each of the completions once, token by token."""
+    """A prompt and behind it each of the completions once, token by token.
+
+    predictors  positions that predict their tokens: of each the prompt's last, then all of its own but the last
+    """
 
     def __init__(self, completions: Sequence[Completion]) -> None:
         prompt = completions[0].prompt.ids
         self.ids, self.branches, self.offsets = list(prompt), [0] * len(prompt), list(range(len(prompt)))
-        self._prompt, self._starts = len(prompt), dict[int, int]()
+        self.predictors: list[int] = []
         for branch, completion in enumerate({id(c): c for c in completions}.values(), start=1):
-            self._starts[id(completion)] = len(self.ids)
+            if completion.ids:
+                self.predictors += [len(prompt) - 1, *range(len(self.ids), len(self.ids) + len(completion.ids) - 1)]
             self.ids += completion.ids
             self.branches += [branch] * len(completion.ids)
             self.offsets += range(len(prompt), len(prompt) + len(completion.ids))
-
-    def predictors(self, completion: Completion) -> list[int]:
-        """Positions that predict its tokens: the prompt's last, then all of its own but the last."""
-        start = self._starts[id(completion)]
-        return [self._prompt - 1, *range(start, start + len(completion.ids) - 1)] if completion.ids else []
 
 
 def _prompt_inputs(rows: list[dict[str, Any]], prompt_lengths: list[int], length: int) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,22 +15,22 @@ import torch
 from torch import Tensor
 
 from online_rl import distributed
-from online_rl.algorithms import Algorithm, LearnBatch, Sums, TokenBatch
-from online_rl.algorithms.kl import k3_kl
-from online_rl.algorithms.mismatch import mismatch_metrics, mismatch_sums
+from online_rl.algorithms import Algorithm, LearnBatch, Sums
+from online_rl.algorithms.mismatch import mismatch_metrics
 from online_rl.config import Config, deepspeed_config
 from online_rl.errors import CheckpointError, ConfigError, NonFiniteUpdate, PolicyMismatch
 from online_rl.policy import lora
 from online_rl.policy.collate import MicroBatch
 from online_rl.policy.features import Features, see, vision_cut
 from online_rl.policy.micro_batches import micro_batches
-from online_rl.policy.model import PolicyModel, freeze_vision
+from online_rl.policy.model import PolicyModel, freeze_vision, without_dropout
 from online_rl.policy.names import disk_names
 from online_rl.policy.quiet import quiet_deepspeed, quiet_transformers
 from online_rl.policy.ref_model import RefModel
 from online_rl.policy.saving import errors_after_barriers
 from online_rl.policy.schedule import learning_rate
-from online_rl.policy.shared_prompts import can_share, prove
+from online_rl.policy.shared_prompts import agrees, can_share, gap, two_of_one_prompt
+from online_rl.policy.token_batch import token_batch, token_metrics
 from online_rl.policy.zero import SHARDS, Recipe, copied, frozen_sums, gathered, same_sums
 from online_rl.rollout.types import Completion
 
@@ -79,6 +79,7 @@ class Policy:
         self.device = distributed.device()
         self._ds_config = deepspeed_config(cfg, distributed.world_size())
         self._banned = banned_ids
+        self._farthest = cfg.rollout.max_token_logp_difference
         self.adapters = bool(cfg.model.lora.rank)
         if self.adapters:
             lora.check_targets(model_path, cfg)
@@ -89,6 +90,7 @@ class Policy:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         self.disk_names = disk_names(model)
         self.share_prompts, self._proven = cfg.train.share_prompts and can_share(model), False
+        self.warn: Callable[[str], None] = print  # what the user should know; a run gives it the monitor's
         if self.adapters:
             lora.add_adapters(model, cfg)
         self.engine = self._initialize(model, self._ds_config)
@@ -111,6 +113,7 @@ class Policy:
                 trust_remote_code=self.cfg.model.trust_remote_code,
             )
         del keep_alive
+        without_dropout(model)
         return model
 
     def _initialize(self, model: torch.nn.Module, ds_config: dict[str, Any]) -> Any:
@@ -197,10 +200,22 @@ class Policy:
             prompts = [filler.prompt, *(c.prompt for unit in batch.units for c in unit)]
             self._features = see(self.engine, prompts, self.device)
         if self.share_prompts and not self._proven:
-            self._proven = prove(self.engine, filler, self.pad_id, self._features, self.device)
+            self._prove_sharing(two_of_one_prompt(filler, (c for unit in batch.units for c in unit)))
         sizes = (train.micro_batch_tokens, self.pad_id, self._features, train.logits_chunk, self.share_prompts)
         laid_out = micro_batches(batch, which, filler, *sizes)
         return [mb.to(self.device) for mb in laid_out]
+
+    def _prove_sharing(self, pair: list[Completion]) -> None:
+        """Go back to a row per candidate, on all ranks, where the architecture makes something else of a shared one."""
+        found = gap(self.engine, pair, self.pad_id, self._features, self.device)
+        self._proven = found is not None
+        if found is not None and not agrees(found, self.engine.module):
+            self.share_prompts = False
+            self.warn(
+                f"train.share_prompts: log-probabilities differ by {found:.3g} nats per token between a row of its own "
+                "and a shared one, so this architecture does not do as it is told there; each candidate gets a row of "
+                "its own. Set it to false to be spared the test."
+            )
 
     def _fixed_logp(self, part: list[MicroBatch], need_old: bool) -> list[tuple[Tensor | None, Tensor | None]]:
         """Log-probabilities that the step's updates do not change: of the policy before them, and of the ref_model."""
@@ -225,14 +240,14 @@ class Policy:
         for i, (mb, (old_logp, ref_logp)) in enumerate(zip(micro_batches, fixed, strict=True)):
             self.engine.set_gradient_accumulation_boundary(i == len(micro_batches) - 1)
             logp, entropy = self.engine(mb)
-            seen = _token_batch(mb, logp, logp.detach() if old_logp is None else old_logp, ref_logp)
+            seen = token_batch(mb, logp, logp.detach() if old_logp is None else old_logp, ref_logp, self._farthest)
             loss, stats = self.algorithm.loss(seen, baseline)
             # DeepSpeed averages gradients over ranks; the sum of all units over their global number is wanted.
             loss = loss * distributed.world_size() / total
             if not torch.isfinite(loss):
-                odd.update(prompt.study.study_id for prompt in mb.prompts)
+                odd |= _studies([mb])
             self.engine.backward(loss, scale_wrt_gas=False)
-            common = _token_metrics(mb, seen, entropy)
+            common = token_metrics(mb, seen, entropy)
             common["loss"] = (float(loss.detach()) / distributed.world_size() * total, mine / len(micro_batches))
             gap += common["sampling/sampling_logp_difference/mean"][0]
             tokens += common["sampling/sampling_logp_difference/mean"][1]
@@ -243,9 +258,10 @@ class Policy:
         self._refuse(odd, gap / max(tokens, 1.0), unusable / max(tokens + unusable, 1.0), step)
         self.engine.step()
         if not self.engine.was_step_applied():
+            file = self._name_studies(set().union(*distributed.gather(_studies(micro_batches))), step)
             raise NonFiniteUpdate(
-                f"step {step}: the gradient is not finite, so no rank applied the update. Lower train.learning_rate, "
-                "or set model.dtype=float32 to see whether precision is the cause."
+                f"step {step}: the gradient is not finite, so no rank applied the update; {file} names the step's "
+                "studies. Lower train.learning_rate, or set model.dtype=float32 to see whether precision is the cause."
             )
         self.version += 1
         return float(self.engine.get_global_grad_norm())
@@ -257,7 +273,7 @@ class Policy:
         total, count = 0.0, 0.0
         for mb, (old_logp, ref_logp) in zip(micro_batches, fixed, strict=True):
             assert old_logp is not None
-            value, weight = self.algorithm.baseline_sums(_token_batch(mb, old_logp, old_logp, ref_logp))
+            value, weight = self.algorithm.baseline_sums(token_batch(mb, old_logp, old_logp, ref_logp, self._farthest))
             total, count = total + value, count + weight
         total, count = distributed.reduce_numbers([total, count])
         return total / max(count, 1.0)
@@ -267,8 +283,9 @@ class Policy:
         if odd:
             names = ", ".join(sorted(odd)[:SHOWN]) + (" ..." if len(odd) > SHOWN else "")
             raise NonFiniteUpdate(
-                f"step {step}: the loss is not finite in passes over {len(odd)} studies ({names}), so no rank applied "
-                "the update. Look at their rewards; lower train.learning_rate, or set model.dtype=float32."
+                f"step {step}: the loss is not finite in passes over {len(odd)} studies ({names}; all in "
+                f"{self._name_studies(odd, step)}), so no rank applied the update. Look at their rewards; lower "
+                "train.learning_rate, or set model.dtype=float32."
             )
         if not gap <= self.cfg.rollout.max_logp_difference:
             raise PolicyMismatch(
@@ -278,9 +295,19 @@ class Policy:
             )
         if unusable > MAX_UNUSABLE:
             raise PolicyMismatch(
-                f"step {step}: vLLM reported log-probabilities that are not finite for {unusable:.1%} of the tokens, "
-                f"more than {MAX_UNUSABLE:.0%}. Set model.dtype=float32 to see whether precision is the cause."
+                f"step {step}: for {unusable:.1%} of the tokens, more than {MAX_UNUSABLE:.0%}, vLLM reported "
+                "log-probabilities that are not finite, or more than rollout.max_token_logp_difference="
+                f"{self._farthest:g} nats from the trainer's. Set model.dtype=float32 to see whether precision is the "
+                "cause."
             )
+
+    def _name_studies(self, studies: set[str], step: int) -> Path:
+        """Write their ids to the run's folder, by rank 0; the file."""
+        file = Path(self.cfg.run.dir) / f"nonfinite-step-{step}.json"
+        if distributed.rank() == 0:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps({"step": step, "studies": sorted(studies)}, indent=1) + "\n")
+        return file
 
     @torch.no_grad()
     def _old_logp(self, mb: MicroBatch) -> Tensor:
@@ -303,7 +330,8 @@ class Policy:
         return (Recipe(self.disk_names[name], (parameter,), copied) for name, parameter in named)
 
     def _gathered(self, recipes: Iterator[Recipe]) -> Iterator[tuple[str, Tensor]]:
-        return gathered(recipes, self._ds_config["zero_optimization"]["stage3_prefetch_bucket_size"])
+        bucket = self._ds_config["zero_optimization"]["stage3_prefetch_bucket_size"]  # elements
+        return gathered(recipes, bucket * getattr(torch, self.cfg.model.dtype).itemsize)
 
     def save(self, folder: Path) -> None:
         """Weights, optimiser states, version and what the algorithm adapted into `folder`; every rank its shard.
@@ -370,24 +398,5 @@ class Policy:
         distributed.barrier()
 
 
-def _token_batch(mb: MicroBatch, logp: Tensor, old_logp: Tensor, ref_logp: Tensor | None) -> TokenBatch:
-    """A pass as the loss sees it. Tokens whose log-probability vLLM did not know are masked."""
-    sampled = torch.where(torch.isfinite(mb.sampled), mb.sampled, old_logp)
-    return TokenBatch(logp, old_logp, ref_logp, sampled, mb.usable, mb.advantages, mb.weights)
-
-
-@torch.no_grad()
-def _token_metrics(mb: MicroBatch, seen: TokenBatch, entropy: Tensor) -> Sums:
-    live = seen.live  # (B, T)
-    count = float(live.sum())
-    unusable = float((mb.mask * seen.weights.repeat_interleave(len(live) // len(seen.weights))[:, None]).sum()) - count
-    difference = (seen.old_logp - seen.sampled).abs() * live
-    sums: Sums = {
-        "entropy": (float((entropy * live).sum()), count),
-        "sampling/sampling_logp_difference/mean": (float(difference.sum()), count),
-        "sampling/unusable_fraction": (unusable, count + unusable),
-        "sampling/max": (float(difference.max()), 1.0),
-    }
-    if seen.ref_logp is not None:
-        sums["kl"] = (float((k3_kl(seen.logp, seen.ref_logp) * live).sum()), count)
-    return sums | mismatch_sums(seen.old_logp, seen.sampled, live)
+def _studies(micro_batches: list[MicroBatch]) -> set[str]:
+    return {prompt.study.study_id for mb in micro_batches for prompt in mb.prompts}

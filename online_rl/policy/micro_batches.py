@@ -44,7 +44,7 @@ def micro_batches(
     if logits_chunk:
         needed = [float(-(-len(mb.predictors) // logits_chunk)) for mb in made]
         for mb, most in zip(made, distributed.reduce_numbers(needed, "max"), strict=True):
-            mb.slices = int(most)
+            mb.slices = max(1, int(most))
     return made
 
 

@@ -1,7 +1,7 @@
 """The model as the update needs it: log-probabilities of completion tokens, logits only where they are.
 
 Legend: R rows, L tokens of the longest, B completions, T tokens of the longest,
-D hidden size, V vocabulary, N completion tokens.
+K completions laid out (one in two pairs of a row once), D hidden size, V vocabulary, N tokens of the K.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from torch.utils.checkpoint import checkpoint
 
 from online_rl.errors import ConfigError
@@ -48,10 +49,11 @@ class PolicyModel(nn.Module):
         """
         hidden = self._hidden(batch)  # (R, L, D)
         rows = hidden.flatten(0, 1)[batch.predictors]  # (N, D), completion by completion
-        live = batch.mask.bool()
-        logp, entropy = self._in_slices(rows, batch.tokens[live], batch.slices)  # (N,), (N,)
-        empty = torch.zeros_like(batch.mask)
-        return empty.masked_scatter(live, logp), empty.masked_scatter(live, entropy)
+        once = batch.mask[batch.first]  # (K, T)
+        live = once.bool()
+        logp, entropy = self._in_slices(rows, batch.tokens[batch.first][live], batch.slices)  # (N,), (N,)
+        empty = torch.zeros_like(once)
+        return empty.masked_scatter(live, logp)[batch.again], empty.masked_scatter(live, entropy)[batch.again]
 
     def _hidden(self, batch: MicroBatch) -> Tensor:
         seen = self.cut.given(batch.features) if self.cut is not None and batch.features else nullcontext()
@@ -66,12 +68,12 @@ class PolicyModel(nn.Module):
         is as wide as the vocabulary, no more than one slice ever exists.
 
         The number is given, and not taken from this rank's tokens: every call of the output layer gathers its weight
-        from all ranks, so all must make as many. A rank with fewer tokens than that repeats its last one.
+        from all ranks, so all must make as many. A rank with fewer tokens than that adds empty ones.
         """
         if slices == 1:
             return self._from_hidden(rows, targets)
         count, spare = len(rows), max(0, slices - len(rows))
-        rows, targets = torch.cat([rows, rows[-1:].expand(spare, -1)]), torch.cat([targets, targets[-1:].expand(spare)])
+        rows, targets = pad(rows, (0, 0, 0, spare)), pad(targets, (0, spare))
         pieces = zip(rows.tensor_split(slices), targets.tensor_split(slices), strict=True)
         parts = [checkpoint(self._from_hidden, *piece, use_reentrant=False) for piece in pieces]
         return torch.cat([p[0] for p in parts])[:count], torch.cat([p[1] for p in parts])[:count]
@@ -95,6 +97,19 @@ def refuse_undivided(model: nn.Module) -> None:
             f"model.path: {type(model).__name__} has no `model` and `lm_head` parts, so its hidden states and "
             "logits cannot be reached separately. Use a *ForConditionalGeneration model of transformers 5."
         )
+
+
+def without_dropout(model: nn.Module) -> None:
+    """Take out every dropout that the policy's configuration asks for; adapters that come later keep theirs.
+
+    The policy that is trained must be the one that sampled, and the ref_model has one answer per report.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.p = 0.0
+        for name in ("attention_dropout", "activation_dropout", "dropout"):  # what transformers' layers read in forward
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
 
 
 def freeze_vision(model: nn.Module) -> int:

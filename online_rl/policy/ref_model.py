@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,13 @@ class RefModel:
 
     @torch.no_grad()
     def _forward(self, mb: MicroBatch) -> Tensor:
-        with switched_off(self.policy.module.hf) if self.shares_weights else nullcontext():
+        if not self.shares_weights:
             return self.engine(mb)[0]
+        self.engine.eval()  # dropout draws numbers even for adapters that are switched off
+        with switched_off(self.policy.module.hf):
+            logp = self.engine(mb)[0]
+        self.engine.train()
+        return logp
 
     def after_step(self, step: int) -> None:
         """Follow the policy where a refresh is due; every rank alike."""
@@ -90,8 +95,14 @@ class RefModel:
             return
         try:
             state = torch.load(self._file(folder), weights_only=True)
-        except (OSError, RuntimeError) as problem:
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as problem:
             raise CheckpointError(f"{self._file(folder)}: cannot be read ({type(problem).__name__}).") from None
+        missing = [name for name, *_ in self._pairs() if name not in state]
+        if missing:
+            raise CheckpointError(
+                f"{self._file(folder)}: lacks {len(missing)} of the weights that are trained ({missing[0]} ...); it "
+                "was written for another policy."
+            )
         for name, _, q in self._pairs():
             shard(q).copy_(state[name])
             if self._mixtures:

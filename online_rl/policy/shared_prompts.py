@@ -9,7 +9,7 @@ candidates either way.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from online_rl import distributed
-from online_rl.errors import ConfigError
 from online_rl.policy.collate import MicroBatch, collate
 from online_rl.policy.features import Features
 from online_rl.rollout.types import Completion
 
-EXACT, HALF = 1e-3, 0.1  # nats per token, mean, in float32 and in half precision; a wrong mask or position changes more
+# Nats per token, mean, in float32 and in half precision: a wrong mask or position changes more, rounding less.
+EXACT, HALF = 1e-4, 0.1
 
 
 def can_share(model: nn.Module) -> bool:
@@ -63,26 +63,33 @@ def positions(model: nn.Module, batch: MicroBatch, inputs: Mapping[str, Tensor])
     return all_of
 
 
-@torch.no_grad()
-def prove(engine: Any, filler: Completion, pad_id: int, features: Mapping[int, Features], device: torch.device) -> bool:
-    """See that a candidate in a shared row has the log-probabilities that it has alone. Every rank must call.
+def two_of_one_prompt(filler: Completion, candidates: Iterable[Completion]) -> list[Completion]:
+    """`filler` and another candidate of its study; itself read backwards where there is none."""
+    others = (c for c in candidates if c.prompt is filler.prompt and c is not filler and len(c.ids) > 1)
+    return [filler, next(others, replace(filler, ids=filler.ids[::-1], candidate=-1))]
 
-    Returns whether there was something to see: a completion of two tokens or more on some rank, since the first is
-    predicted by the prompt. Raises ConfigError, on all ranks, where they differ.
+
+@torch.no_grad()
+def gap(
+    engine: Any, pair: list[Completion], pad_id: int, features: Mapping[int, Features], device: torch.device
+) -> float | None:
+    """How far log-probabilities of two candidates in a shared row are from those that they have alone, nats per token.
+
+    The mean of the rank where it is largest. None where there was nothing to see: the first candidate stands where it
+    would stand alone, and the second's first token is predicted by the prompt, so that a rank must have a second one
+    of two tokens or more. Every rank must call.
     """
-    pair = [filler, replace(filler, ids=filler.ids[::-1], candidate=-1)]
     engine.eval()
     apart, shared = (
         engine(collate(rows, [1.0, 1.0], [0.0, 0.0], pad_id, features).to(device))[0]
         for rows in ([[c] for c in pair], [pair])
     )
     engine.train()
-    mine = float((apart - shared).abs().sum()) / max(1, 2 * len(filler.ids))
-    gap, longest = distributed.reduce_numbers([mine, float(len(filler.ids))], "max")
-    if not gap <= (EXACT if next(engine.module.parameters()).dtype == torch.float32 else HALF):
-        raise ConfigError(
-            f"train.share_prompts: found true, but log-probabilities of this architecture differ by {gap:.3g} nats per "
-            "token between a row of its own and a shared one, so its attention takes no mask from outside. Set it to "
-            "false."
-        )
-    return longest > 1
+    mine = float((apart - shared).abs().sum()) / max(1, sum(len(c.ids) for c in pair))
+    largest, seen = distributed.reduce_numbers([mine, float(len(pair[1].ids))], "max")
+    return largest if seen > 1 else None
+
+
+def agrees(found: float, model: nn.Module) -> bool:
+    """Whether a `gap` is no more than rounding."""
+    return found <= (EXACT if next(model.parameters()).dtype == torch.float32 else HALF)

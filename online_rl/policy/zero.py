@@ -45,18 +45,20 @@ def copied(parameter: Tensor) -> Tensor:
 
 
 def gathered(recipes: Iterable[Recipe], limit: int) -> Iterator[tuple[str, Tensor]]:
-    """(name on disk, whole tensor), every rank the same, gathered in buckets of at least `limit` elements.
+    """(name on disk, whole tensor), every rank the same, gathered in buckets of at most `limit` bytes.
 
-    All ranks must take all of it.
+    A recipe whose parts are larger is a bucket by itself. What is made of a bucket lies beside it: as much again, at
+    most. All ranks must take all of it.
     """
     bucket: list[Recipe] = []
-    size = 0
+    held = 0
     for recipe in recipes:
-        bucket.append(recipe)
-        size += sum(elements(part) for part in recipe.parts)
-        if size >= limit:
+        size = sum(elements(part) * part.element_size() for part in recipe.parts)
+        if bucket and held + size > limit:
             yield from _made(bucket)
-            bucket, size = [], 0
+            bucket, held = [], 0
+        bucket.append(recipe)
+        held += size
     if bucket:
         yield from _made(bucket)
 

@@ -30,12 +30,14 @@ def main() -> None:
     from online_rl.rollout.types import Completion
 
     folder = Path(sys.argv[-1])
+    apart = {"max_logp_difference": 1000.0, "max_token_logp_difference": 1000.0}  # nothing here was sampled
     cfg = config_from_dict(
         {
+            "run": {"dir": str(folder / "run")},
             "model": {"path": str(folder / "policy"), "dtype": "bfloat16"},
             "algorithm": {"name": "online_dpo"},
             "ref_model": {"sync_steps": EVERY, "mixup_alpha": ALPHA},
-            "rollout": {"studies_per_step": 2, "group_size": 2, "max_logp_difference": 1000.0},
+            "rollout": {"studies_per_step": 2, "group_size": 2, **apart},
             "train": {"learning_rate": 0.01, "max_steps": 8, "micro_batch_tokens": 2048, "warmup_ratio": 0.0},
         }
     )

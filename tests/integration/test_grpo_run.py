@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tests.integration.launch import (
     train,
     training_command,
 )
+from tests.unit.monitor.reading import chart_pages, events, text_of
 
 STEPS = [1, 2, 3, 4]
 TAGS = (
@@ -112,6 +114,48 @@ def test_tensorboard_and_metrics_hold_every_step_and_agree(whole):
     evaluations = records(whole.run_dir, evaluations=True)
     assert [line["step"] for line in evaluations] == [0, 4]
     assert [step for step, _ in board["eval/reward"]] == [0, 4]
+
+
+def test_tensorboard_shows_the_settings_and_the_spread_of_the_rewards(whole):
+    from tensorboard.plugins.hparams import plugin_data_pb2
+
+    shown = events(whole.run_dir)
+    assert text_of(shown, "config") == f"```yaml\n{(whole.run_dir / 'config.resolved.yaml').read_text()}\n```"
+
+    def hparams(name):
+        content = shown.SummaryMetadata(f"_hparams_/{name}").plugin_data.content
+        return getattr(plugin_data_pb2.HParamsPluginData.FromString(content), name)
+
+    settings = hparams("session_start_info").hparams
+    assert settings["rollout.group_size"].number_value == 4
+    assert settings["judges"].string_value == "1 findings (lc_green) + 1 long_words (none)"
+    finals = {info.name.tag for info in hparams("experiment").metric_infos}
+    assert "eval/reward" in finals and finals <= set(shown.Tags()["scalars"]), "each final metric has a value"
+
+    rewards = shown.Histograms("distribution/reward")
+    assert [event.step for event in rewards] == STEPS
+    for event, line in zip(rewards, records(whole.run_dir), strict=True):
+        scored = 16 * (1 - line["judge/unscorable_rate"])  # of four candidates of each of four studies
+        assert event.histogram_value.num == pytest.approx(scored)
+        assert event.histogram_value.sum / scored == pytest.approx(line["reward"], rel=1e-6)
+
+
+@pytest.mark.parametrize("run", ["whole", "interrupted"])
+def test_every_chart_of_tensorboard_has_data(run, request):
+    folder = request.getfixturevalue(run).run_dir
+    tags = set(events(folder).Tags()["scalars"])
+    charts = {
+        f"{page}: {title}": drawn for page, found in chart_pages(folder).items() for title, drawn in found.items()
+    }
+    assert {name.partition(":")[0] for name in charts} == {"Reward and length", "Judge", "Policy", "Time"}
+    for name, drawn in charts.items():
+        for curve in drawn:  # a pattern, or a value with its edges
+            if isinstance(curve, tuple):
+                assert set(curve) <= tags, name
+            else:
+                assert any(re.match(curve, tag) for tag in tags), f"{name}: {curve}"
+    for wanted in ("Reward in training", "Injection hits", "Errors per report, stacked", "KL to the ref_model"):
+        assert any(wanted in name for name in charts), wanted
 
 
 def test_the_numbers_make_sense(whole):
@@ -211,6 +255,19 @@ def test_neither_ranks_nor_micro_batches_change_what_is_learned(whole, one_rank)
     for line, other in zip(expected, got, strict=True):
         for name in ("loss", "grad_norm", "entropy", "kl"):
             assert other[name] == pytest.approx(line[name], rel=1e-4, abs=1e-7), f"{name} at step {line['step']}"
+
+
+def test_a_run_goes_on_with_the_same_step_in_smaller_passes(whole, one_rank, settings, work):
+    """As after running out of memory: the checkpoint is of larger passes, with prompts shared."""
+    layout = ["train.micro_batch_tokens=512", "train.logits_chunk=16", "train.share_prompts=false"]
+    layout += ["model.gradient_checkpointing=true", f"resume={one_rank.run_dir / 'checkpoints' / 'step-2'}"]
+    run = [f"run.dir={work / 'smaller.run'}", "train.stop_after=1"]
+    finished = train(work / "smaller", *settings, *layout, *run, ranks=1).ok(75)
+    line, other = records(finished.run_dir)[-1], records(whole.run_dir)[2]
+    assert line["step"] == other["step"] == 3
+    assert line["reward"] == pytest.approx(other["reward"], rel=1e-6), "the same candidates"
+    for name in ("loss", "grad_norm", "kl"):
+        assert line[name] == pytest.approx(other[name], rel=1e-3, abs=1e-6), name
 
 
 def test_a_used_folder_is_refused(whole, settings, work):

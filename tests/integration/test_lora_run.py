@@ -113,7 +113,10 @@ def test_a_ref_model_follows_the_policy_in_float32_and_survives_a_checkpoint(wor
         assert answer[fact], fact
     # One rank's loss was not finite: both ranks refuse, name the study, and have changed nothing.
     assert len(answer["refusals"]) == 2 and answer["refused_whole"]
-    assert all("the loss is not finite in passes over 1 studies (s)" in refusal for refusal in answer["refusals"])
+    assert all(
+        "the loss is not finite in passes over 1 studies (s; all in" in refusal for refusal in answer["refusals"]
+    )
+    assert json.loads((folder / "run" / "nonfinite-step-5.json").read_text()) == {"step": 5, "studies": ["s"]}
 
 
 def test_a_weight_that_the_engine_does_not_take_is_named(work):

@@ -245,3 +245,12 @@ def test_keys_that_do_not_fit_are_refused_at_load(evaluation, words):
     with pytest.raises(ConfigError, match="1 problem") as refused:
         config_from_dict({"eval": evaluation})
     assert words in str(refused.value)
+
+
+def test_samples_that_cannot_be_written_are_a_warning_and_the_run_goes_on(make_loop, tmp_path, capsys):
+    (tmp_path / "samples").write_text("a file where the folder should be")
+    loop = make_loop()
+    _, after = loop.run()
+    assert (loop.step, after.metrics["reward"]) == (6, REWARDS[6])
+    out = capsys.readouterr().out
+    assert "after.jsonl: the samples cannot be written (" in out and "Traceback" not in out

@@ -184,17 +184,6 @@ def test_a_new_folder_is_made(tmp_path):
     checkpoint.claim_run_folder(config(tmp_path / "runs" / "new"))  # empty, so it holds no run
 
 
-def test_a_judge_server_may_have_moved(tmp_path):
-    def judges(**args):
-        return [{"use": "http", "args": args}]
-
-    save(tmp_path, 4, judges=judges(url="http://localhost:1", judge="words"))
-    checkpoint, _ = found(tmp_path, judges=judges(url="http://localhost:2", judge="words"))
-    assert checkpoint.step == 4
-    with pytest.raises(CheckpointError, match="judges"):
-        found(tmp_path, judges=judges(url="http://localhost:2", judge="other"))
-
-
 def test_another_configuration_is_refused_with_key_and_both_values(tmp_path):
     folder = save(tmp_path, 5, train={"learning_rate": 1e-6})
     for resume in ("auto", str(folder)):
@@ -203,33 +192,6 @@ def test_another_configuration_is_refused_with_key_and_both_values(tmp_path):
         message = str(refused.value)
         assert message.startswith("train.learning_rate: ") and "1e-06" in message and "3e-06" in message
         assert "step-5" in message
-
-
-def test_another_judge_is_another_run(tmp_path):
-    save(tmp_path, 5)
-    with pytest.raises(CheckpointError, match="judges"):
-        found(tmp_path, judges=[{"use": "findings", "length_control": "none"}])
-
-
-def test_keys_that_do_not_change_the_run_may_change(tmp_path):
-    save(tmp_path / "old", 5)
-    other = {
-        "train": {"max_steps": 7, "save_every": 1, "keep_checkpoints": 9, "stop_after": 2},
-        "eval": {"every": 3},
-        "monitor": {"tensorboard": False, "samples": 2},
-        "scoring": {"call_timeout_s": 1.0, "deadline_s": 70.0, "max_retries": 9, "workers": 1, "canary_every": 0},
-        "rollout": {"kv_cache_gib": 2.0, "gpu_memory_utilization": 0.5},
-    }
-    folder = tmp_path / "old" / "checkpoints" / "step-5"
-    result, warnings = found(tmp_path / "new", str(folder), **other)
-    assert result.step == 5 and warnings == []
-
-
-def test_a_key_is_not_free_because_its_name_begins_like_a_free_one(tmp_path):
-    """`eval` is free as a section; `scoring.deadline_s` is free, `scoring.truncated` is not."""
-    save(tmp_path, 5)
-    with pytest.raises(CheckpointError, match=r"^scoring\.truncated: "):
-        found(tmp_path, scoring={"truncated": "mask"})
 
 
 def test_another_number_of_ranks_is_refused(tmp_path, monkeypatch):

@@ -15,7 +15,6 @@ from PIL import Image
 
 from judges import Case
 from judges.registry import load_judge
-from online_rl.checkpoint import FREE_KEYS
 from online_rl.cli import app
 from online_rl.config.load import apply_override, config_from_dict, load_config
 from online_rl.config.messages import valid_names
@@ -23,7 +22,8 @@ from online_rl.config.model import Config, Data
 from online_rl.config.yaml_text import parse_yaml
 from online_rl.data.readers import read_studies
 from online_rl.data.rows import COLUMNS, SPLITS
-from online_rl.sizing import GIB, GPUS, KNOWN, as_markdown, default_config, estimate, table
+from online_rl.same_run import FREE_KEYS
+from online_rl.sizing import GIB, GPUS, KNOWN, as_markdown, default_table, estimate, shortages
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -119,7 +119,7 @@ def test_commands_name_what_is_there(page: Path) -> None:
         assert (ROOT / script).is_file(), script
 
 
-# The README's loop is an outline, and its reward has a test of its own.
+# The README's reward has a test of its own.
 @pytest.mark.parametrize("page", PAGES[1:], ids=NAMES[1:])
 def test_python_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A block that starts with `# name.py` becomes that file, and its judge loads; the others are run."""
@@ -172,22 +172,46 @@ def test_launching_page_names_every_key_that_may_change_on_resume() -> None:
 def test_the_sizing_table_is_what_the_command_prints() -> None:
     text = (ROOT / "docs" / "launching.md").read_text()
     [shown] = re.findall(r"<!-- online-rl size -->\n(.*?)\n<!-- end -->", text, re.S)
-    assert shown == as_markdown(table(default_config(), KNOWN, GPUS))
+    assert shown == as_markdown(default_table(GPUS))
 
 
-RECIPES = {"qwen2_5_vl_3b_grpo": 8, "qwen3_vl_8b_grpo": 16, "medgemma_4b_grpo": 1, "chexalign_online_dpo": 8}
+ALONE = ("judges.0.args.share_gpu=false", "rollout.studies_per_step=56")  # the judge's GPU does not train
+RECIPES = [  # ranks that train, GPUs there are, GiB of each
+    ("qwen2_5_vl_3b_grpo", (), 8, 8, 80),
+    ("qwen2_5_vl_3b_grpo", ALONE, 7, 8, 40),
+    ("qwen3_vl_8b_grpo", (), 16, 16, 80),
+    ("medgemma_4b_grpo", (), 1, 1, 80),
+    ("chexalign_online_dpo", (), 7, 8, 40),
+    ("chexalign_online_kto", (), 7, 8, 40),
+]
 
 
-@pytest.mark.parametrize(("name", "ranks"), RECIPES.items())
-def test_recipes_load_fit_their_gpus_and_comment_every_key(name: str, ranks: int) -> None:
+@pytest.mark.parametrize(("name", "overrides", "ranks", "gpus", "gib"), RECIPES)
+def test_recipes_load_and_fit_their_gpus(
+    name: str, overrides: tuple[str, ...], ranks: int, gpus: int, gib: int
+) -> None:
+    """With the judge, which has a GPU that does not train or a share of one that does."""
     path = ROOT / "configs" / f"{name}.yaml"
-    cfg = load_config(path)
+    cfg = load_config(path, overrides)
     cfg.check_world(ranks)
     sizes = estimate(KNOWN[cfg.model.path], cfg, ranks)
-    assert sizes.peak < (80 if "8b" in name or ranks == 1 else 40) * GIB
-    assert f"`configs/{name}.yaml`" in (ROOT / "docs" / "launching.md").read_text()
-    bare = [line for line in path.read_text().splitlines() if re.match(r"\s+(- )?\w+: [^{}#]+$", line)]
-    assert bare == [], "keys without a comment"
+    assert (sizes.judge_beside > 0) == (ranks == gpus)
+    assert shortages(sizes, cfg, 0.98 * gib * GIB) == [], "cards of 80 GB have 79 GiB, those of 40 GB 39.4"
+    assert all(override in path.read_text() for override in overrides)
+    rows = [
+        line for line in (ROOT / "docs" / "launching.md").read_text().splitlines() if f"`configs/{name}.yaml`" in line
+    ]
+    assert any(f"| {gpus} x {gib} GiB" in row and row.endswith(f"| {sizes.peak / GIB:.1f} |") for row in rows)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_key_that_a_configuration_sets_has_a_comment(path: Path) -> None:
+    """On its line, or on the one above."""
+    lines = path.read_text().splitlines()
+    sets = [re.match(r"\s*(- )?(\{|\w+: *[^\s#])", line) for line in lines]
+    assert sum(map(bool, sets)) > 10
+    told = [" #" in line or above.lstrip().startswith("#") for above, line in zip(["", *lines], lines, strict=False)]
+    assert [line for line, key, comment in zip(lines, sets, told, strict=True) if key and not comment] == []
 
 
 def test_demo_configurations_name_every_key() -> None:

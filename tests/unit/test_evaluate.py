@@ -71,6 +71,14 @@ def test_samples_are_the_first_studies_with_their_own_reports(scorer, studies, t
     assert [p.name for p in path.parent.iterdir()] == ["before.jsonl"]
 
 
+def test_a_full_disk_leaves_the_samples_of_before_and_no_leftovers(scorer, studies, tmp_path, full_disk):
+    evaluation = evaluate(Repeats(), Builder(), scorer, studies, samples=2)
+    (tmp_path / "s.jsonl").write_text("before")
+    with pytest.raises(OSError), full_disk(10):
+        write_samples(evaluation, tmp_path / "s.jsonl")
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("s.jsonl", "before")]
+
+
 def test_samples_with_any_text_can_be_written(scorer, make_study, tmp_path):
     study = make_study(reference="\u200fno effusion \U0001fac1 \udcff", images=(b"bytes of an image",))
     evaluation = evaluate(Repeats(), Builder(), scorer, [study], samples=1)

@@ -124,6 +124,19 @@ def test_the_multiplier_moves_once_per_step_and_survives_a_checkpoint(make_loop)
     assert multiplier(again) == 1.5
 
 
+def test_a_checkpoint_says_whether_the_base_model_was_a_folder(make_loop, tmp_path, monkeypatch):
+    """`models/mine` names a folder only where the run was started."""
+    monkeypatch.chdir(tmp_path)
+    loop = make_loop()
+    loop.cfg.model.path = "models/mine"
+    for step, there in ((1, False), (2, True)):
+        loop._step()
+        if there:
+            (tmp_path / "models" / "mine").mkdir(parents=True)
+        loop._save()
+        assert checkpoint.open_complete(tmp_path / "checkpoints" / f"step-{step}").state["model_is_local"] is there
+
+
 class Patient(Policy):
     """One whose ref_model could read ahead for ever; each pass takes 10 ms."""
 

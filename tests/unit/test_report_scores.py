@@ -21,16 +21,11 @@ def score(name, candidate, reference=REFERENCE, **settings):
 @pytest.mark.parametrize(
     ("candidate", "expected"),
     [
-        (REFERENCE, 1.5 / 1.5),
-        ("no pneumothorax.", 0.25 / (0.25 + 1)),  # the edema is missing
-        ("no pneumothorax. no pneumothorax. there is no pneumothorax.", 0.75 / (0.75 + 1)),
-        ("mild edema. no pneumothorax. there is edema.", 2.25 / (2.25 + 0)),
-        (
-            "edema, left nodule. edema, no pneumothorax.",
-            2 / (2 + 1),
-        ),  # the weightiest of a sentence; the nodule is false
-        ("no pneumothorax. left pleural effusion.", 0.25 / (0.25 + 2)),  # the edema is missing, the effusion is false
-        ("no pleural effusion. small pleural effusion. no pneumothorax.", 0.25 / (0.25 + 2)),  # it contradicts itself
+        (REFERENCE, 3 / 3),
+        ("no pneumothorax.", 1 / (1 + 1)),  # the edema is missing
+        ("no pneumothorax. no pneumothorax. there is no pneumothorax.", 3 / (3 + 1)),
+        ("no pneumothorax. left pleural effusion.", 1 / (1 + 2)),  # the edema is missing, the effusion is false
+        ("no pleural effusion. small pleural effusion. no pneumothorax.", 1 / (1 + 2)),  # it contradicts itself
         ("small nodule.", 0.0),
     ],
 )
@@ -40,11 +35,11 @@ def test_a_repeated_match_counts_again(candidate, expected):
 
 def test_length_control_takes_away_what_repeating_earns():
     once, twice = "no pneumothorax. no pleural effusion.", "no pneumothorax. no pleural effusion. " * 2
-    assert score("green_with_repeats", once) == pytest.approx(0.5 / 1.5)
-    assert score("green_with_repeats", twice) == pytest.approx(1 / 2)
+    assert score("green_with_repeats", once) == pytest.approx(2 / 3)
+    assert score("green_with_repeats", twice) == pytest.approx(4 / 5)
     controlled = {"length_control": "lc_green"}
-    assert score("green_with_repeats", once, **controlled) == pytest.approx(0.5 / 1.5)  # 5 words, the reference has 7
-    assert score("green_with_repeats", twice, **controlled) == pytest.approx(1 / 2 / (10 / 7))
+    assert score("green_with_repeats", once, **controlled) == pytest.approx(2 / 3)  # 5 words, the reference has 7
+    assert score("green_with_repeats", twice, **controlled) == pytest.approx(4 / 5 / (10 / 7))
 
 
 def test_a_reference_that_states_nothing_is_unscorable():

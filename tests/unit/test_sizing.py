@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 
 from online_rl.config import config_from_dict
-from online_rl.sizing import GIB, GREEN, KNOWN, RESERVE, Shape, as_markdown, default_config, estimate, shape_of, table
+from online_rl.sizing import (
+    GIB,
+    GREEN,
+    KNOWN,
+    RESERVE,
+    Shape,
+    as_markdown,
+    default_table,
+    estimate,
+    shape_of,
+    shortages,
+)
 
 SMALL = Shape(parameters=1000, vision=200, layers=2, hidden=8, kv_heads=2, head_dim=4, vocabulary=50, widths=30)
 
@@ -61,11 +72,51 @@ def test_a_ref_model_in_cpu_memory():
     assert (sizes.ref_model, sizes.cpu) == (0, 2 * 1000 / 4)
 
 
-def test_the_table_has_a_row_per_model_and_number_of_gpus():
-    rows = table(default_config(), KNOWN, [1, 8])
-    assert len(rows) == 2 * len(KNOWN)
+def green(**args):
+    return [{"use": "green", "args": args}]
+
+
+def test_a_judge_counts_where_it_shares_a_gpu_while_sampling_and_not_in_the_update():
+    alone = estimate(SMALL, config(judges=green(server={"gpu": "7"})), 4)
+    beside = estimate(SMALL, config(judges=green(share_gpu=True)), 4)
+    assert alone.judge_beside == 0 and beside.judge_beside == beside.judge == alone.judge
+    assert beside.judge == 2 * GREEN.parameters + 12 * GIB, "12 answers of 2,048 tokens at half a MiB"
+    assert beside.sample == alone.sample + beside.judge and beside.update == alone.update
+    assert beside.peak == beside.sample and alone.peak == alone.update
+    guard = estimate(SMALL, config(judges=[{"use": "findings"}], guards=green(share_gpu=True)), 4)
+    assert guard.judge_beside == beside.judge
+
+
+def short_of(gib, shape=SMALL, share=0.1, **sections):
+    """What does not fit four GPUs of so many GiB of which the engine has this share."""
+    rollout = {"max_model_len": 64, "max_completion_tokens": 10, "max_num_seqs": 3, "gpu_memory_utilization": share}
+    cfg = config(rollout=rollout, **sections)
+    return shortages(estimate(shape, cfg, 4), cfg, gib * GIB)
+
+
+def test_shares_of_a_gpu_are_held_against_what_each_needs():
+    third = green(share_gpu=True)
+    assert short_of(80, judges=third) == []
+    [judge] = short_of(40, judges=third)
+    assert "the judge needs 24.6 GiB" in judge and "0.33, is 13.2" in judge
+
+    # 4 + (0.1 + 0.62) 40 = 32.8 GiB of 40; with 0.3 for the engine 4 + 36.8 = 40.8
+    wider = green(share_gpu=True, server={"extra": ["--gpu-memory-utilization", 0.62]})
+    assert short_of(40, judges=wider) == []
+    [together] = short_of(40, share=0.3, judges=wider)
+    assert "take 40.8 GiB of 40.0" in together
+
+    update, engine, _ = short_of(40, KNOWN["Qwen/Qwen3-VL-8B-Instruct"], 0.35)
+    assert "the update needs" in update and "of 40.0" in update
+    assert "rollout.gpu_memory_utilization=0.35 gives it 14.0" in engine
+
+
+def test_the_table_has_a_row_per_model_and_number_of_gpus_and_one_model_with_adapters():
+    rows = default_table([1, 8])
+    assert len(rows) == 2 * (len(KNOWN) + 1)
     one, eight = rows[0], rows[1]
     assert one["optimiser"] == pytest.approx(8 * eight["optimiser"], rel=0.02) and one["engine"] == eight["engine"]
+    assert "LoRA" in rows[-1]["model"] and rows[-1]["ref_model"] == 0 < rows[-3]["ref_model"]
     lines = as_markdown(rows).splitlines()
     assert len(lines) == 2 + len(rows) and all(line.count("|") == lines[0].count("|") for line in lines)
 

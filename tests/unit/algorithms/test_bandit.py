@@ -66,6 +66,11 @@ def test_a_constant_judge_moves_nothing(name, make_completion):
     assert not learn(name, lambda ids: 0.7, make_completion, 3).any()
 
 
+@pytest.mark.parametrize("threshold", [0.5, 0.9])
+def test_nor_does_it_where_its_score_lies_on_one_side_of_ktos_threshold(threshold, make_completion):
+    assert not learn("online_kto", lambda ids: 0.7, make_completion, 3, kto_threshold=threshold).any()
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_a_judge_that_can_score_nothing_moves_nothing(name, make_completion):
     assert not learn(name, lambda ids: None, make_completion, 3).any()

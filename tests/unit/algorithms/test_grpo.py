@@ -1,5 +1,6 @@
 """The losses of the GRPO family: by hand, against a loop, against finite differences, against TRL."""
 
+import itertools
 import math
 from collections import defaultdict
 from types import SimpleNamespace
@@ -144,37 +145,68 @@ def test_clip_fractions_count_what_is_held_back():
     assert (low.item(), high.item()) == (1.0, 1.0)
 
 
+def naive_weights(gaps, o):
+    """The correction's weight of each token of one completion, from its log pi_old - log pi_vLLM."""
+    if o.correction == "none":
+        return [1.0] * len(gaps)
+    level, kind = o.correction.split("_")
+    rho = [math.exp(sum(gaps) if level == "sequence" else gap) for gap in gaps]
+    if kind == "mask":
+        return [r if o.correction_min <= r <= o.correction_max else 0.0 for r in rho]
+    return [max(o.correction_min, min(o.correction_max, r)) for r in rho]
+
+
+def naive_kl(logp, old, ref, estimator):
+    if estimator == "k1":
+        return math.exp(logp) / math.exp(old) * (logp - ref)
+    return (logp - ref) ** 2 / 2 if estimator == "k2" else math.exp(ref) / math.exp(logp) - (ref - logp) - 1
+
+
 def naive_loss(name, batch, sampled, o):
     """One completion and one token at a time, as the papers write it. Returns (sum, denominator)."""
-    logp, old, ref, advantages, mask = batch
+    *columns, advantages, mask = batch
     total, count = 0.0, 0
-    for i in range(len(logp)):
-        size, a = int(mask[i].sum()), float(advantages[i])
-        gaps = [float(logp[i, t] - old[i, t]) for t in range(size)]
+    for i, a in enumerate(advantages.tolist()):
+        size = int(mask[i].sum())
+        logp, old, ref, vllm = (column[i, :size].tolist() for column in (*columns, sampled))
+        weights = naive_weights([old[t] - vllm[t] for t in range(size)], o)
+        whole = math.exp(sum(logp) - sum(old)) ** (1 / size)
         terms = []
         for t in range(size):
-            rho = math.exp(sum(gaps) / size if name == "gspo" else gaps[t])
+            rho = whole if name == "gspo" else math.exp(logp[t]) / math.exp(old[t])
             clipped = max(1 - o.clip_low, min(1 + o.clip_high, rho))
-            term = -clipped * a * float(logp[i, t]) if name == "cispo" else -min(rho * a, clipped * a)
-            weight = math.exp(float(old[i, t] - sampled[i, t]))
-            term *= max(o.correction_min, min(o.correction_max, weight))
-            gap = float(ref[i, t] - logp[i, t])
-            terms.append(term + o.kl_coef * (math.exp(gap) - gap - 1))
+            term = -clipped * a * logp[t] if name == "cispo" else -min(rho * a, clipped * a)
+            if o.dual_clip is not None and a < 0:
+                term = min(term, -o.dual_clip * a)
+            terms.append(term * weights[t] + o.kl_coef * naive_kl(logp[t], old[t], ref[t], o.kl_estimator))
         total += sum(terms) / {"grpo": size, "dr_grpo": LIMIT, "dapo": 1}[o.loss_type]
         count += size if o.loss_type == "dapo" else 1
     return total, count
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("name", NAMES)
-def test_vectorised_equals_naive(random_batch, name, seed):
-    batch = random_batch(seed)
-    sampled = batch[1] + 0.6 * torch.randn(batch[1].shape, dtype=torch.float64)
-    algorithm = learner(name, kl_coef=0.04, correction_min=0.5)
-    tokens = tokens_of(batch, sampled)
-    total, count = naive_loss(name, batch, sampled, algorithm.options)
-    assert algorithm.loss(tokens)[0].item() == pytest.approx(total, abs=1e-10)
-    assert algorithm.denominator(tokens.mask, tokens.weights) == count
+CORRECTIONS = ("none", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask")
+DUAL_CLIPS = {"gspo": (None, 1.05), "cispo": (None,)}  # CISPO has none
+
+
+@pytest.mark.parametrize(
+    "name, loss_type",
+    [(n, kind) for n in NAMES for kind in ("grpo", "dr_grpo", "dapo") if n != "gspo" or kind == "grpo"],
+)
+def test_vectorised_equals_naive(random_batch, name, loss_type):
+    batch = random_batch(2, rows=40)
+    draw = torch.Generator().manual_seed(3)
+    sampled = batch[1] + 0.6 * torch.randn(batch[1].shape, generator=draw, dtype=torch.float64)
+    choices = list(itertools.product(CORRECTIONS, ("k1", "k2", "k3"), DUAL_CLIPS.get(name, (None, 1.5))))
+    seen = set()
+    for correction, estimator, dual_clip in choices:
+        options = {"correction": correction, "kl_estimator": estimator, "dual_clip": dual_clip}
+        algorithm = learner(name, loss_type=loss_type, kl_coef=0.04, correction_min=0.5, **options)
+        tokens = tokens_of(batch, sampled)
+        total, count = naive_loss(name, batch, sampled, algorithm.options)
+        assert algorithm.loss(tokens)[0].item() == pytest.approx(total, abs=1e-12, rel=1e-12), options
+        assert algorithm.denominator(tokens.mask, tokens.weights) == count
+        seen.add(round(total, 9))
+    assert len(seen) == len(choices), "every choice matters to this batch"
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "cispo"])

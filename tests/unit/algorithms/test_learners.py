@@ -111,13 +111,44 @@ def test_pairing_and_tie_threshold_come_from_the_configuration(rollouts):
     assert places(rest.learn_from(rollouts, rewards)) == [((1, 1), (1, 0)), ((1, 1), (1, 2)), ((1, 1), (1, 3))]
 
 
+@pytest.mark.parametrize(
+    "pairing, first, second",
+    [
+        # The best is 2, before 3 that equals it; in the other group 3.
+        ("best_vs_rest", [(2, 0)], [(3, 0), (3, 1), (3, 2)]),
+        # 2 and 3 tie, and so do 0 and 1 of the other group, where all beat 2.
+        ("all_above_margin", [(2, 0), (3, 0)], [(0, 2), (1, 2), (3, 0), (3, 1), (3, 2)]),
+    ],
+)
+def test_every_pair_of_a_group_and_no_other(rollouts, pairing, first, second):
+    rewards = [[0.2, None, 0.9, 0.9], [0.5, 0.45, 0.0, 0.8], [None, 0.3, 0.35, None]]
+    learner = OnlinePreference(config("online_dpo", tie_threshold=0.1, pairing=pairing))
+    batch = learner.learn_from(rollouts, rewards)
+    expected = [(g, pair) for g, pairs in enumerate([first, second]) for pair in pairs]
+    assert places(batch) == [((g, chosen), (g, rejected)) for g, (chosen, rejected) in expected]
+    assert batch.advantages == [1.0] * len(expected)
+    assert batch.counts == {"frac_reward_zero_std": (1, 3), "dpo/pairs_per_group": (len(expected), 3)}
+
+
 def test_kto_takes_best_and_worst_or_everything_by_threshold(rollouts):
-    rewards = [[0.1, None, 0.9, 0.4], [0.5, 0.5, 0.5, 0.5], [None] * 4]
+    rewards = [[0.1, None, 0.9, 0.4], [0.6, 0.7, 0.5, 0.5], [None] * 4]
     batch = OnlineKTO(config("online_kto")).learn_from(rollouts, rewards)
-    assert (places(batch), batch.advantages) == ([((0, 2),), ((0, 0),)], [1.0, -1.0])
+    assert (places(batch), batch.advantages) == ([((0, 2),), ((0, 0),), ((1, 1),), ((1, 2),)], [1.0, -1.0, 1.0, -1.0])
     by_threshold = OnlineKTO(config("online_kto", kto_threshold=0.45)).learn_from(rollouts, rewards)
-    assert by_threshold.advantages == [-1.0, 1.0, -1.0, 1.0, 1.0, 1.0, 1.0]
-    assert by_threshold.counts["kto/desirable"] == (5.0, 7.0)
+    assert places(by_threshold) == [((g, i),) for g, i in ((0, 0), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2), (1, 3))]
+    assert by_threshold.advantages == [-1.0, 1.0, -1.0, 1.0, 1.0, 1.0, 1.0], "all of a group with spread may be good"
+    assert by_threshold.counts == {"frac_reward_zero_std": (1, 3), "kto/desirable": (5.0, 7.0)}
+
+
+@pytest.mark.parametrize("threshold", [None, 0.0, 0.5, 1.0])
+def test_kto_learns_nothing_from_groups_whose_candidates_tie(rollouts, threshold):
+    """Whatever side of the threshold they are on, and a candidate that is scored alone has nothing to be told from."""
+    rewards = [[0.7, 0.7, 0.7, 0.7], [0.4, 0.5, None, 0.45], [None, None, 0.9, None]]
+    algorithm = OnlineKTO(config("online_kto", kto_threshold=threshold, tie_threshold=0.1))
+    batch = algorithm.learn_from(rollouts, rewards)
+    assert (batch.units, batch.advantages) == ([], [])
+    assert batch.counts["frac_reward_zero_std"] == (3, 3)
+    assert not any(algorithm.teaches(group) for group in rewards), "so algorithm.resample_rounds samples others"
 
 
 def test_grpo_metrics_count_clipped_and_corrected_tokens_of_real_rows_only():

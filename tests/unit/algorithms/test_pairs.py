@@ -42,6 +42,7 @@ def test_a_spread_of_exactly_the_threshold_is_a_tie():
 
 def test_best_vs_rest_leaves_out_what_ties_with_the_best():
     assert best_vs_rest([0.2, None, 0.9, 0.85, 0.1], tie_threshold=0.1) == [(2, 0), (2, 4)]
+    assert best_vs_rest([0.1, 0.9, None, 0.9, 0.3]) == [(1, 0), (1, 4)], "the first of equals, once"
 
 
 def test_all_above_margin_takes_every_two_far_enough_apart():

@@ -146,7 +146,7 @@ def ours(name, logp, ref, mask, **options):
     return loss / algorithm.denominator(mask, ones), {k: total / count for k, (total, count) in sums.items()}
 
 
-def trl_loss(trainer_class, logp, ref, mask, beta, kind, **weights):
+def trl_loss(trainer_class, logp, ref, mask, beta, kind, smoothing=0.0, **weights):
     """`DPOTrainer._compute_loss` on our log-probabilities, chosen rows first; returns the loss and TRL's metrics.
 
     Only the model's outputs and the trainer's options are stood in for.
@@ -163,6 +163,7 @@ def trl_loss(trainer_class, logp, ref, mask, beta, kind, **weights):
         loss_types=[kind, *weights],
         loss_weights=[1.0, *weights.values()],
         beta=beta,
+        label_smoothing=smoothing,
         use_weighting=False,
         _metrics={"train": defaultdict(list)},
         _total_train_tokens=0,
@@ -198,6 +199,28 @@ def test_as_trls_dpo_trainer(trl_trainers, seed, name, kind, beta):
     torch.testing.assert_close(ours_in.grad, theirs_in.grad, atol=1e-6, rtol=1e-5)
     for metric in ("rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies", "logps/chosen"):
         assert means[metric] == pytest.approx(metrics[metric][0], abs=1e-5), metric
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_smoothed_dpo_as_trls_trainers(trl_trainers, trl_more, seed):
+    """TRL's DPOTrainer smooths no "sigmoid" loss; its "aot" of a pair by itself is that loss, smoothed. Its CPOTrainer
+    smooths the "sigmoid" of differences of log-probabilities, here of log-ratios to the ref_model."""
+    logp, ref, mask = random_pairs(seed)
+    theirs_in, ours_in = logp.clone().requires_grad_(), logp.clone().requires_grad_()
+    pairs = [slice(i, i + 2) for i in range(0, len(logp), 2)]
+    alone = [trl_loss(trl_trainers[1], theirs_in[p], ref[p], mask[p], 0.3, "aot", 0.1)[0] for p in pairs]
+    theirs = sum(alone) / len(alone)
+    mine, _ = ours("online_dpo", ours_in, ref, mask, beta=0.3, label_smoothing=0.1)
+    torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
+    theirs.backward()
+    mine.backward()
+    torch.testing.assert_close(ours_in.grad, theirs_in.grad, atol=1e-6, rtol=1e-5)
+
+    device = SimpleNamespace(device="cpu")
+    options = SimpleNamespace(alpha=0.0, beta=0.3, loss_type="sigmoid", label_smoothing=0.1, accelerator=device)
+    ratios = ((logp - ref) * mask).sum(-1)
+    conservative, *_ = trl_more.cpo.cpo_loss(options, ratios[0::2], ratios[1::2])
+    torch.testing.assert_close(mine.detach(), conservative.mean(), atol=1e-5, rtol=1e-5)
 
 
 def test_the_sft_term_is_trls_for_a_single_pair(trl_trainers):

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -17,6 +18,8 @@ from online_rl.config.model import JudgeEntry, Scoring
 from online_rl.demo.policy import make_model, save_policy
 from online_rl.doctor import Finding, examine, fitness, machine, report
 from online_rl.errors import ConfigError
+
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +119,55 @@ def test_the_checkpoint_estimate_is_what_deepspeed_writes(run):
 
     patient = fitness.Patient(load_config(run / "config.yaml", ["model.freeze_vision=true"]), 2)
     assert estimate(patient.shape, patient.cfg, 2).checkpoint == pytest.approx(30.3e6, rel=0.35)
+
+
+def gpu_memory(monkeypatch, name, ranks, gib, *overrides):
+    """The finding on a GPU of so many GiB, for a recipe whose policy need not be here."""
+    import torch
+
+    from online_rl.config import load_config
+    from online_rl.sizing import GIB, KNOWN
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    card = namedtuple("card", "total_memory")(gib * GIB)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: card)
+    patient = fitness.Patient(load_config(CONFIGS / f"{name}.yaml", overrides), ranks)
+    patient.shape = KNOWN[patient.cfg.model.path]
+    return patient.gpu_memory()
+
+
+def test_a_gpu_that_has_room_for_policy_engine_and_judge_is_fit(monkeypatch):
+    finding = gpu_memory(monkeypatch, "qwen2_5_vl_3b_grpo", 8, 80)
+    assert finding.state == "ok"
+    assert "47.6 GiB per GPU with 8 rank(s), the judge that shares it included, 80.0 GiB there" in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("name", "ranks", "gib", "overrides", "words"),
+    [
+        # GREEN beside the policy: a third of 40 GiB
+        ("qwen2_5_vl_3b_grpo", 8, 40, [], ["the judge needs 24.6 GiB", "0.33, is 13.2", "its own for the judge"]),
+        ("qwen3_vl_8b_grpo", 4, 80, [], ["policy and the shares of engine and judge take", "of 80.0"]),
+        ("chexalign_online_dpo", 1, 40, [], ["the update needs", "offload_optimizer=cpu"]),
+        (
+            "chexalign_online_dpo",
+            7,
+            40,
+            ["rollout.gpu_memory_utilization=0.2"],
+            ["the engine needs 12.1 GiB, and rollout.gpu_memory_utilization=0.2 gives it 8.0"],
+        ),
+    ],
+)
+def test_a_gpu_that_is_too_small_is_a_warning_with_what_does_not_fit(monkeypatch, name, ranks, gib, overrides, words):
+    finding = gpu_memory(monkeypatch, name, ranks, gib, *overrides)
+    assert finding.state == "warning" and f"{gib}.0 GiB there" in finding.detail
+    for word in words:
+        assert word in finding.detail
+
+
+def test_without_a_gpu_the_need_is_told_all_the_same(run):
+    finding = next(f for f in examine(run / "config.yaml", ranks=1) if f.check == "gpu memory")
+    assert finding.state == "skipped" and "GiB per GPU with 1 rank(s)" in finding.detail
 
 
 JUDGE = """

@@ -6,10 +6,12 @@ import json
 import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
+from online_rl import checkpoint
 from online_rl.cli import main
 from online_rl.config import config_from_dict
 from online_rl.errors import DataError, JudgeFailed
@@ -256,6 +258,23 @@ def test_a_run_is_its_trained_policy_and_start_is_what_it_began_with(folder):
     assert isinstance(trained, Policy) and isinstance(start, Policy)
     assert (trained.label, trained.path) == ("mine", "runs/mine/model")
     assert (start.label, start.path, start.revision) == ("start", "a/base", "v2")
+
+
+def test_of_a_run_that_is_being_written_the_newest_whole_checkpoint_is_evaluated(folder):
+    run, told = Path("runs/mine"), []
+    cfg = config_from_dict({"run": {"dir": str(run)}, "model": {"path": "a/base", "revision": "v2"}})
+    weights = SimpleNamespace(save=lambda folder: (folder / "weights").write_bytes(b"w"))
+    for step in (2, 4):
+        checkpoint.save(run, step, weights, {}, cfg)
+    (run / "checkpoints" / "step-6.partial").mkdir()  # its weights are on their way
+    (run / "checkpoints" / "step-6.partial" / "weights").write_bytes(b"w")
+    (run / "metrics.jsonl").write_text('{"step": 5, "reward": 0.5}\n{"step": 6, "rew')
+
+    policy = find("runs/mine", cfg, told.append)
+    assert isinstance(policy, Policy)
+    assert (policy.label, policy.path, policy.revision) == ("mine-step-4", "a/base", "v2")
+    assert policy.shards == "runs/mine/checkpoints/step-4"
+    assert told == ["runs/mine has not ended: its newest checkpoint, step 4, is evaluated."]
 
 
 def test_a_judge_of_the_configuration_is_asked_by_its_name(folder, monkeypatch):

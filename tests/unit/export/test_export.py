@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import resource
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from online_rl import checkpoint
 from online_rl.config import config_from_dict
 from online_rl.demo.policy import make_model, save_policy
 from online_rl.errors import CheckpointError, ConfigError
-from online_rl.export import card, write
+from online_rl.export import write
 from online_rl.export.try_out import trial
 from online_rl.export.weights import compare, load_policy, tensors_on_disk
 
@@ -183,50 +183,27 @@ def test_what_is_no_run_and_what_is_in_the_way_is_refused(tmp_path):
         write.export(tmp_path, tmp_path / "out")
 
 
+def test_of_a_run_that_is_being_written_the_newest_whole_checkpoint_is_exported(tmp_path, monkeypatch):
+    run, told, taken = tmp_path / "run", [], []
+    weights = SimpleNamespace(save=lambda folder: (folder / "weights").write_bytes(b"w"))
+    for step in (4, 6):
+        checkpoint.save(run, step, weights, {}, CONFIG)
+    (run / "checkpoints" / "step-6" / "complete").unlink()  # renamed, and not yet called whole
+    (run / "checkpoints" / "step-8.partial").mkdir()
+
+    def write_policy(found, run_dir, cfg, partial, with_vllm, say):
+        taken.append((found.step, run_dir))
+        (partial / "model.safetensors").touch()
+
+    monkeypatch.setattr(write, "_write", write_policy)
+    assert write.export(run, tmp_path / "out", say=told.append) == tmp_path / "out"
+    assert taken == [(4, run)] and (tmp_path / "out" / "model.safetensors").is_file()
+    assert "step-6: no marker" in told[0] and "step 4" in told[1]
+    steps = sorted(path.name for path in (run / "checkpoints").iterdir())
+    assert steps == ["step-4", "step-6", "step-8.partial"], "what the run is writing is left alone"
+
+
 def test_a_checkpoint_of_another_version_is_named(tmp_path):
     found = checkpoint.Checkpoint(tmp_path, 3, {"config": {"rolout": {}}})
     with pytest.raises(CheckpointError, match="another version"):
         write._configuration(found)
-
-
-def test_the_card_says_what_it_should_and_no_path(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text(
-        "".join(
-            json.dumps(line) + "\n"
-            for line in (
-                {"step": 1, "reward": 0.1},
-                {"step": 7, "eval": True, "split": "eval", "reward": 0.5, "raw_reward/findings": 0.6},
-            )
-        )
-    )
-    state = {"before": {"reward": 0.25, "raw_reward/findings": 0.5}, "sampler": {"n_studies": 1741}}
-    found = checkpoint.Checkpoint(tmp_path / "checkpoints" / "step-7", 7, state)
-    text = card.model_card(found, tmp_path, CONFIG, {"by": "transformers 1", "tokens": 9, "difference": 0.001})
-    for words in (
-        "Research only, not for clinical use.",
-        "reward = lc_green(findings) + 0.5 x short",
-        "1741 studies",
-        "`studies.jsonl`",
-        "| reward | 0.250 | 0.500 | +0.250 |",
-        "| guard | 0 | none |",
-        "not at hand when exported",
-        "0.001 nats per token",
-        "verbosity",
-    ):
-        assert words in text, words
-    assert "/home/" not in text and "secret" not in text
-    assert card._digest(CONFIG.data.prompt) in text
-    early = card.evaluation_table(tmp_path, checkpoint.Checkpoint(tmp_path, 5, state))
-    assert early == "There was no evaluation at step 5."
-
-
-def test_a_judges_hash_changes_with_its_code(tmp_path):
-    def digest(text: str) -> str:
-        folder = tmp_path / str(len(text))
-        folder.mkdir()
-        (folder / "own.py").write_text(text)
-        cfg = config_from_dict({"judges": [{"use": f"{folder / 'own.py'}:reward"}]})
-        return card.judge_hash(cfg.judges[0])
-
-    body = "def reward(completions, **columns):\n    return [0.0 for _ in completions]\n"
-    assert digest(body) != digest(body + "# another\n")

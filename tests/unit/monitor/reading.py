@@ -3,6 +3,7 @@
 import json
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
 
 from online_rl.monitor import Monitor
 
@@ -12,10 +13,8 @@ def open_monitor(run_dir, max_steps=10, tensorboard=True, **more) -> Monitor:
 
 
 def events(run_dir) -> EventAccumulator:
-    accumulator = EventAccumulator(
-        str(run_dir / "tensorboard"), size_guidance={"scalars": 0, "images": 0, "tensors": 0}
-    )
-    return accumulator.Reload()
+    everything = dict.fromkeys(("scalars", "images", "tensors", "histograms"), 0)
+    return EventAccumulator(str(run_dir / "tensorboard"), size_guidance=everything).Reload()
 
 
 def scalars(run_dir, tag) -> list[tuple[int, float]]:
@@ -33,3 +32,16 @@ def text_of(accumulator, tag, index=0) -> str:
 
 def lines(run_dir) -> list[dict]:
     return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def chart_pages(run_dir) -> dict[str, dict[str, list]]:
+    """Page -> chart -> its patterns, or its bands (value, lower, upper); as TensorBoard reads them: the newest."""
+    event = events(run_dir).Tensors("custom_scalars__config__")[-1]
+    layout = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
+    return {
+        page.title: {
+            chart.title: list(chart.multiline.tag) or [(s.value, s.lower, s.upper) for s in chart.margin.series]
+            for chart in page.chart
+        }
+        for page in layout.category
+    }

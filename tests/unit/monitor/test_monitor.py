@@ -166,6 +166,7 @@ def test_health_hints_come_once_per_kind_and_name_the_number(tmp_path, capsys):
         "verbosity/mean": 1.5,
         "completions/clipped_ratio": 0.31,
         "sampling/sampling_logp_difference/mean": 0.2,
+        "sampling/masked_fraction": 0.75,
         "judge/unscorable_rate": 0.12,
         "frac_reward_zero_std": 0.9,
     }
@@ -173,21 +174,23 @@ def test_health_hints_come_once_per_kind_and_name_the_number(tmp_path, capsys):
         "verbosity/mean": 1.4,
         "completions/clipped_ratio": 0.2,
         "sampling/sampling_logp_difference/mean": 0.1,
+        "sampling/masked_fraction": 0.5,
         "judge/unscorable_rate": 0.1,
         "frac_reward_zero_std": 0.8,
     }
     monitor = open_monitor(tmp_path, tensorboard=False)
     monitor.log(1, at_the_limit)
+    monitor.log(1, {"verbosity/mean": 0.6})
     monitor.log(1, {name: math.nan for name in bad})
     assert "hint" not in capsys.readouterr().out
     monitor.log(2, bad)
     monitor.log(3, {**bad, "verbosity/mean": 1.6})
-    monitor.log(4, {"verbosity/mean": 0.5})
+    monitor.log(4, {"verbosity/mean": 0.59})
     monitor.close()
 
     hints = [line for line in capsys.readouterr().out.splitlines() if line.startswith("hint: ")]
-    assert len(hints) == 6
-    for number in ("1.50", "31%", "0.200", "12%", "90%", "0.50"):
+    assert len(hints) == 7
+    for number in ("1.50", "31%", "0.200", "75% of the tokens are masked", "12%", "90%", "0.59"):
         assert any(number in hint for hint in hints), number
 
 

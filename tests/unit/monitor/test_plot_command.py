@@ -8,6 +8,7 @@ import time
 import pytest
 from PIL import Image
 
+from online_rl.cli import main
 from online_rl.config import config_from_dict, save_resolved
 from online_rl.errors import DataError
 from online_rl.monitor.error_plot import error_series, errors_figure
@@ -117,6 +118,22 @@ def test_folders_without_metrics_are_refused(tmp_path):
     (tmp_path / "tensorboard" / "events.out.tfevents.1").touch()
     with pytest.raises(DataError, match="TensorBoard events but no"):
         plot([tmp_path])
+
+
+@pytest.mark.parametrize("room", [2_000, 150_000])  # for no picture; for the pictures and not for report.html
+def test_a_disk_that_fills_is_told_in_words_and_nothing_is_lost(tmp_path, capsys, full_disk, room):
+    run = write_run(tmp_path / "run")
+    assert main(["plot", str(run), "--html"]) == 0
+    capsys.readouterr()
+    old = {path.name: path.read_bytes() for path in (run / "plots").iterdir()}
+    sizes = sorted(map(len, old.values()))
+    assert sizes[0] > 2_000 and sizes[1] < 150_000 < sizes[2], "the test's rooms divide them"
+    with full_disk(room):
+        assert main(["plot", str(run), "--html"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and f"{run / 'plots'}: cannot be written (File too large)" in said
+    assert "--output" in said and "Traceback" not in said
+    assert {path.name: path.read_bytes() for path in (run / "plots").iterdir()} == old
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

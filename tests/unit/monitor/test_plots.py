@@ -6,16 +6,10 @@ import pytest
 from PIL import Image
 
 from online_rl.errors import DataError
-from online_rl.monitor.before_after import Pair, choose
+from online_rl.monitor.before_after import Pair, choose, plot_before_after, sample_pairs
 from online_rl.monitor.cards import font, study_block, wrap
-from online_rl.monitor.plots import (
-    comparison_figure,
-    curves_figure,
-    load_run,
-    plot_before_after,
-    plot_comparison,
-    plot_run,
-)
+from online_rl.monitor.comparison_plot import comparison_figure, plot_comparison
+from online_rl.monitor.plots import curves_figure, load_run, plot_run
 
 
 def write_run(folder, steps=12, broken_tail=False, **more):
@@ -50,6 +44,11 @@ def texts(axes):
     return [text.get_text() for text in axes.texts]
 
 
+def note(axes):
+    """What stands above the panel at the right."""
+    return axes.get_title(loc="right").lstrip("\N{BLACK DIAMOND} ")
+
+
 def test_curves_show_the_numbers_of_the_run(tmp_path):
     train, evals = load_run(write_run(tmp_path / "run"))
     figure = curves_figure(train, evals, "run")
@@ -64,8 +63,8 @@ def test_curves_show_the_numbers_of_the_run(tmp_path):
     assert list(every_step.get_ydata()) == pytest.approx([0.1 * step for step in range(1, 13)])
     smoothed = axes["Reward"].lines[1]
     assert list(smoothed.get_ydata()) == pytest.approx([0.1 * step for step in range(1, 13)])  # a line stays a line
-    assert texts(axes["Reward"]) == ["before 0.100", "after 0.900"]
-    assert texts(axes["Verbosity"]) == ["before 0.90", "after 1.00"]
+    assert note(axes["Reward"]) == "before 0.100, after 0.900"
+    assert note(axes["Verbosity"]) == "before 0.90, after 1.00"
     low, high = axes["Reward"].collections[0].get_datalim(axes["Reward"].transData).intervaly
     assert low == pytest.approx(0.1 - 0.05) and high == pytest.approx(1.2 + 0.05)
     assert [text.get_text() for text in axes[title].get_legend().get_texts()] == ["generate 50%", "update 50%"]
@@ -102,7 +101,7 @@ def test_a_run_without_kl_shows_what_it_has(tmp_path):
 def test_an_evaluation_amid_the_run_is_not_called_after(tmp_path):
     train, evals = load_run(write_run(tmp_path / "run"))
     evals[-1]["step"] = 6
-    assert texts(panels(curves_figure(train, evals, "run"))["Reward"]) == ["before 0.100", "step 6: 0.900"]
+    assert note(panels(curves_figure(train, evals, "run"))["Reward"]) == "before 0.100, step 6 0.900"
 
 
 def test_of_two_lines_for_one_step_the_later_counts(tmp_path):
@@ -127,10 +126,61 @@ def test_comparison_tells_runs_of_the_same_name_apart(tmp_path):
     runs = [write_run(tmp_path / "a" / "run"), write_run(tmp_path / "b" / "run", reward=0.3)]
     [out] = plot_comparison(runs, tmp_path / "new" / "comparison.png")
     with Image.open(out) as image:
-        assert image.size == (1400, 900)
+        assert image.width == 1400
     figure = comparison_figure({"a/run": load_run(runs[0]), "b/run": load_run(runs[1])})
-    reward = panels(figure)["Reward"]
-    assert [text.get_text() for text in reward.get_legend().get_texts()] == ["a/run", "b/run"]
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["a/run", "b/run", "evaluation"]
+    assert [handle.get_color() for handle in legend.get_lines()][:2] == [
+        panels(figure)["Reward"].lines[index].get_color()
+        for index in (0, 3)  # faint, strong, diamonds; the next run
+    ]
+
+
+def test_comparison_splits_the_time_of_each_run(tmp_path):
+    times = {"step_time": 4.0, "time/generate": 1.0, "time/judge_exposed": 0.5, "time/update": 2.0, "time/sync": 0.1}
+    runs = {
+        name: load_run(write_run(tmp_path / name, **more)) for name, more in (("a", times), ("b", {"step_time": 2.0}))
+    }
+    axes = panels(comparison_figure(runs))["Time per step"]
+    bars = {bar.get_label(): [patch.get_width() for patch in bar] for bar in axes.containers}
+    assert bars == {
+        "generate": [1.0, 1.0],
+        "judge": [0.5, 0.0],
+        "update": [2.0, 1.0],
+        "sync": [pytest.approx(0.1), 0.0],
+        "other": [pytest.approx(0.4), 0.0],
+    }
+    said = [text.strip() for text in texts(axes)]
+    assert {"a", "b", "4.00 s", "2.00 s"} <= set(said)
+    assert said.count("25%") == 1 and said.count("50%") == 3  # 1 of 4 s; 2 of 4 s, and 1 of 2 s twice
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(bars)
+
+
+def test_the_spread_of_length_is_shaded_where_runs_are_few(tmp_path):
+    spread = {"verbosity/p10": 0.7, "verbosity/p90": 1.6}
+    runs = {f"r{i}": load_run(write_run(tmp_path / f"r{i}", **spread)) for i in range(4)}
+
+    def shaded(figure):
+        axes = panels(figure)["Verbosity"]
+        areas = [area.get_datalim(axes.transData).intervaly for area in axes.collections]
+        return [tuple(area) for area in areas if area[1] == pytest.approx(1.6)]
+
+    train, evals = runs["r0"]
+    assert shaded(curves_figure(train, evals, "r0")) == [pytest.approx((0.7, 1.6))]
+    assert len(shaded(comparison_figure({name: runs[name] for name in ("r0", "r1")}))) == 2
+    assert shaded(comparison_figure(runs)) == [], "four bands would hide each other"
+
+
+def test_runs_compared_show_their_samples_each(tmp_path):
+    runs = [write_run(tmp_path / name / "run") for name in "abc"]
+    for run, later in zip(runs, ("after", "step-20", ""), strict=True):
+        write_samples(run, "before.jsonl", [0.1])
+        if later:
+            write_samples(run, f"{later}.jsonl", [0.2])
+    written = plot_comparison(runs, tmp_path / "out" / "comparison.png")
+    assert [path.name for path in written] == ["comparison.png", "before_after_a-run.png", "before_after_b-run.png"]
+    assert all(path.is_file() for path in written)
+    assert sample_pairs(runs[1])[1] == "Step 20", "an unfinished run shows its newest"
 
 
 def write_samples(run, name, rewards, text="clear lungs."):
@@ -151,24 +201,40 @@ def write_samples(run, name, rewards, text="clear lungs."):
 
 
 def test_before_after_picture(tmp_path):
-    assert plot_before_after(tmp_path) is None
+    assert plot_before_after(tmp_path, tmp_path / "out.png") is None
     write_samples(tmp_path, "before.jsonl", [0.1, 0.2, 0.3, 0.4])
-    assert plot_before_after(tmp_path) is None
+    assert plot_before_after(tmp_path, tmp_path / "out.png") is None
     write_samples(tmp_path, "after.jsonl", [0.5, 0.1, None, 0.6], text="no effusion. " * 20)
     (tmp_path / "images").mkdir()
     Image.new("L", (60, 90), 200).save(tmp_path / "images" / "s.png")
-    with Image.open(plot_before_after(tmp_path)) as image:
+    with Image.open(plot_before_after(tmp_path, tmp_path / "out.png")) as image:
         width, short = image.size
         assert image.getpixel((60, 250)) == (200, 200, 200)  # the study's image, relative to the run folder
     write_samples(tmp_path, "after.jsonl", [0.5, 0.1, None, 0.6], text="no effusion. " * 200)
-    with Image.open(plot_before_after(tmp_path)) as image:
+    with Image.open(plot_before_after(tmp_path, tmp_path / "out.png")) as image:
         assert image.width == width and image.height > short + 1000  # longer reports make room for themselves
+
+
+def test_a_write_that_fails_leaves_the_old_pictures_and_no_leftovers(tmp_path, full_disk):
+    run = write_run(tmp_path / "run", **{"judge/findings/false_finding": 0.5})
+    write_samples(run, "before.jsonl", [0.1])
+    write_samples(run, "after.jsonl", [0.2])
+    old = {path: path.read_bytes() for path in plot_run(run)}
+    assert [path.name for path in old] == ["curves.png", "errors.png", "before_after.png"]
+    with full_disk(2_000):
+        with pytest.raises(OSError):
+            plot_run(run)
+        with pytest.raises(OSError):
+            plot_before_after(run, run / "plots" / "before_after.png")
+        with pytest.raises(OSError):
+            plot_comparison([run], run / "plots" / "curves.png")
+    assert {path: path.read_bytes() for path in (run / "plots").iterdir()} == old
 
 
 def test_a_missing_image_is_a_grey_field(tmp_path):
     write_samples(tmp_path, "before.jsonl", [0.1])
     write_samples(tmp_path, "after.jsonl", [0.2])
-    assert plot_before_after(tmp_path).is_file()
+    assert plot_before_after(tmp_path, tmp_path / "out.png").is_file()
 
 
 def test_the_studies_are_chosen_by_rule_with_losses_last():

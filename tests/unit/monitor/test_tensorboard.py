@@ -7,11 +7,10 @@ from itertools import pairwise
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-from tensorboard.plugins.custom_scalar import layout_pb2
 
 from online_rl.config import config_from_dict
 from online_rl.monitor.hparams import final_metrics, hyperparameters
-from tests.unit.monitor.reading import events, open_monitor, sample, scalars, text_of
+from tests.unit.monitor.reading import chart_pages, events, open_monitor, sample, scalars, text_of
 
 
 def test_the_best_and_worst_report_stand_beside_image_and_reference_and_survive_odd_text(tmp_path, capsys):
@@ -127,19 +126,6 @@ def test_the_settings_stand_in_hparams_beside_the_final_metrics(tmp_path):
     assert start["algorithm.grpo.kl_coef"].number_value == 0.0 and "algorithm.online_dpo.beta" not in start
     shown = [info.name.tag for info in experiment.metric_infos]
     assert shown[:3] == ["eval/reward", "eval/raw_reward/findings", "eval/verbosity/mean"]
-
-
-def chart_pages(run_dir) -> dict[str, dict[str, list]]:
-    """Page -> chart -> its patterns, or its bands (value, lower, upper); as TensorBoard reads them: the newest."""
-    event = events(run_dir).Tensors("custom_scalars__config__")[-1]
-    layout = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
-    return {
-        page.title: {
-            chart.title: list(chart.multiline.tag) or [(s.value, s.lower, s.upper) for s in chart.margin.series]
-            for chart in page.chart
-        }
-        for page in layout.category
-    }
 
 
 def test_the_chart_pages_find_the_tags_that_are_written(tmp_path):

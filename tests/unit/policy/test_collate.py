@@ -50,7 +50,8 @@ def test_completions_of_one_prompt_in_one_row(make_completion, make_study):
     assert batch.branches.tolist() == [[0, 0, 0, 1, 1, 2], [0, 1, 1, -1, -1, -1]]
     assert batch.offsets[0].tolist() == [0, 1, 2, 3, 4, 3]
     assert batch.tokens.tolist() == [[21, 22], [31, 0], [21, 22], [41, 42]]
-    assert batch.predictors.tolist() == [2, 3, 2, 2, 3, 6, 7]
+    assert batch.predictors.tolist() == [2, 3, 2, 6, 7], "the output layer sees a token once"
+    assert (batch.first.tolist(), batch.again.tolist()) == ([0, 1, 3], [0, 1, 0, 2])
     assert batch.prompts == [seen, other.prompt]
     assert batch.sampled.tolist() == [[-1.0, -2.0], [-3.0, 0.0], [-1.0, -2.0], [-4.0, -5.0]]
 

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from online_rl.errors import ConfigError
 from online_rl.policy.collate import collate
-from online_rl.policy.model import PolicyModel, banned_token_ids, freeze_vision, is_vision
+from online_rl.policy.model import PolicyModel, banned_token_ids, freeze_vision, is_vision, without_dropout
 from tests.unit.policy.gradients import gradients, same_gradients
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -156,6 +156,25 @@ def test_only_the_vision_encoder_is_frozen(demo_processor):
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     assert {name.split(".")[1] for name in trained if name.startswith("model.")} == {"connector", "text_model"}
     assert not any("vision_model" in name for name in trained)
+
+
+def test_dropout_of_the_policys_own_configuration_is_taken_out(demo_processor, completions):
+    """With it, no two passes would have the same log-probabilities, and none those of the engine."""
+    from online_rl.demo.policy import make_model
+
+    model = make_model(demo_processor, seed=0)
+    batch = batch_of(completions)
+    with torch.no_grad():
+        expected = PolicyModel(model.eval(), [], 1.0)(batch)[0]
+        for layer in model.model.text_model.layers:
+            layer.self_attn.attention_dropout = 0.5
+        model.model.vision_model.encoder.layers[0].self_attn.dropout = 0.5
+        model.model.text_model.dropout = dropout = nn.Dropout(0.5)
+        model.model.text_model.embed_tokens.register_forward_hook(lambda _, inputs, out: dropout(out))
+        noisy = PolicyModel(model.train(), [], 1.0)(batch)[0]
+        assert (noisy - expected).abs().max() > 0.01, "or there would be nothing to take out"
+        without_dropout(model)
+        torch.testing.assert_close(PolicyModel(model.train(), [], 1.0)(batch)[0], expected, atol=1e-5, rtol=1e-5)
 
 
 def test_a_projector_inside_the_vision_part_goes_on_learning():

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
 from online_rl.algorithms import LearnBatch
+from online_rl.config import config_from_dict
 from online_rl.config.model import RefModel as Settings
+from online_rl.errors import CheckpointError
+from online_rl.policy import lora
 from online_rl.policy.micro_batches import micro_batches
 from online_rl.policy.model import PolicyModel
 from online_rl.policy.ref_model import RefModel
@@ -23,6 +28,12 @@ class Engine:
     def __call__(self, batch):
         self.passes += 1
         return self.module(batch)
+
+    def eval(self):
+        self.module.eval()
+
+    def train(self):
+        self.module.train()
 
 
 @pytest.fixture
@@ -88,3 +99,34 @@ def test_every_rank_runs_a_pass_that_another_must(ref_model, candidates, pairs, 
     monkeypatch.setattr("online_rl.distributed.reduce_numbers", lambda mine, op: [1.0, *mine[1:]])
     ref_model.logp(wanted)
     assert ref_model.engine.passes == before + 1
+
+
+def test_the_base_under_adapters_draws_no_dropout(demo_model, completions):
+    """Or what is read ahead, which depends on how late the scores are, would change the policy's own dropout."""
+    model = copy.deepcopy(demo_model)
+    lora.add_adapters(model, config_from_dict({"model": {"dtype": "float32", "lora": {"rank": 2, "dropout": 0.5}}}))
+    engine = Engine(PolicyModel(model, [], 1.0))
+    engine.train()
+    before = torch.get_rng_state()
+    [found] = RefModel(engine, engine, Settings()).logp(wanted := passes([(c,) for c in completions], 1, 10_000, None))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert engine.module.training
+    [expected] = RefModel(Engine(PolicyModel(demo_model, [], 1.0)), None, Settings()).logp(wanted)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("damage", ["cut", "other policy", "gone"])
+def test_damaged_shards_are_a_checkpoint_that_cannot_be_used(demo_model, tmp_path, monkeypatch, damage):
+    monkeypatch.setattr("online_rl.policy.ref_model.shard", lambda p: p.data)
+    engine = Engine(PolicyModel(demo_model, [], 1.0))
+    model = RefModel(engine, engine, Settings(sync_steps=1))
+    model.save(tmp_path)
+    [file] = (tmp_path / "ref_model").iterdir()
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:-200])
+    elif damage == "other policy":
+        torch.save({"another": torch.zeros(1)}, file)
+    else:
+        file.unlink()
+    with pytest.raises(CheckpointError, match="rank-0.pt"):
+        model.load(tmp_path)

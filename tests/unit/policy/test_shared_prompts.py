@@ -7,11 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from online_rl.errors import ConfigError
 from online_rl.policy.collate import collate
 from online_rl.policy.features import VisionCut, see
 from online_rl.policy.model import PolicyModel
-from online_rl.policy.shared_prompts import can_share, prove, tree_mask
+from online_rl.policy.shared_prompts import agrees, can_share, gap, tree_mask, two_of_one_prompt
 from online_rl.rollout.types import Prompt
 from tests.unit.policy.gradients import gradients, same_gradients
 
@@ -85,6 +84,15 @@ def test_a_completion_in_two_pairs_counts_twice(demo_model, two_studies):
     same_gradients(found, expected)
 
 
+@pytest.mark.parametrize("slices", [1, 3])
+def test_passes_of_nothing_but_empty_completions_go_through(demo_model, two_studies, slices):
+    """Another rank may wait in the same pass, with more to say."""
+    nothing = [replace(c, ids=(), logprobs=()) for c in two_studies[0][:2]]
+    logp, entropy, found = gradients(demo_model, shared([nothing]), slices)
+    assert not logp.any() and not entropy.any()
+    assert all(not gradient.any() for gradient in found.values())
+
+
 def test_in_every_architecture(policy, rows):
     """Studies of two images and of one, of other sizes, so that Qwen's positions run ahead by other amounts."""
     model, _ = policy
@@ -148,15 +156,24 @@ def sees_all(batch):
 
 
 @pytest.mark.parametrize("wrong", [{"positions": counts_on}, {"tree_mask": sees_all}], ids=["positions", "mask"])
-def test_a_model_that_does_not_do_as_told_is_refused(demo_model, completions, monkeypatch, wrong):
+def test_a_model_that_does_not_do_as_told_is_found_out(demo_model, two_studies, monkeypatch, wrong):
     engine, cpu = Engine(PolicyModel(demo_model, [3], 1.0)), torch.device("cpu")
+    pairs = [two_studies[0][:3:2], two_of_one_prompt(two_studies[0][0], [])]
     try:
-        assert prove(engine, completions[0], 0, {}, cpu)
+        assert all(agrees(gap(engine, pair, 0, {}, cpu), demo_model) for pair in pairs)
         for name, function in wrong.items():
             monkeypatch.setattr(f"online_rl.policy.model.{name}", function)
-        with pytest.raises(ConfigError, match="train.share_prompts: found true.* Set it to false"):
-            prove(engine, completions[0], 0, {}, cpu)
-        for n in (0, 1):  # a first token is predicted by the prompt: nothing to see is nothing to refuse, or to prove
-            assert not prove(engine, replace(completions[0], ids=(40,) * n, logprobs=(-1.0,) * n), 0, {}, cpu)
+        for pair in pairs:
+            assert not agrees(gap(engine, pair, 0, {}, cpu), demo_model)
+        for n in (0, 1):  # a first token is predicted by the prompt: there is nothing to see
+            short = replace(two_studies[0][0], ids=(40,) * n, logprobs=(-1.0,) * n)
+            assert gap(engine, [two_studies[0][0], short], 0, {}, cpu) is None
     finally:
         demo_model.eval()
+
+
+def test_what_is_compared_was_sampled_where_it_can_be(two_studies):
+    filler, of_one_token, other, _ = two_studies[0]
+    assert two_of_one_prompt(filler, [*two_studies[1], filler, of_one_token, other]) == [filler, other]
+    [_, backwards] = two_of_one_prompt(filler, two_studies[1])
+    assert (backwards.prompt, backwards.ids) == (filler.prompt, (2, 43, 42, 41, 40))

@@ -7,7 +7,7 @@ import torch
 
 from online_rl.algorithms.mismatch import mismatch_metrics
 from online_rl.policy.collate import collate
-from online_rl.policy.engine import _token_batch, _token_metrics
+from online_rl.policy.token_batch import token_batch, token_metrics
 
 NAN, INF = float("nan"), float("inf")
 
@@ -20,7 +20,7 @@ def pass_of(make_completion):
         rows = [make_completion(ids=(5, 6, 7), logprobs=p) for p in (first, (-1.0,) * 3, (-9.0,) * 3)]
         mb = collate([[c] for c in rows], [1.0, 1.0, 0.0], [1.0, -1.0, 0.0], pad_id=0)
         logp = torch.full((3, 3), -1.5)
-        return mb, _token_batch(mb, logp, logp, None)
+        return mb, token_batch(mb, logp, logp, None, 10.0)
 
     return make
 
@@ -29,7 +29,7 @@ def test_a_token_without_a_finite_log_probability_is_masked_and_counted(pass_of)
     mb, seen = pass_of((NAN, -1.0, -INF))
     assert seen.mask.tolist() == [[0.0, 1.0, 0.0], [1.0] * 3, [1.0] * 3]
     assert torch.isfinite(seen.sampled).all()
-    sums = _token_metrics(mb, seen, torch.ones(3, 3))
+    sums = token_metrics(mb, seen, torch.ones(3, 3))
     assert sums["sampling/unusable_fraction"] == (2.0, 6.0)
     assert sums["sampling/sampling_logp_difference/mean"] == (pytest.approx(4 * 0.5), 4.0)
     assert sums["sampling/max"] == (0.5, 1.0), "nothing of the row that fills the pass up"
@@ -38,8 +38,16 @@ def test_a_token_without_a_finite_log_probability_is_masked_and_counted(pass_of)
 def test_where_all_is_well_nothing_is_masked(pass_of):
     mb, seen = pass_of((-1.0,) * 3)
     assert torch.equal(seen.mask, mb.mask)
-    sums = _token_metrics(mb, seen, torch.ones(3, 3))
+    sums = token_metrics(mb, seen, torch.ones(3, 3))
     metrics = mismatch_metrics({name: total / count for name, (total, count) in sums.items()})
     assert metrics["sampling/unusable_fraction"] == 0
     assert metrics["sampling/importance_sampling_ratio/mean"] == pytest.approx(torch.tensor(-0.5).exp().item())
     assert metrics["sampling/ess_token"] == pytest.approx(1.0)
+
+
+def test_a_token_that_both_see_differently_is_masked_and_counted(pass_of):
+    mb, seen = pass_of((-11.6, -11.4, -1.0))
+    assert seen.mask.tolist() == [[0.0, 1.0, 1.0], [1.0] * 3, [1.0] * 3], "10.1 and 9.9 nats"
+    sums = token_metrics(mb, seen, torch.ones(3, 3))
+    assert sums["sampling/unusable_fraction"] == (1.0, 6.0)
+    assert sums["sampling/max"] == (pytest.approx(9.9), 1.0)

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from judges.green.keeper import OwnServer
-from judges.green.server import main, server_command, server_environment
+from judges.green.server import main, server_command, server_environment, share_of_gpu
 from online_rl.errors import ConfigError
 
 # In vLLM's place: a server with a child of its own, as vLLM has its engine.
@@ -180,6 +180,22 @@ def test_a_dry_run_prints_the_command_and_starts_nothing(capsys):
         words
     )
     assert words[words.index("--dtype") + 1] == "float16"
+
+
+@pytest.mark.parametrize(
+    ("extra", "share"),
+    [
+        ([], 0.33),
+        (["--seed", 1], 0.33),
+        (["--gpu-memory-utilization", 0.45], 0.45),
+        (["--seed", "1", "--gpu-memory-utilization=0.5"], 0.5),
+    ],
+)
+def test_a_server_that_shares_a_gpu_takes_a_third_or_what_its_last_arguments_say(extra, share):
+    command = server_command("m", port=1, platform="gpu", share_gpu=True, extra=[str(word) for word in extra])
+    words = " ".join(command).replace("=", " ").split()
+    last = len(words) - 1 - words[::-1].index("--gpu-memory-utilization")  # vLLM takes the last one
+    assert share_of_gpu(extra) == float(words[last + 1]) == share
 
 
 def test_vllm_knows_every_argument():

@@ -1,0 +1,40 @@
+"""Whether log-probabilities still agree, for synced weights that vLLM keeps in a form that cannot be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from online_rl.errors import PolicyMismatch
+
+FACTOR = 10.0  # that the distance may grow by while the policy learns ...
+EXACT, HALF = 0.01, 0.1  # ... and nats per token on top of that, in float32 and in half precision
+
+
+@dataclass
+class Parity:
+    """Trainer and engine must stay about as near to each other as they were before the first sync.
+
+    names   weights that cannot be compared bit by bit; where there are none, nothing is watched
+    before  mean difference of log-probabilities in the run's first step, nats per token: both held the same weights
+    """
+
+    names: Sequence[str] = ()
+    half_precision: bool = False
+    before: float | None = None
+
+    def check(self, step: int, difference: float | None) -> None:
+        """Raise PolicyMismatch, naming the weights, where the step's mean `difference` has grown too far."""
+        if not self.names or difference is None:
+            return
+        if self.before is None:
+            self.before = difference
+        limit = FACTOR * self.before + (HALF if self.half_precision else EXACT)
+        if difference > limit:
+            raise PolicyMismatch(
+                f"step {step}: log-probabilities of the trainer and of vLLM differ by {difference:.3g} nats per token; "
+                f"before the first weight sync it was {self.before:.3g}, and at most {limit:.3g} was expected. The "
+                f"engine did not take one of the {len(self.names)} weights that it keeps in another form: "
+                f"{', '.join(self.names[:3])}{' ...' if len(self.names) > 3 else ''}. Serve the policy unquantised "
+                "(rollout.engine_args)."
+            )
