@@ -147,7 +147,10 @@ def shortened(name: str) -> str:
 
 
 def mean_parts(train: list[Record]) -> dict[str, float]:
-    """Part -> seconds, mean over the steps that were timed."""
-    timed = [parts for record in train if (parts := time_parts(finite(record)))]
-    names = [part for part in SPLIT_COLOURS if any(part in parts for parts in timed)]
-    return {name: sum(parts.get(name, 0.0) for parts in timed) / len(timed) for name in names}
+    """Part -> seconds, mean over the steps that were timed; "other" is whatever the whole steps took beside."""
+    timed = [(parts, finite(record)) for record in train if (parts := time_parts(finite(record)))]
+    names = [part for part in SPLIT_COLOURS if any(part in parts for parts, _ in timed)]
+    means = {name: sum(parts.get(name, 0.0) for parts, _ in timed) / len(timed) for name in names}
+    whole = sum(metrics.get("step_time", 0.0) for _, metrics in timed) / max(1, len(timed))
+    rest = whole - sum(means.values())
+    return {**means, "other": means.get("other", 0.0) + rest} if rest > 0 else means

@@ -8,7 +8,7 @@ from PIL import Image
 from online_rl.errors import DataError
 from online_rl.monitor.before_after import Pair, choose, plot_before_after, sample_pairs
 from online_rl.monitor.cards import font, study_block, wrap
-from online_rl.monitor.comparison_plot import comparison_figure, plot_comparison
+from online_rl.monitor.comparison_plot import comparison_figure, mean_parts, plot_comparison
 from online_rl.monitor.plots import curves_figure, load_run, plot_run
 
 
@@ -261,3 +261,9 @@ def test_wrapped_lines_fit_and_lose_no_word():
 def test_the_card_makes_room_for_a_long_report():
     report = ("Sampled report", "reward 0.5", "lungs clear. " * 150)
     assert study_block("Study 1", Image.new("L", (10, 10)), "Cough.", [report]).height > 540
+
+
+def test_the_bar_of_a_run_is_as_long_as_its_steps_took():
+    """3 % that belong to no part are too little for a word on the console, and still time."""
+    train = [{"step": 1, "step_time": 10.0, "time/generate": 6.0, "time/update": 3.7}]
+    assert mean_parts(train) == {"generate": 6.0, "update": 3.7, "other": pytest.approx(0.3)}
