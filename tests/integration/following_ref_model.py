@@ -7,7 +7,6 @@ Rank 0 writes FOLDER/answer.json.
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from pathlib import Path
@@ -16,40 +15,27 @@ ALPHA, EVERY = 0.25, 2
 
 
 def main() -> None:
-    from PIL import Image
-
     from online_rl import distributed
-    from online_rl.algorithms import LearnBatch, make_algorithm
-    from online_rl.config import config_from_dict
-    from online_rl.data.study import Study
-    from online_rl.demo.policy import make_model, make_processor, save_policy
+    from online_rl.algorithms import LearnBatch
     from online_rl.errors import NonFiniteUpdate
-    from online_rl.policy.engine import Policy, init_ranks
     from online_rl.policy.zero import Recipe, copied, gathered
-    from online_rl.rollout.prompts import PromptBuilder
     from online_rl.rollout.types import Completion
+    from tests.integration.small_policy import small_policy
 
     folder = Path(sys.argv[-1])
     apart = {"max_logp_difference": 1000.0, "max_token_logp_difference": 1000.0}  # nothing here was sampled
-    cfg = config_from_dict(
+    policy, make_prompt = small_policy(
+        folder,
         {
             "run": {"dir": str(folder / "run")},
-            "model": {"path": str(folder / "policy"), "dtype": "bfloat16"},
+            "model": {"dtype": "bfloat16"},
             "algorithm": {"name": "online_dpo"},
             "ref_model": {"sync_steps": EVERY, "mixup_alpha": ALPHA},
             "rollout": {"studies_per_step": 2, "group_size": 2, **apart},
             "train": {"learning_rate": 0.01, "max_steps": 8, "micro_batch_tokens": 2048, "warmup_ratio": 0.0},
-        }
+        },
     )
-    init_ranks(cfg)
-    processor = make_processor(["The lungs are clear. No pleural effusion or pneumothorax."])
-    if distributed.rank() == 0:
-        save_policy(folder / "policy", make_model(processor, seed=0), processor)
-    distributed.barrier()
-    policy = Policy(str(folder / "policy"), cfg, make_algorithm(cfg), [], 0)
-    image = io.BytesIO()
-    Image.linear_gradient("L").save(image, "PNG")
-    prompt = PromptBuilder(processor, cfg).build(Study("s", "p", (image.getvalue(),), "cough", "clear"))
+    prompt = make_prompt("cough")
     pair = tuple(
         Completion(0, i, prompt, ids, (-1.0,) * len(ids), "", False) for i, ids in enumerate([(40, 41, 2), (50, 2)])
     )

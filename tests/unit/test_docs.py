@@ -34,6 +34,7 @@ METRIC_SOURCES = (
     "loop.py",
     "monitor/starting_policy.py",
     "policy/engine.py",
+    "policy/token_batch.py",
     "scoring/stats.py",
     "scoring/canary.py",
     *(f"algorithms/{name}.py" for name in ("base", "learn_grpo", "learn_preference", "learn_kto", "mismatch")),
