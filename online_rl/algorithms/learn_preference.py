@@ -19,7 +19,7 @@ class OnlinePreference(Algorithm):
 
     def __init__(self, cfg: Config) -> None:
         self.name, self.options = cfg.algorithm.name, cfg.algorithm.online_dpo
-        self.needs_ref_model = self.name not in ("online_simpo", "online_orpo")
+        self.needs_ref_model = cfg.algorithm.needs_ref_model
 
     def pairs(self, rewards):
         return make_pairs(rewards, self.options.pairing, self.options.tie_threshold)

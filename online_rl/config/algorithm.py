@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -18,6 +18,10 @@ PREFERENCE_FAMILY = (
     "online_r_dpo",
     "online_kto",
 )
+if TYPE_CHECKING:
+    Name = str
+else:
+    Name = Literal[(*GRPO_FAMILY, *PREFERENCE_FAMILY)]
 
 # What a key is when it is not set, by algorithm; the first entry of each family holds for what the others do not name.
 UNSET: dict[str, dict[str, dict[str, Any]]] = {
@@ -81,20 +85,7 @@ class OnlineDpo(Section):
 
 
 class Algorithm(Section):
-    name: Literal[
-        "grpo",
-        "dr_grpo",
-        "dapo",
-        "gspo",
-        "cispo",
-        "online_dpo",
-        "online_ipo",
-        "online_hinge",
-        "online_simpo",
-        "online_orpo",
-        "online_r_dpo",
-        "online_kto",
-    ] = Field(default="grpo", description="which algorithm learns from the scores")
+    name: Name = Field(default="grpo", description="which algorithm learns from the scores")
     resample_rounds: Count = Field(
         default=0, description="rounds of sampling further studies for groups that teach nothing, at most"
     )

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from online_rl.config.algorithm import Algorithm
 from online_rl.config.section import Count, Fraction, Path, Positive, Section
 from online_rl.config.yaml_text import dump_yaml
+from online_rl.data.layouts import LAYOUTS
 from online_rl.errors import ConfigError
+
+if TYPE_CHECKING:
+    Reader = str
+else:
+    Reader = Literal[tuple(LAYOUTS)]
 
 CHEXALIGN_PROMPT = 'Given the indication: "{indication}", write a structured findings section for the CXR.'
 
@@ -64,8 +70,8 @@ class RefModel(Section):
 
 
 class Data(Section):
-    reader: Literal["demo", "jsonl", "csv", "iu_xray"] = Field(default="demo", description="layout of the data on disk")
-    path: Path | None = Field(default=None, description="file (jsonl, csv) or folder (iu_xray); null for the demo")
+    reader: Reader = Field(default="demo", description="layout of the data on disk")
+    path: Path | None = Field(default=None, description="the file or folder that the reader reads; null for the demo")
     image_root: Path | None = Field(
         default=None, description="relative image paths start here; null = beside the data file"
     )

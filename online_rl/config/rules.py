@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from judges.composite import parse_gate
 from judges.length import make_rule
 from judges.network import host_of, is_private, urls
+from online_rl.data.layouts import LAYOUTS
 from online_rl.errors import JudgeError
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def one_engine_per_rank(cfg: Config) -> str | None:
 def real_data_needs_a_path(cfg: Config) -> str | None:
     if cfg.data.reader == "demo" or cfg.data.path:
         return None
-    kind = "folder" if cfg.data.reader == "iu_xray" else "file"
+    kind = LAYOUTS[cfg.data.reader].kind
     return f"data.path: found nothing, expected the {kind} that data.reader={cfg.data.reader} reads. Set data.path."
 
 
@@ -119,8 +120,8 @@ def the_demo_makes_its_own_data(cfg: Config) -> str | None:
     if cfg.data.reader != "demo" or not cfg.data.path:
         return None
     return (
-        f"data.path: found {cfg.data.path!r} beside data.reader=demo, which would ignore it. Set data.reader to jsonl, "
-        "csv or iu_xray, or remove data.path."
+        f"data.path: found {cfg.data.path!r} beside data.reader=demo, which would ignore it. Set data.reader to one of "
+        f"{', '.join(name for name in LAYOUTS if name != 'demo')}, or remove data.path."
     )
 
 

@@ -9,9 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from online_rl.data.csv_table import csv_rows
-from online_rl.data.iu_xray import IMAGES, iu_xray_rows
-from online_rl.data.jsonl import jsonl_rows
+from online_rl.data.layouts import LAYOUTS
 from online_rl.data.quarantine import Quarantine
 from online_rl.data.rows import COLUMNS, Row, has_column, to_study
 from online_rl.data.study import Study
@@ -21,7 +19,6 @@ from online_rl.errors import DataError
 if TYPE_CHECKING:
     from online_rl.config.model import Config
 
-READERS = {"demo": jsonl_rows, "jsonl": jsonl_rows, "csv": csv_rows, "iu_xray": iu_xray_rows}
 DEMO_FILE = "studies.jsonl"
 
 
@@ -47,7 +44,7 @@ def read_studies(cfg: Config, demo_folder: Path | None = None, run_folder: Path 
     """
     path, image_root = _places(cfg, demo_folder)
     counts: Counter[str] = Counter()
-    studies = _with_reference(READERS[cfg.data.reader](path), cfg.data.section, image_root, counts)
+    studies = _with_reference(LAYOUTS[cfg.data.reader].rows(path), cfg.data.section, image_root, counts)
     if not studies:
         raise DataError(
             f"{path}: none of {counts['rows']} studies has a {cfg.data.section} section with words in it (column "
@@ -125,11 +122,11 @@ def _places(cfg: Config, demo_folder: Path | None) -> tuple[Path, Path]:
         path = Path(demo_folder) / DEMO_FILE
     else:
         path = Path(data.path or "")
-    folder = data.reader == "iu_xray"
-    if not (path.is_dir() if folder else path.is_file()):
+    layout = LAYOUTS[data.reader]
+    if not (path.is_file() if layout.images is None else path.is_dir()):
         there = "is something else" if path.exists() else "is not there"
-        raise DataError(f"data.path: {path} {there}, expected a {'folder' if folder else 'file'}. Set data.path.")
-    beside = path / IMAGES if folder else path.parent
+        raise DataError(f"data.path: {path} {there}, expected a {layout.kind}. Set data.path.")
+    beside = path.parent if layout.images is None else path / layout.images
     image_root = Path(data.image_root) if data.image_root else beside
     if data.image_root and not image_root.is_dir():
         raise DataError(f"data.image_root: no folder {image_root}. Set it to where relative image paths start.")

@@ -93,9 +93,9 @@ def test_a_step_that_fails_ends_it_with_the_steps_exit_code(checkout: Path, tmp_
     assert "prepare the demo failed (exit code 3)" in result.stderr and "== train" not in result.stdout
 
 
-def test_the_readme_shows_the_closing_lines(checkout: Path) -> None:
+def test_the_readme_shows_closing_lines_that_are_printed(checkout: Path) -> None:
     text = (ROOT / "README.md").read_text()
     [shown] = re.findall(r"^== done in .*?(?=^```)", text, re.M | re.S)
     readme, said = closing(shown.splitlines()), closing(quickstart(checkout, checkout))
-    readme.pop("before after")  # the stand-in draws one picture
-    assert list(readme.items()) == list(said.items())
+    assert "first" in readme
+    assert [line for line in said.items() if line[0] in readme] == list(readme.items())
