@@ -36,8 +36,11 @@ check "mypy" mypy
 
 status=0
 for folder in "${folders[@]}"; do
-    workers=() # an engine takes the whole machine
-    [[ "$folder" != tests/unit ]] || workers=(--numprocesses auto --dist loadfile)
+    workers=(--numprocesses auto --dist loadfile)
+    if [[ "$folder" == tests/integration ]]; then # an engine's start is mostly one thread's imports: two side by side
+        workers=(--numprocesses 2 --dist loadfile)
+        [[ "$(platform)" == cpu ]] || workers=() # an engine takes the whole GPU
+    fi
     echo "== pytest $folder ${workers[*]} $*"
     OMP_NUM_THREADS=1 python -m pytest "$folder" "${workers[@]}" "$@" || status=$?
 done
