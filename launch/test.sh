@@ -36,11 +36,8 @@ check "mypy" mypy
 
 status=0
 for folder in "${folders[@]}"; do
-    workers=(--numprocesses auto --dist loadfile)
-    if [[ "$folder" == tests/integration ]]; then # an engine's start is mostly one thread's imports: two side by side
-        workers=(--numprocesses 2 --dist loadfile)
-        [[ "$(platform)" == cpu ]] || workers=() # an engine takes the whole GPU
-    fi
+    workers=() # ranks wait for each other in a loop: two launches on the same cores take longer than one after the other
+    [[ "$folder" != tests/unit ]] || workers=(--numprocesses auto --dist loadfile)
     echo "== pytest $folder ${workers[*]} $*"
     OMP_NUM_THREADS=1 python -m pytest "$folder" "${workers[@]}" "$@" || status=$?
 done
