@@ -20,10 +20,11 @@ from online_rl.config.algorithm import GRPO_FAMILY, PREFERENCE_FAMILY
 from online_rl.monitor.plots import GREY, load_run, new_figure, save, style
 
 NAMES = (*GRPO_FAMILY, *PREFERENCE_FAMILY)
-STEPS = 20
+STEPS, STUDIES = 20, 8
 SCORES = "benchmarks/report_scores.py"
 SETTINGS = (
     f"train.max_steps={STEPS}",
+    f"rollout.studies_per_step={STUDIES}",
     "train.save_every=10",
     "eval.every=0",
     f"guards=[{{use: '{SCORES}:rouge_l'}}, {{use: '{SCORES}:findings_f1'}}]",
@@ -34,7 +35,7 @@ METRICS = {
     "ROUGE-L": "guards/rouge_l/mean",
     "findings F1": "guards/findings_f1/mean",
 }
-EXPLAINED = f"""The recipes of configs/algorithms/, {STEPS} steps of 16 studies with 8 sampled reports each. Greedy
+EXPLAINED = f"""The recipes of configs/algorithms/, {STEPS} steps of {STUDIES} studies with 8 sampled reports each. Greedy
 reports of 128 held-out studies; the findings judge under length control is rewarded, ROUGE-L and findings F1 are
 watched only. Seconds are the median step's: grpo and dr_grpo learn once from all reports, dapo, gspo and cispo twice,
 online_* once from two of each eight. What was not run is blank."""
@@ -74,7 +75,7 @@ def picture(results: dict[str, dict[int, Figures]], path: Path) -> None:
     panels = {"LC reward": "held-out studies", "verbosity": "words / reference words", "ROUGE-L": "held-out studies"}
     shown = [name for name in NAMES if name in results]
     with style():
-        figure = new_figure(f"All algorithms, {STEPS} steps of 128 reports", height=6)
+        figure = new_figure(f"All algorithms, {STEPS} steps of {8 * STUDIES} reports", height=6)
         for axes, (metric, unit) in zip(
             figure.subplots(1, 4, sharey=True), [*panels.items(), (SECONDS, "median of the steps")], strict=True
         ):
