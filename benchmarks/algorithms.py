@@ -35,7 +35,7 @@ METRICS = {
     "ROUGE-L": "guards/rouge_l/mean",
     "findings F1": "guards/findings_f1/mean",
 }
-EXPLAINED = f"""The recipes of configs/algorithms/, {STEPS} steps of {STUDIES} studies with 8 sampled reports each. Greedy
+EXPLAINED = f"""The recipes of configs/algorithms/, {STEPS} steps of {STUDIES} studies, 8 sampled reports each. Greedy
 reports of 128 held-out studies; the findings judge under length control is rewarded, ROUGE-L and findings F1 are
 watched only. Seconds are the median step's: grpo and dr_grpo learn once from all reports, dapo, gspo and cispo twice,
 online_* once from two of each eight. What was not run is blank."""
