@@ -103,10 +103,12 @@ def collate(
         branches[r, :size] = torch.tensor(row.branches)
         offsets[r, :size] = torch.tensor(row.offsets)
         predictors += [r * length + position for position in row.predictors]
-        once = {id(c): len(again) + i for i, c in reversed(list(enumerate(rows[r])))}  # where it is the first time
-        known = {key: len(first) + k for k, key in enumerate(dict.fromkeys(map(id, rows[r])))}
-        first += [once[key] for key in known]
-        again += [known[id(c)] for c in rows[r]]
+        known: dict[int, int] = {}  # a completion's id() -> which of the K it is
+        for completion in rows[r]:
+            if id(completion) not in known:
+                known[id(completion)] = len(first)
+                first.append(len(again))
+            again.append(known[id(completion)])
     tokens = torch.zeros((len(completions), longest), dtype=torch.long)
     mask, sampled = torch.zeros(tokens.shape), torch.zeros(tokens.shape)
     for b, completion in enumerate(completions):

@@ -33,6 +33,7 @@ from online_rl.policy.shared_prompts import agrees, can_share, gap, two_of_one_p
 from online_rl.policy.token_batch import token_batch, token_metrics
 from online_rl.policy.zero import SHARDS, Recipe, copied, frozen_sums, gathered, same_sums
 from online_rl.rollout.types import Completion
+from online_rl.whole_file import whole_file
 
 SUPPORTED = ("0.19.",)
 SHOWN = 8  # study ids in a message
@@ -305,8 +306,8 @@ class Policy:
         """Write their ids to the run's folder, by rank 0; the file."""
         file = Path(self.cfg.run.dir) / f"nonfinite-step-{step}.json"
         if distributed.rank() == 0:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps({"step": step, "studies": sorted(studies)}, indent=1) + "\n")
+            with whole_file(file) as partial:
+                partial.write_text(json.dumps({"step": step, "studies": sorted(studies)}, indent=1) + "\n")
         return file
 
     @torch.no_grad()
