@@ -30,6 +30,16 @@ share_cores() { # CORES RANKS: threads of each rank, unless the user says how ma
     export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$(($1 / $2 > 0 ? $1 / $2 : 1))}"
 }
 
+wait_for_end() { # PID: sets status; a signal, which the script's trap counts in signals, ends `wait` and not the run
+    local before
+    # shellcheck disable=SC2034,SC2154 # both are the script's
+    while true; do
+        before=$signals status=0
+        wait "$1" || status=$?
+        ((signals != before)) || break
+    done
+}
+
 save_ranks() { # NAME=VALUE: SIGTERM to the ranks on this machine that were started with it
     local folder words # their launcher, which would kill them after 30 s, gets none
     for folder in /proc/[0-9]*; do

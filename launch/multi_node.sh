@@ -106,10 +106,6 @@ set -m # a process group of its own, so that Ctrl-C does not reach it
 launcher=$!
 set +m
 trap stop INT TERM
-while true; do # a signal ends `wait`, not the run
-    before=$signals status=0
-    wait "$launcher" || status=$?
-    ((signals != before)) || break
-done
+wait_for_end "$launcher"
 ((signals < 2)) || status=130
 exit "$status"

@@ -85,11 +85,7 @@ set -m # a process group of its own, so that nothing is left behind
 launcher=$!
 set +m
 trap stop INT TERM
-while true; do # a signal ends `wait`, not the run
-    before=$signals status=0
-    wait "$launcher" || status=$?
-    ((signals != before)) || break
-done
+wait_for_end "$launcher"
 gone_within() { # SECONDS: whether the last process of the group ends in time
     local i
     for ((i = 0; i < 5 * $1; i++)); do
