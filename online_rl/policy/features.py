@@ -40,12 +40,30 @@ def is_vision(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Images:
-    """One study's images as the processor made them: what a pass that only looks at images is given."""
+    """Studies' images as the processor made them: what a pass that only looks at images is given.
 
-    inputs: Mapping[str, Tensor]
+    studies  what the processor made of each; tensors of like name have like shapes
+    """
+
+    studies: Sequence[Mapping[str, Tensor]]
 
     def to(self, device: torch.device) -> Images:
-        return Images({name: tensor.to(device) for name, tensor in self.inputs.items()})
+        return Images([{name: tensor.to(device) for name, tensor in inputs.items()} for inputs in self.studies])
+
+    @property
+    def joined(self) -> dict[str, Tensor]:
+        return {name: torch.cat([inputs[name] for inputs in self.studies]) for name in self.studies[0]}
+
+    def parted(self, features: Features) -> list[Features]:
+        """What is each study's of what was made of them all, in equal parts. Raises ConfigError if they are not."""
+        number = len(self.studies)
+        sizes = {name: len(whole) // number for name, whole in features.items()}
+        if any(len(whole) % number for whole in features.values()):
+            raise ConfigError(
+                f"train.image_features_once: found true, but {number} studies with images of the same shapes became "
+                f"{', '.join(str(len(whole)) for whole in features.values())} rows of features. Set it to false."
+            )
+        return [{n: features[n][i * size : (i + 1) * size] for n, size in sizes.items()} for i in range(number)]
 
 
 class VisionCut:
@@ -65,13 +83,38 @@ class VisionCut:
         self._accepted = {name for name in known if known[name].kind is not inspect.Parameter.VAR_KEYWORD}
         self._proven = False
 
-    @torch.no_grad()
-    def take(self, images: Images) -> Features:
-        """Run the encoder on a study's images and return what reaches each projector.
+    def images(self, prompt: Prompt) -> dict[str, Tensor]:
+        """What the encoder reads of a prompt's inputs."""
+        return {name: tensor for name, tensor in prompt.inputs.items() if name in self._accepted}
 
-        The first time, see that the model makes the same of the images when it is given that. Raises ConfigError.
+    @torch.no_grad()
+    def take(self, images: Images) -> list[Features]:
+        """Run the encoder on the images of studies and return, of each study, what reaches each projector.
+
+        The first time, see that the model makes the same of the images when it is given that, and that a study's
+        features are the same when it is looked at alone. Raises ConfigError.
         """
-        inputs = {name: tensor for name, tensor in images.inputs.items() if name in self._accepted}
+        taken, seen = self._taken(images)
+        parts = images.parted(taken)
+        if not self._proven:
+            alone, _ = self._taken(Images(images.studies[-1:]))
+            with self.given(parts):
+                again = self._look(**images.joined)
+            if not _tensors(seen) or not _alike(_tensors(seen), _tensors(again)):
+                raise ConfigError(
+                    "train.image_features_once: found true, but the features of this architecture do not all pass "
+                    "through its projector, so they cannot be kept. Set it to false."
+                )
+            if not _alike(list(alone.values()), list(parts[-1].values())):
+                raise ConfigError(
+                    "train.image_features_once: found true, but this architecture makes something else of a study's "
+                    "images when other studies' lie beside them. Set it to false."
+                )
+            self._proven = True
+        return parts
+
+    def _taken(self, images: Images) -> tuple[Features, Any]:
+        """What reaches each projector, and what the model makes of it."""
         taken: Features = {}
 
         def keep(name: str) -> Callable[..., None]:
@@ -80,18 +123,7 @@ class VisionCut:
         with ExitStack() as stack:
             for name, projector in self._projectors.items():
                 stack.callback(projector.register_forward_pre_hook(keep(name)).remove)
-            seen = self._look(**inputs)
-        if not self._proven:
-            with self.given([taken]):
-                again = self._look(**inputs)
-            pairs = list(zip(_tensors(seen), _tensors(again), strict=True))
-            if not pairs or not all(torch.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in pairs):
-                raise ConfigError(
-                    "train.image_features_once: found true, but the features of this architecture do not all pass "
-                    "through its projector, so they cannot be kept. Set it to false."
-                )
-            self._proven = True
-        return taken
+            return taken, self._look(**images.joined)
 
     @contextmanager
     def given(self, features: Sequence[Features]) -> Iterator[None]:
@@ -128,17 +160,46 @@ def vision_cut(model: nn.Module) -> VisionCut | None:
 
 
 @torch.no_grad()
-def see(engine: Any, prompts: Sequence[Prompt], device: torch.device) -> dict[int, Features]:
+def see(engine: Any, prompts: Sequence[Prompt], device: torch.device, budget: int) -> dict[int, Features]:
     """Features of every prompt's images, by the prompt's id(). Every rank must call it, with at least one prompt.
 
-    One study per pass, as many passes as the rank with the most studies needs.
+    Studies whose images have the same shapes share a pass, as many as `budget` tokens of prompt hold; there are as many
+    passes as the rank that needs most needs.
     """
-    if engine.module.cut is None:
+    cut: VisionCut | None = engine.module.cut
+    if cut is None:
         return {}
     once = list({id(prompt): prompt for prompt in prompts}.values())
-    most = int(distributed.reduce_numbers([len(once)], "max")[0])
-    shown = [once[i % len(once)] for i in range(most)]
-    return {id(prompt): engine(Images(prompt.inputs).to(device)) for prompt in shown}
+    plan = _looks(once, cut, budget)
+    most = int(distributed.reduce_numbers([len(plan)], "max")[0])
+    found: dict[int, Features] = {}
+    for i in range(most):
+        shown = plan[i % len(plan)]
+        images = Images([cut.images(prompt) for prompt in shown])
+        found |= zip(map(id, shown), engine(images.to(device)), strict=True)
+    return found
+
+
+def _looks(prompts: Sequence[Prompt], cut: VisionCut, budget: int) -> list[list[Prompt]]:
+    """The prompts of each pass: of images with the same shapes, within `budget` tokens but at least one."""
+    plan: list[list[Prompt]] = []
+    newest: dict[Any, list[Prompt]] = {}  # shapes -> their pass that may have room
+    for prompt in prompts:
+        shapes = tuple((name, tensor.shape) for name, tensor in cut.images(prompt).items())
+        shown = newest.get(shapes)
+        if shown is None or sum(len(p.ids) for p in (*shown, prompt)) > budget:
+            shown = newest[shapes] = []
+            plan.append(shown)
+        shown.append(prompt)
+    return plan
+
+
+def _alike(some: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    """Whether tensors differ by rounding alone: another number of rows may sum in another order."""
+    return len(some) == len(others) and all(
+        a.shape == b.shape and (a - b).norm() <= (1e-3 if a.dtype == torch.float32 else 5e-2) * a.norm()
+        for a, b in zip(some, others, strict=True)
+    )
 
 
 def _tensors(output: Any) -> list[Tensor]:

@@ -6,6 +6,7 @@ the prompt; or, where prompts are shared, one row holds the prompt and behind it
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
 from online_rl import distributed
@@ -25,9 +26,10 @@ def micro_batches(
     logits_chunk: int = 0,
     share_prompts: bool = False,
 ) -> list[MicroBatch]:
-    """The passes of one optimiser step over `batch.units[which]`: as many as the busiest rank needs.
+    """The passes of one optimiser step over `batch.units[which]`: as many as the busiest rank needs, on every rank.
 
-    A rank that needs fewer runs the `filler` with weight 0: ZeRO-3's collectives want every rank in every pass.
+    A rank that could do with fewer spreads its rows over all of them, so that no rank waits for another; one that has
+    fewer rows than that runs the `filler` with weight 0: ZeRO-3's collectives want every rank in every pass.
     `features` are those of the prompts whose images were seen before, by the prompt's id(). With a `logits_chunk` each
     pass says in how many slices of at most so many tokens every rank computes its logits.
     """
@@ -35,8 +37,10 @@ def micro_batches(
     blocks = together(units, budget) if share_prompts else [[u] for u in range(len(units))]
     rows = [_rows([c for u in block for c in units[u]], share_prompts) for block in blocks]
     height = 1 if share_prompts else batch.unit_size
-    plan = passes([max(map(row_length, block)) for block in rows], height, budget)
-    empty = int(distributed.reduce_numbers([len(plan)], "max")[0]) - len(plan)
+    lengths = [max(map(row_length, block)) for block in rows]
+    number = int(distributed.reduce_numbers([len(passes(lengths, height, budget))], "max")[0])
+    plan = even_passes(lengths, height, budget, number)
+    empty = number - len(plan)
     laid_out = [([row for b in one for row in rows[b]], [u for b in one for u in blocks[b]]) for one in plan]
     made = [collate(of, [1.0] * len(mine), [advantages[u] for u in mine], pad_id, features) for of, mine in laid_out]
     filling = _rows([filler] * batch.unit_size, share_prompts)
@@ -79,6 +83,12 @@ def passes(lengths: Sequence[int], height: int, budget: int) -> list[list[int]]:
         result.append(order[:size])
         order = order[size:]
     return result
+
+
+def even_passes(lengths: Sequence[int], height: int, budget: int, number: int) -> list[list[int]]:
+    """`passes` whose largest is as small as it can be with `number` of them, which are no fewer than `budget` needs."""
+    enough = bisect_left(range(1, budget), True, key=lambda tokens: len(passes(lengths, height, tokens)) <= number)
+    return passes(lengths, height, 1 + enough)
 
 
 def _rows(completions: list[Completion], share_prompts: bool) -> list[list[Completion]]:

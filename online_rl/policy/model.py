@@ -79,9 +79,12 @@ class PolicyModel(nn.Module):
         return torch.cat([p[0] for p in parts])[:count], torch.cat([p[1] for p in parts])[:count]
 
     def _from_hidden(self, rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        logp = self.hf.lm_head(rows).float() / self.temperature  # (N, V); one name, so that one copy is let go at once
+        logp = self.hf.lm_head(rows).float()  # (N, V); one name, so that one copy is let go at once
+        if self.temperature != 1.0:
+            logp = logp / self.temperature
         if self.banned_ids:
-            logp = logp.index_fill(1, torch.tensor(self.banned_ids, device=logp.device), float("-inf"))
+            banned = torch.tensor(self.banned_ids, device=logp.device)
+            logp = logp.index_fill_(1, banned, float("-inf"))  # in place: nothing above needs what it was to learn
         logp = torch.log_softmax(logp, dim=-1)
         chosen = logp.gather(1, targets[:, None])[:, 0]  # (N,)
         with torch.no_grad():

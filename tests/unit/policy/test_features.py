@@ -25,6 +25,10 @@ class Engine:
         return self.module(batch)
 
 
+def look(module, prompts, budget=10_000):
+    return see(Engine(module), prompts, torch.device("cpu"), budget)
+
+
 def learn(module, rows, features):
     batch = collate([[c] for c in rows], [1.0] * len(rows), [1.0] * len(rows), 0, features)
     assert (batch.features is not None) == bool(features)
@@ -38,7 +42,7 @@ def test_kept_features_change_neither_log_probabilities_nor_gradients(policy, ro
     module = PolicyModel(policy[0], [1], 1.0)
     logp, entropy, gradients = learn(module, rows, None)
     module.cut = VisionCut(policy[0])
-    features = see(Engine(module), [c.prompt for c in rows], torch.device("cpu"))
+    features = look(module, [c.prompt for c in rows])
     assert len(features) == 2, "once per study"
     torch.nn.init.constant_(next(_layer_weights(policy[0])), float("nan"))  # whoever still runs the layers sees NaN
     kept_logp, kept_entropy, kept_gradients = learn(module, rows, features)
@@ -64,12 +68,58 @@ def test_the_features_are_the_images_own(policy, rows):
         for p in layer.parameters():
             torch.nn.init.normal_(p, std=0.2)
     module.cut = VisionCut(policy[0])
-    one = see(Engine(module), [c.prompt for c in rows], torch.device("cpu"))
+    one = look(module, [c.prompt for c in rows])
     blank = replace(rows[0].prompt, inputs=rows[0].prompt.inputs | {"pixel_values": _blank(rows[0].prompt)})
-    other = one | {id(rows[0].prompt): see(Engine(module), [blank], torch.device("cpu"))[id(blank)]}
+    other = one | {id(rows[0].prompt): look(module, [blank])[id(blank)]}
     with torch.no_grad():
         difference = (learn_free(module, rows, one) - learn_free(module, rows, other)).abs().amax(-1)
     assert (difference[:2] > 1e-6).all() and (difference[2:] < 1e-6).all()
+
+
+def test_studies_that_are_looked_at_together_keep_their_own_features(policy, rows):
+    module = PolicyModel(policy[0], [1], 1.0)
+    module.cut = VisionCut(policy[0])
+    prompts = [
+        rows[0].prompt,
+        replace(rows[0].prompt, inputs=rows[0].prompt.inputs | {"pixel_values": _noise(rows[0])}),
+    ]
+    engine = Counting(module)
+    together = see(engine, prompts, torch.device("cpu"), 10_000)
+    assert engine.calls == 1
+    alone = see(engine, prompts, torch.device("cpu"), 1)
+    assert engine.calls == 1 + 2
+    first, second = (together[id(prompt)] for prompt in prompts)
+    for name in first:
+        assert (first[name] - second[name]).norm() > 1e-3 * first[name].norm(), "the images differ"
+        for prompt in prompts:
+            torch.testing.assert_close(together[id(prompt)][name], alone[id(prompt)][name], atol=1e-5, rtol=1e-5)
+
+
+def test_images_of_other_shapes_are_looked_at_apart(demo_processor, make_prompt):
+    from online_rl.demo.policy import make_model
+
+    model = make_model(demo_processor, seed=0).eval()
+    freeze_vision(model)
+    module = PolicyModel(model, [1], 1.0)
+    module.cut = VisionCut(model)
+    prompts = [make_prompt("cough", 1), make_prompt("cough", 1, 2), make_prompt("fever", 3)]
+    engine = Counting(module)
+    features = see(engine, prompts, torch.device("cpu"), 10_000)
+    [name] = features[id(prompts[0])]
+    assert engine.calls == 2
+    assert [len(features[id(prompt)][name]) for prompt in prompts] == [1, 2, 1], "one block of patches per image"
+
+
+class Counting(Engine):
+    calls = 0
+
+    def __call__(self, batch):
+        self.calls += 1
+        return super().__call__(batch)
+
+
+def _noise(completion):
+    return torch.randn_like(completion.prompt.inputs["pixel_values"])
 
 
 def _blank(prompt):
@@ -104,5 +154,24 @@ def test_a_model_that_uses_more_than_its_projector_reads_is_refused(demo_process
         return seen
 
     model.model.get_image_features = leaky
-    with pytest.raises(ConfigError, match="image_features_once: found true"):
-        VisionCut(model).take(Images(make_prompt("cough", 1).inputs))
+    with pytest.raises(ConfigError, match="do not all pass through its projector"):
+        VisionCut(model).take(Images([make_prompt("cough", 1).inputs]))
+
+
+@pytest.mark.parametrize(
+    ("mixed", "words"),
+    [
+        (lambda seen: seen.flip(0), "makes something else of a study's images when other studies' lie beside them"),
+        (lambda seen: seen[:1], "2 studies with images of the same shapes became 1 rows of features"),
+    ],
+)
+def test_a_model_that_mixes_studies_up_is_refused(demo_processor, make_prompt, mixed, words):
+    from online_rl.demo.policy import make_model
+
+    model = make_model(demo_processor, seed=0).eval()
+    freeze_vision(model)
+    first = make_prompt("cough", 1).inputs
+    second = first | {"pixel_values": torch.randn_like(first["pixel_values"])}
+    model.model.connector.register_forward_pre_hook(lambda _, args: (mixed(args[0]), *args[1:]))
+    with pytest.raises(ConfigError, match=words):
+        VisionCut(model).take(Images([first, second]))

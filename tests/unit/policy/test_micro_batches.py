@@ -8,7 +8,7 @@ import pytest
 
 from online_rl import distributed
 from online_rl.algorithms import LearnBatch
-from online_rl.policy.micro_batches import micro_batches, passes, row_length, together
+from online_rl.policy.micro_batches import even_passes, micro_batches, passes, row_length, together
 from online_rl.rollout.types import Prompt
 
 
@@ -39,6 +39,30 @@ def test_every_unit_once_and_no_pass_over_the_budget(unit_size):
         assert longest == sorted(longest, reverse=True)
 
 
+def test_passes_that_other_ranks_need_are_filled_evenly():
+    # one pass would hold all: where two have to be made, two and two of 9 do, not four and a filler
+    assert passes([9, 9, 9, 9], 1, 40) == [[0, 1, 2, 3]]
+    assert even_passes([9, 9, 9, 9], 1, 40, 2) == [[0, 1], [2, 3]]
+    # 2 x 9 = 18 and 3 x 5 = 15; with the 9 alone the rest would be 4 x 5 = 20
+    assert even_passes([3, 5, 9, 4, 5], 1, 40, 2) == [[2, 1], [4, 3, 0]]
+    assert even_passes([9, 9], 1, 40, 5) == [[0], [1]]
+    assert even_passes([], 1, 40, 2) == []
+
+
+def test_even_passes_are_no_more_than_they_may_be_and_none_is_larger_than_before():
+    draw = random.Random(1)
+    for _ in range(50):
+        lengths = [draw.randint(1, 60) for _ in range(draw.randint(1, 40))]
+        fewest = passes(lengths, 1, 240)
+        for number in range(len(fewest), len(lengths) + 3):
+            plan = even_passes(lengths, 1, 240, number)
+            assert sorted(row for one in plan for row in one) == list(range(len(lengths))) and len(plan) <= number
+            tokens = [len(one) * max(lengths[row] for row in one) for one in plan]
+            assert max(tokens) <= max(len(one) * max(lengths[row] for row in one) for one in fewest)
+            if max(tokens) > max(lengths):
+                assert len(passes(lengths, 1, max(tokens) - 1)) > number, "a smaller pass would do"
+
+
 def batch_of(completions):
     return LearnBatch([(c,) for c in completions], [float(len(c.ids)) for c in completions], 1)
 
@@ -58,7 +82,7 @@ def test_units_keep_their_advantages(three):
 def test_a_rank_with_less_to_do_fills_up_with_passes_that_weigh_nothing(three, monkeypatch):
     monkeypatch.setattr(distributed, "reduce_numbers", lambda values, op: [4.0])
     weights = [mb.weights.tolist() for mb in micro_batches(batch_of(three), slice(0, None, 1), three[0], 12, 0, {})]
-    assert weights == [[1.0], [1.0, 1.0], [0.0], [0.0]]
+    assert weights == [[1.0], [1.0], [1.0], [0.0]]
     nothing = micro_batches(batch_of([]), slice(0, None, 1), three[0], 12, 0, {})
     assert [mb.weights.tolist() for mb in nothing] == [[0.0]] * 4
 
