@@ -18,7 +18,7 @@ from online_rl import distributed
 from online_rl.algorithms import Algorithm, LearnBatch, Sums
 from online_rl.algorithms.mismatch import mismatch_metrics
 from online_rl.config import Config, deepspeed_config
-from online_rl.errors import CheckpointError, ConfigError, NonFiniteUpdate, PolicyMismatch
+from online_rl.errors import CheckpointError, ConfigError
 from online_rl.policy import lora
 from online_rl.policy.collate import MicroBatch
 from online_rl.policy.features import Features, see, vision_cut
@@ -27,17 +27,15 @@ from online_rl.policy.model import PolicyModel, freeze_vision, without_dropout
 from online_rl.policy.names import disk_names
 from online_rl.policy.quiet import quiet_deepspeed, quiet_transformers
 from online_rl.policy.ref_model import RefModel
+from online_rl.policy.refusals import not_applied, refuse, studies_of
 from online_rl.policy.saving import errors_after_barriers
 from online_rl.policy.schedule import learning_rate
 from online_rl.policy.shared_prompts import agrees, can_share, gap, two_of_one_prompt
 from online_rl.policy.token_batch import token_batch, token_metrics
 from online_rl.policy.zero import SHARDS, Recipe, copied, frozen_sums, gathered, same_sums
 from online_rl.rollout.types import Completion
-from online_rl.whole_file import whole_file
 
 SUPPORTED = ("0.19.",)
-SHOWN = 8  # study ids in a message
-MAX_UNUSABLE = 0.01  # part of the tokens whose log-probability vLLM may report as not finite
 
 
 def init_ranks(cfg: Config) -> None:
@@ -246,7 +244,7 @@ class Policy:
             # DeepSpeed averages gradients over ranks; the sum of all units over their global number is wanted.
             loss = loss * distributed.world_size() / total
             if not torch.isfinite(loss):
-                odd |= _studies([mb])
+                odd |= studies_of([mb])
             self.engine.backward(loss, scale_wrt_gas=False)
             common = token_metrics(mb, seen, entropy)
             common["loss"] = (float(loss.detach()) / distributed.world_size() * total, mine / len(micro_batches))
@@ -256,14 +254,10 @@ class Policy:
             sums += [stats, common]
         gap, tokens, unusable = distributed.reduce_numbers([gap, tokens, unusable])
         odd = odd.union(*distributed.gather(odd))
-        self._refuse(odd, gap / max(tokens, 1.0), unusable / max(tokens + unusable, 1.0), step)
+        refuse(odd, gap / max(tokens, 1.0), unusable / max(tokens + unusable, 1.0), step, self.cfg)
         self.engine.step()
         if not self.engine.was_step_applied():
-            file = self._name_studies(set().union(*distributed.gather(_studies(micro_batches))), step)
-            raise NonFiniteUpdate(
-                f"step {step}: the gradient is not finite, so no rank applied the update; {file} names the step's "
-                "studies. Lower train.learning_rate, or set model.dtype=float32 to see whether precision is the cause."
-            )
+            raise not_applied(set().union(*distributed.gather(studies_of(micro_batches))), step, self.cfg)
         self.version += 1
         return float(self.engine.get_global_grad_norm())
 
@@ -278,37 +272,6 @@ class Policy:
             total, count = total + value, count + weight
         total, count = distributed.reduce_numbers([total, count])
         return total / max(count, 1.0)
-
-    def _refuse(self, odd: set[str], gap: float, unusable: float, step: int) -> None:
-        """Raise, on every rank alike, where applying the gradient would be wrong."""
-        if odd:
-            names = ", ".join(sorted(odd)[:SHOWN]) + (" ..." if len(odd) > SHOWN else "")
-            raise NonFiniteUpdate(
-                f"step {step}: the loss is not finite in passes over {len(odd)} studies ({names}; all in "
-                f"{self._name_studies(odd, step)}), so no rank applied the update. Look at their rewards; lower "
-                "train.learning_rate, or set model.dtype=float32."
-            )
-        if not gap <= self.cfg.rollout.max_logp_difference:
-            raise PolicyMismatch(
-                f"step {step}: log-probabilities of the trainer and of vLLM differ by {gap:.3f} nats per token, over "
-                f"rollout.max_logp_difference={self.cfg.rollout.max_logp_difference}. Check that vLLM serves this "
-                "architecture faithfully (dtype, attention), or raise the limit."
-            )
-        if unusable > MAX_UNUSABLE:
-            raise PolicyMismatch(
-                f"step {step}: for {unusable:.1%} of the tokens, more than {MAX_UNUSABLE:.0%}, vLLM reported "
-                "log-probabilities that are not finite, or more than rollout.max_token_logp_difference="
-                f"{self._farthest:g} nats from the trainer's. Set model.dtype=float32 to see whether precision is the "
-                "cause."
-            )
-
-    def _name_studies(self, studies: set[str], step: int) -> Path:
-        """Write their ids to the run's folder, by rank 0; the file."""
-        file = Path(self.cfg.run.dir) / f"nonfinite-step-{step}.json"
-        if distributed.rank() == 0:
-            with whole_file(file) as partial:
-                partial.write_text(json.dumps({"step": step, "studies": sorted(studies)}, indent=1) + "\n")
-        return file
 
     @torch.no_grad()
     def _old_logp(self, mb: MicroBatch) -> Tensor:
@@ -397,7 +360,3 @@ class Policy:
             processor.save_pretrained(folder)
             (folder / "online_rl.json").write_text(json.dumps({"policy_version": self.version}))
         distributed.barrier()
-
-
-def _studies(micro_batches: list[MicroBatch]) -> set[str]:
-    return {prompt.study.study_id for mb in micro_batches for prompt in mb.prompts}

@@ -8,37 +8,33 @@ import pytest
 
 from online_rl.config import config_from_dict
 from online_rl.errors import NonFiniteUpdate, PolicyMismatch
-from online_rl.policy.engine import Policy
+from online_rl.policy.refusals import refuse
 
 
 @pytest.fixture
-def policy(tmp_path):
-    """As much of one as refusing takes."""
-    made = Policy.__new__(Policy)
-    made.cfg = config_from_dict({"run": {"dir": str(tmp_path)}, "rollout": {"max_logp_difference": 0.5}})
-    made._farthest = 10.0
-    return made
+def cfg(tmp_path):
+    return config_from_dict({"run": {"dir": str(tmp_path)}, "rollout": {"max_logp_difference": 0.5}})
 
 
-def test_within_the_limits_nothing_is_refused(policy):
-    policy._refuse(set(), gap=0.5, unusable=0.01, step=3)
+def test_within_the_limits_nothing_is_refused(cfg):
+    refuse(set(), gap=0.5, unusable=0.01, step=3, cfg=cfg)
 
 
 @pytest.mark.parametrize("gap", [0.51, float("nan")])
-def test_engines_that_differ_stop_the_run(policy, gap):
+def test_engines_that_differ_stop_the_run(cfg, gap):
     with pytest.raises(PolicyMismatch, match=r"step 3: .* differ by .* over rollout.max_logp_difference=0.5"):
-        policy._refuse(set(), gap=gap, unusable=0.0, step=3)
+        refuse(set(), gap=gap, unusable=0.0, step=3, cfg=cfg)
 
 
-def test_too_many_tokens_that_cannot_be_used_stop_the_run(policy):
+def test_too_many_tokens_that_cannot_be_used_stop_the_run(cfg):
     with pytest.raises(PolicyMismatch, match=r"for 1\.1% of the tokens, more than 1%, .*max_token_logp_difference=10 "):
-        policy._refuse(set(), gap=0.0, unusable=0.011, step=3)
+        refuse(set(), gap=0.0, unusable=0.011, step=3, cfg=cfg)
 
 
-def test_every_study_of_a_loss_that_is_not_finite_is_kept_in_a_file(policy, tmp_path):
+def test_every_study_of_a_loss_that_is_not_finite_is_kept_in_a_file(cfg, tmp_path):
     studies = {f"s{i:02}" for i in range(12)}
     with pytest.raises(
         NonFiniteUpdate, match=r"over 12 studies \(s00, .*, s07 \.\.\.; all in .*nonfinite-step-3.json\)"
     ):
-        policy._refuse(studies, gap=0.0, unusable=0.0, step=3)
+        refuse(studies, gap=0.0, unusable=0.0, step=3, cfg=cfg)
     assert json.loads((tmp_path / "nonfinite-step-3.json").read_text()) == {"step": 3, "studies": sorted(studies)}
