@@ -26,10 +26,17 @@ def build(config: str | Path, overrides: list[str]) -> Loop:
 
 
 def _build(cfg: Config, undo: ExitStack) -> Loop:
-    from online_rl.algorithms import make_algorithm
     from online_rl.data.readers import read_studies
-    from online_rl.data.sampler import StudySampler
     from online_rl.demo.prepare import prepare
+    from online_rl.scoring.setup import count_tokens_with, describe_judges, dry_call, load_judges, make_blend
+
+    cfg.check_world(int(os.environ.get("WORLD_SIZE", "1")))
+    judges, guards = load_judges(cfg)
+    demo = prepare(cfg)
+    studies = read_studies(cfg, demo.world)
+    # What users mostly get wrong is known by now; what is imported from here on takes many seconds.
+    from online_rl.algorithms import make_algorithm
+    from online_rl.data.sampler import StudySampler
     from online_rl.monitor import Monitor
     from online_rl.monitor.hparams import final_metrics, hyperparameters
     from online_rl.policy.engine import Policy, init_ranks
@@ -39,11 +46,7 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
     from online_rl.rollout.parity import Parity
     from online_rl.rollout.prompts import PromptBuilder
     from online_rl.scoring import Scorer
-    from online_rl.scoring.setup import count_tokens_with, describe_judges, dry_call, load_judges, make_blend
 
-    cfg.check_world(int(os.environ.get("WORLD_SIZE", "1")))
-    judges, guards = load_judges(cfg)
-    demo = prepare(cfg)
     init_ranks(cfg)
     path = str(demo.policy or cfg.model.path)
     model_config, processor = read_policy(path, cfg)
@@ -63,8 +66,7 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
         error = problem
     distributed.agree(error)
     messages: list[str] = list(cfg.warnings())
-    studies = read_studies(cfg, demo.world, run_dir if main_rank else None)
-    studies.quarantine.write_to(run_dir)
+    studies.quarantine.write_to(run_dir, so_far=main_rank)
     sampler = StudySampler(len(studies.train), cfg.rollout.studies_per_step, cfg.run.seed)
     found = checkpoint.find(cfg, messages.append)
     error = None

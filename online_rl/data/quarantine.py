@@ -13,36 +13,47 @@ FILE_NAME = "quarantine.jsonl"
 class Quarantine:
     """Counts studies set aside; beyond the budget it stops. Each is written to `<folder>/quarantine.jsonl` once.
 
-    A study that an earlier start of the same run wrote there already is not written twice. Without a folder the budget
-    holds and nothing is written (ranks other than 0).
+    A study that an earlier start of the same run wrote there already is not written twice. Until `write_to` the budget
+    holds and nothing is written.
     """
 
-    def __init__(self, budget: int, folder: str | Path | None = None) -> None:
+    def __init__(self, budget: int) -> None:
         self.budget = budget
-        self.sources: set[str] = set()
-        self.write_to(folder)
+        self.problems: dict[str, str] = {}  # row -> what is wrong with it
+        self.path: Path | None = None
+        self._written: set[str] = set()
 
-    def write_to(self, folder: str | Path | None) -> None:
-        """From now on list what is set aside in this folder."""
-        self.path = Path(folder) / FILE_NAME if folder is not None else None
+    def write_to(self, folder: str | Path, so_far: bool = True) -> None:
+        """From now on list what is set aside in this folder; what was `so_far`, too, unless another rank does."""
+        self.path = Path(folder) / FILE_NAME
         self._written = self._known()
+        for row, problem in self.problems.items():
+            if so_far:
+                self._write(row, problem)
+            self._written.add(row)
 
     def add(self, source: str, problem: str) -> None:
         """Set one row aside, or stop when the budget is spent. `problem` names path and row, and holds no text."""
-        self.sources.add(source)
-        if len(self.sources) > self.budget:
-            spent = "" if self.budget == 0 else f" This is number {len(self.sources)}."
+        self.problems.setdefault(source, problem)
+        if len(self.problems) > self.budget:
+            spent = "" if self.budget == 0 else f" This is number {len(self.problems)}."
             raise DataError(
                 f"{problem}{spent} data.bad_images_budget is {self.budget}; raise it to set such studies aside."
             )
-        if self.path is not None and source not in self._written:
+        if self.path is not None:
+            self._write(source, problem)
+
+    def _write(self, row: str, problem: str) -> None:
+        assert self.path is not None
+        if row not in self._written:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"row": source, "problem": problem}) + "\n")
-            self._written.add(source)
+                file.write(json.dumps({"row": row, "problem": problem}) + "\n")
+            self._written.add(row)
 
     def _known(self) -> set[str]:
-        if self.path is None or not self.path.is_file():
+        assert self.path is not None
+        if not self.path.is_file():
             return set()
         known = set()
         for line in self.path.read_text(encoding="utf-8").splitlines():

@@ -36,11 +36,10 @@ class Studies:
     quarantine: Quarantine = field(default_factory=lambda: Quarantine(0))
 
 
-def read_studies(cfg: Config, demo_folder: Path | None = None, run_folder: Path | None = None) -> Studies:
+def read_studies(cfg: Config, demo_folder: Path | None = None) -> Studies:
     """Read and check all studies; DataError names the row and the remedy.
 
     demo_folder  where the demo world was written, for data.reader=demo
-    run_folder   where quarantine.jsonl goes; None (ranks other than 0) writes nothing
     """
     path, image_root = _places(cfg, demo_folder)
     counts: Counter[str] = Counter()
@@ -53,7 +52,7 @@ def read_studies(cfg: Config, demo_folder: Path | None = None, run_folder: Path 
     refuse_duplicates(studies)
     studies = with_splits(studies, cfg.data.eval_fraction)
     refuse_shared_patients(studies)
-    quarantine = Quarantine(cfg.data.bad_images_budget, run_folder)
+    quarantine = Quarantine(cfg.data.bad_images_budget)
     kept: dict[str, list[Study]] = {"train": [], "eval": [], "test": []}
     limits = {"train": cfg.data.max_train_studies, "eval": cfg.data.max_eval_studies}
     for study in studies:

@@ -64,7 +64,7 @@ class Patient:
     def studies(self) -> Any:
         from online_rl.data.readers import read_studies
 
-        return read_studies(self.cfg, self.demo.world, None)
+        return read_studies(self.cfg, self.demo.world)
 
     def policy(self) -> Finding:
         frozen = f", {self.shape.vision / 1e6:.1f} M of them frozen" if self.cfg.model.freeze_vision else ""

@@ -31,7 +31,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def read(folder):
-    def read(rows: list[dict] | bytes, *, reader="jsonl", run_folder=None, **data):
+    def read(rows: list[dict] | bytes, *, reader="jsonl", **data):
         path = folder / f"studies.{reader}"
         if isinstance(rows, bytes):
             path.write_bytes(rows)
@@ -44,7 +44,7 @@ def read(folder):
             writer.writerows(rows)
             path.write_text(buffer.getvalue(), encoding="utf-8", newline="")
         cfg = config_from_dict({"data": {"reader": reader, "path": str(path), **data}})
-        return read_studies(cfg, run_folder=run_folder)
+        return read_studies(cfg)
 
     return read
 
@@ -214,13 +214,25 @@ def test_bad_images_within_the_budget_are_set_aside_once_and_beyond_it_stop(read
     run = folder / "run"
     rows = [row(1), row(2, images="a.png"), row(3, images=["x.png", "b.png"])]
     for _ in range(2):  # the second time as a resumed run
-        studies = read(rows, bad_images_budget=2, run_folder=run)
+        studies = read(rows, bad_images_budget=2)
+        studies.quarantine.write_to(run)
         assert [study.study_id for study in studies.train] == ["s1"]
         assert studies.report["left out: bad image"] == 2
     lines = [json.loads(line) for line in (run / FILE_NAME).read_text().splitlines()]
     assert [line["row"] for line in lines] == ["studies.jsonl:2", "studies.jsonl:3"]
     assert "secret" not in (run / FILE_NAME).read_text()
     assert "studies.jsonl:3" in refused(rows, bad_images_budget=1)
+
+
+def test_what_every_rank_set_aside_is_listed_by_one_and_what_one_meets_later_by_itself(read, folder):
+    quarantine = read([row(1), row(2, images="a.png")], bad_images_budget=2).quarantine
+    quarantine.write_to(folder, so_far=False)
+    assert not (folder / FILE_NAME).exists()
+    for _ in range(2):
+        quarantine.add("studies.jsonl:2", "image a.png: file not found")
+        quarantine.add("studies.jsonl:1", "image x.png: cannot be decoded")
+    (line,) = (folder / FILE_NAME).read_text().splitlines()
+    assert json.loads(line) == {"row": "studies.jsonl:1", "problem": "image x.png: cannot be decoded"}
 
 
 def test_only_images_that_are_used_must_be_there(read):

@@ -105,7 +105,9 @@ def test_damaged_pixels_are_set_aside_within_the_budget_and_listed(demo_processo
         make_study(study_id=name, images=(image,), source=f"studies.jsonl:{row}")
         for row, (name, image) in enumerate({"s1": png(), "s2": cut, "s3": cut}.items(), start=1)
     )
-    builder = PromptBuilder(demo_processor, config_from_dict({}), Quarantine(1, tmp_path))
+    quarantine = Quarantine(1)
+    quarantine.write_to(tmp_path)
+    builder = PromptBuilder(demo_processor, config_from_dict({}), quarantine)
     assert [prompt.study.study_id for prompt in builder.build_all([good, bad])] == ["s1"]
     assert [prompt.study.study_id for prompt in builder.build_all([bad, good])] == ["s1"]  # in the next epoch
     (line,) = (tmp_path / "quarantine.jsonl").read_text().splitlines()
