@@ -28,16 +28,16 @@ from runs import RESULTS, Run, before_and_after, command_line, keep, mean, parse
 from online_rl.monitor.plots import load_run, new_figure, points, save, smooth, style
 
 SCORES = "benchmarks/report_scores.py"
-RECIPES = {  # the demo's, faster and hardly tied to the start, so that thirty steps show where the reward leads
+RECIPES = {  # the demo's, faster and hardly tied to the start, so that forty steps show where the reward leads
     "GRPO": ("configs/demo_grpo.yaml", ("rollout.studies_per_step=8", "algorithm.grpo.kl_coef=0")),
     "online DPO": ("configs/demo_online_dpo.yaml", ("rollout.studies_per_step=16", "algorithm.online_dpo.beta=0.05")),
 }
 ARMS = {"raw": "none", "LC": "lc_green", "symmetric": "symmetric"}  # rewarded -> length_control
 CONTROLLED = ("LC", "symmetric")
 SETTINGS = (
-    "train.max_steps=30",
+    "train.max_steps=40",
     "train.learning_rate=4e-4",
-    "train.save_every=15",
+    "train.save_every=20",
     "eval.every=0",
     f"guards=[{{use: '{SCORES}:green_with_repeats', name: lc, length_control: lc_green}}, "
     "{use: findings, name: lc_findings, length_control: lc_green}, "
