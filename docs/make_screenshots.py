@@ -50,6 +50,18 @@ for (const e of every(document)) {
 """
 
 
+FOLD = """
+for (const e of every(document)) {
+  if (e.localName === 'button' && e.classList.contains('heading') && /TITLES/.test(e.textContent)) e.click();
+}
+"""
+
+
+def fold(titles: str) -> str:
+    """JavaScript that closes TensorBoard's groups of charts whose titles match."""
+    return EVERY_ELEMENT + FOLD.replace("TITLES", titles)
+
+
 def tick(label: str) -> str:
     """JavaScript that clicks on TensorBoard's checkbox of that label."""
     return EVERY_ELEMENT + TICK.replace("LABEL", label)
@@ -174,9 +186,13 @@ def main() -> None:
             samples = page.picture(
                 f"{address}/#images&tagFilter=best_of_step|worst_of_step", 1480, 1255, tick("actual image size")
             )
+            policy = page.picture(f"{address}/#custom_scalars", 1560, 2480, fold("Reward and length|Judge"))
         save(pages, output / "tensorboard.png")
+        save(policy, output / "tensorboard_policy.png")
         save(samples, output / "tensorboard_samples.png")
         save(page.picture(report.as_uri(), 1240, 900, whole=True), output / "report.png")
+    for name in ("curves", "before_after"):
+        save(Image.open(run / "plots" / f"{name}.png"), output / f"{name}.png")
 
 
 if __name__ == "__main__":
