@@ -13,8 +13,8 @@ import statistics
 import sys
 from pathlib import Path
 
-from machine import machine
-from runs import RESULTS, Run, before_and_after, command_line, keep, mean, parser, train_missing
+from machine import command_line, machine
+from runs import RESULTS, Run, before_and_after, keep, mean, parser, train_missing
 
 from online_rl.config.algorithm import GRPO_FAMILY, PREFERENCE_FAMILY
 from online_rl.monitor.plots import GREY, load_run, new_figure, save, style

@@ -13,8 +13,8 @@ import statistics
 import sys
 from pathlib import Path
 
-from machine import machine
-from runs import RESULTS, Run, command_line, keep, mean, parser, train_missing
+from machine import command_line, machine
+from runs import RESULTS, Run, keep, mean, parser, train_missing
 
 from online_rl.monitor.comparison_plot import plot_comparison
 from online_rl.monitor.plots import load_run

@@ -22,14 +22,13 @@ import argparse
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from machine import machine, write_json
+from machine import command_line, machine, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -142,7 +141,7 @@ def main() -> int:
             rows[name]["losses"] = [s["loss"] for s in steps]
             lines.append(f"| {name} | {row['same_samples']} | {row['grad_norm']:.1e} | {row['loss']:.1e} |")
             print(lines[-1], flush=True)
-    where, command = machine(), "python benchmarks/" + shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    where, command = machine(), command_line()
     sizes = {name: sorted(abs(line["loss"]) for line in runs_of[name]) for name in names if name == first_of(name)}
     losses = ", ".join(f"{size[0]:.1e} to {size[-1]:.1e} ({name})" for name, size in sizes.items())
     worst = max(max(row["grad_norm"], row["loss"]) for row in rows.values())

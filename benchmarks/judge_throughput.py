@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from machine import machine, write_json
+from machine import command_line, machine, write_json
 
 from judges import Case
 from judges.green.judge import GreenJudge
@@ -189,7 +189,7 @@ def report(rows: dict[str, Any], cases: Sequence[Case], options: argparse.Namesp
         lines.append(f"| {name} | {seconds[name]:.3f} | {1 / seconds[name]:.1f} | {speed} | {agree} |")
     where = machine()
     place = where.get("gpu") or where["cpu"]
-    command = "python benchmarks/" + " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    command = command_line()
     lengths = [len(answer) for answer in rows["judge green"][1]]
     against = "`green_score.GREEN`'s own inference" if baseline else f"the published {PUBLISHED_S} s per pair"
     text = (

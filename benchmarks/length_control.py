@@ -21,9 +21,9 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from machine import machine
+from machine import command_line, machine
 from report_scores import repeated_share
-from runs import RESULTS, Run, before_and_after, command_line, keep, mean, parser, train_missing
+from runs import RESULTS, Run, before_and_after, keep, mean, parser, train_missing
 
 from online_rl.monitor.plots import load_run, new_figure, points, save, smooth, style
 

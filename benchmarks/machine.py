@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,3 +33,14 @@ def write_json(result: dict[str, Any], path: str | Path | None) -> None:
     """The figures of the table, for other programs; nothing where no file is named."""
     if path:
         Path(path).write_text(json.dumps(result, indent=1) + "\n")
+
+
+def command_line() -> str:
+    """What was called, for the result: without the folders and files of this machine, which anyone names otherwise, and
+    without `--at-most` and `--read`, as what was done in pieces reads the same in the end."""
+    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    for option in ("--at-most", "--runs", "--json"):
+        if option in words:
+            at = words.index(option)
+            del words[at : at + 2]
+    return "python benchmarks/" + shlex.join(word for word in words if word != "--read")

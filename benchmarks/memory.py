@@ -26,7 +26,6 @@ import argparse
 import json
 import os
 import random
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -34,7 +33,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import machine, write_json
+from machine import command_line, machine, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -250,7 +249,7 @@ def main() -> int:
                 rows.append({"ranks": ranks, "name": name, "settings": own, **found})
                 print(table(rows[-1:]).splitlines()[-1], flush=True)
     same = max(_difference([row for row in rows if (row["name"] == LORA) is adapters]) for adapters in (False, True))
-    where, command = machine(), "python benchmarks/" + shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    where, command = machine(), command_line()
     peaks = {row["name"]: row["update"] for row in reversed(rows)}  # of 1 rank
     known = "logits of completions" in peaks and "prompts shared" in peaks
     ratio = peaks["prompts shared"] / peaks["logits of completions"] if known else None

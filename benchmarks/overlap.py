@@ -29,7 +29,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import machine, write_json
+from machine import command_line, machine, write_json
 
 from judges import Case, Score
 from online_rl.config import Config, load_config
@@ -177,7 +177,7 @@ def main() -> int:
         results.append(measure(bench, arguments.repeats))
         print(table(results).splitlines()[-1], flush=True)
     bench.scorer.close()
-    command = "python benchmarks/" + " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    command = command_line()
     where = machine()
     text = (
         "# Judging behind decoding\n\n"

@@ -120,13 +120,3 @@ def keep(name: str, text: str, result: dict[str, Any], also: str | None = None) 
     (RESULTS / f"{name}.md").write_text(text + (f"\n{notes.read_text()}" if notes.exists() else ""))
     write_json(result, RESULTS / f"{name}.json")
     write_json(result, also)
-
-
-def command_line() -> str:
-    """What was called, for the result. Where it was done in pieces, any of them reads the same in the end."""
-    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
-    for option in ("--at-most", "--runs", "--json"):
-        if option in words:
-            at = words.index(option)
-            del words[at : at + 2]
-    return "python benchmarks/" + " ".join(words)

@@ -38,7 +38,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from machine import machine, write_json
+from machine import command_line, machine, write_json
 
 from online_rl.config import Config, load_config
 from online_rl.distributed import free_port
@@ -225,7 +225,7 @@ def main() -> int:
     rates = {name: result.get("completions_per_second", 0.0) for name, result in results.items()}
     best = max((name for name in rates if name.startswith("TRL")), key=lambda name: rates[name])
     ratio, against_best = rates[HERE] / rates[DEFAULT], rates[HERE] / rates[best]
-    command = "python benchmarks/" + " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    command = command_line()
     where = machine()
     text = (
         "# A step here and in TRL\n\n"

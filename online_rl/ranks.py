@@ -21,6 +21,12 @@ def ranks_here() -> int:
     return int(given)
 
 
+def several_machines() -> bool:
+    """Whether the launcher (deepspeed, torchrun) started ranks on other machines too."""
+    ranks = os.environ.get("WORLD_SIZE", "1")
+    return ranks != os.environ.get("LOCAL_SIZE", os.environ.get("LOCAL_WORLD_SIZE", ranks))
+
+
 def gpus() -> int:
     """GPUs that torch sees; none where launch/env.sh found, or was told, to use the CPU."""
     if on_cpu():

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from online_rl import checkpoint, distributed
 from online_rl.config import Config, load_config, save_resolved
+from online_rl.errors import UserError
 from online_rl.evaluate import Evaluation
 from online_rl.loop import Loop
+from online_rl.ranks import several_machines
 from online_rl.watchdog import EARLIER, Watchdog
 
 
@@ -26,17 +28,10 @@ def build(config: str | Path, overrides: list[str]) -> Loop:
 
 
 def _build(cfg: Config, undo: ExitStack) -> Loop:
-    from online_rl.data.readers import read_studies
-    from online_rl.demo.prepare import prepare
-    from online_rl.scoring.setup import count_tokens_with, describe_judges, dry_call, load_judges, make_blend
-
-    cfg.check_world(int(os.environ.get("WORLD_SIZE", "1")))
-    judges, guards = load_judges(cfg)
-    demo = prepare(cfg)
-    studies = read_studies(cfg, demo.world)
-    # What users mostly get wrong is known by now; what is imported from here on takes many seconds.
     from online_rl.algorithms import make_algorithm
+    from online_rl.data.readers import read_studies
     from online_rl.data.sampler import StudySampler
+    from online_rl.demo.prepare import prepare
     from online_rl.monitor import Monitor
     from online_rl.monitor.hparams import final_metrics, hyperparameters
     from online_rl.policy.engine import Policy, init_ranks
@@ -46,8 +41,20 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
     from online_rl.rollout.parity import Parity
     from online_rl.rollout.prompts import PromptBuilder
     from online_rl.scoring import Scorer
+    from online_rl.scoring.setup import count_tokens_with, describe_judges, dry_call, load_judges, make_blend
 
+    cfg.check_world(int(os.environ.get("WORLD_SIZE", "1")))
+    judges, guards = load_judges(cfg)
+    demo = prepare(cfg)
+    error: BaseException | None = None
+    try:  # before DeepSpeed and transformers are imported, which takes many seconds
+        studies = read_studies(cfg, demo.world)
+    except UserError as problem:
+        if not several_machines():  # all ranks read the same; on another machine a file may be missing alone
+            raise
+        error = problem
     init_ranks(cfg)
+    distributed.agree(error)
     path = str(demo.policy or cfg.model.path)
     model_config, processor = read_policy(path, cfg)
     tokenizer = processor.tokenizer
@@ -55,7 +62,7 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
     watchdog = Watchdog(cfg.train.collective_timeout_s * EARLIER)
     main_rank = distributed.rank() == 0
     run_dir = Path(cfg.run.dir)
-    error: BaseException | None = None
+    error = None
     scorer = Scorer(judges, cfg, guards, make_blend(cfg))
     undo.callback(scorer.close)
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from online_rl.errors import DataError
 
 FILE_NAME = "quarantine.jsonl"
+SHOWN = 8  # earlier rows in a message
 
 
 class Quarantine:
@@ -36,7 +37,8 @@ class Quarantine:
         """Set one row aside, or stop when the budget is spent. `problem` names path and row, and holds no text."""
         self.problems.setdefault(source, problem)
         if len(self.problems) > self.budget:
-            spent = "" if self.budget == 0 else f" This is number {len(self.problems)}."
+            earlier = [row for row in self.problems if row != source][:SHOWN]
+            spent = f" This is number {len(self.problems)}, after {', '.join(earlier)}." if earlier else ""
             raise DataError(
                 f"{problem}{spent} data.bad_images_budget is {self.budget}; raise it to set such studies aside."
             )

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from judges.base import Case, Status
 from online_rl.config import Config
@@ -17,12 +17,28 @@ from online_rl.errors import UserError
 from online_rl.policy.lora import check_targets
 from online_rl.sizing import GIB, Shape, estimate, shape_of, shortages, trained_parameters
 
+T = TypeVar("T")
+
 SOME = 3  # images and prompts that are tried
 MANY = 2000  # reference reports that are measured
 
 # One report as good as its reference, and one that says the opposite of it. Not from any data set.
 REFERENCE = "There is a small left pleural effusion. The heart is normal in size. No pneumothorax."
 CONTRARY = "No pleural effusion. The heart is enlarged. There is a large right pneumothorax."
+
+
+class once(cached_property[T]):  # noqa: N801 - a decorator
+    """What reading raised is raised again, not tried again: a hub that is out of reach takes half a minute."""
+
+    def __get__(self, patient: Any, owner: type | None = None) -> Any:
+        met = vars(patient).setdefault("_met", {})  # property -> what reading it raised
+        if self.attrname in met:
+            raise met[self.attrname]
+        try:
+            return super().__get__(patient, owner)
+        except Exception as problem:
+            met[self.attrname] = problem
+            raise
 
 
 class Patient:
@@ -34,33 +50,33 @@ class Patient:
         logging.set_verbosity_error()  # it would comment on the policy's configuration amid the findings
         self.cfg, self.ranks = cfg, ranks
 
-    @cached_property
+    @once
     def demo(self) -> Any:
         from online_rl.demo.prepare import prepare
 
         return prepare(self.cfg)
 
-    @cached_property
+    @once
     def model_path(self) -> str:
         return str(self.demo.policy or self.cfg.model.path)
 
-    @cached_property
+    @once
     def model_config(self) -> Any:
         from online_rl.policy.load import read_config
 
         return read_config(self.model_path, self.cfg)
 
-    @cached_property
+    @once
     def processor(self) -> Any:
         from online_rl.policy.load import read_processor
 
         return read_processor(self.model_path, self.cfg)
 
-    @cached_property
+    @once
     def shape(self) -> Shape:
         return shape_of(self.model_config)
 
-    @cached_property
+    @once
     def studies(self) -> Any:
         from online_rl.data.readers import read_studies
 

@@ -81,14 +81,19 @@ def examine_config(config: Path, overrides: list[str], ranks: int) -> list[Findi
 
 
 def run_checks(checks: dict[str, Check]) -> list[Finding]:
-    """A check that raises has failed: with its message where it is the user's to put right, else with its type."""
+    """A check that raises has failed: with its message where it is the user's to put right, else with its type. One
+    that fails for what an earlier one has said already is skipped."""
     findings: list[Finding] = []
+    said: dict[str, str] = {}  # message -> the check that failed with it
     for name, check in checks.items():
         try:
             found = check()
             findings += [found] if isinstance(found, Finding) else list(found)
         except (UserError, RuntimeError, OSError) as problem:
-            findings.append(Finding(name, "failed", str(problem) or type(problem).__name__))
+            detail = str(problem) or type(problem).__name__
+            first = said.setdefault(detail, name)
+            again = Finding(name, "skipped", f"needs what {first} could not read")
+            findings.append(Finding(name, "failed", detail) if first == name else again)
         except Exception as problem:  # an examination goes on; the text of others' errors may quote data
             detail = f"{type(problem).__name__} while examining it; --debug of `online-rl train` shows where"
             findings.append(Finding(name, "failed", detail))

@@ -197,7 +197,10 @@ class Policy:
         train = self.cfg.train
         if not self._features:
             prompts = [filler.prompt, *(c.prompt for unit in batch.units for c in unit)]
-            self._features = see(self.engine, prompts, self.device, train.micro_batch_tokens)
+            together = max(
+                1, train.micro_batch_tokens // self.cfg.rollout.max_model_len
+            )  # as a pass has rows, at least
+            self._features = see(self.engine, prompts, self.device, together)
         if self.share_prompts and not self._proven:
             self._prove_sharing(two_of_one_prompt(filler, (c for unit in batch.units for c in unit)))
         sizes = (train.micro_batch_tokens, self.pad_id, self._features, train.logits_chunk, self.share_prompts)

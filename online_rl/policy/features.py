@@ -91,27 +91,34 @@ class VisionCut:
     def take(self, images: Images) -> list[Features]:
         """Run the encoder on the images of studies and return, of each study, what reaches each projector.
 
-        The first time, see that the model makes the same of the images when it is given that, and that a study's
-        features are the same when it is looked at alone. Raises ConfigError.
+        Raises ConfigError for an architecture that does not do what this takes for granted, when it is first called,
+        by as many passes and so on all ranks alike.
         """
-        taken, seen = self._taken(images)
-        parts = images.parted(taken)
         if not self._proven:
-            alone, _ = self._taken(Images(images.studies[-1:]))
-            with self.given(parts):
-                again = self._look(**images.joined)
-            if not _tensors(seen) or not _alike(_tensors(seen), _tensors(again)):
-                raise ConfigError(
-                    "train.image_features_once: found true, but the features of this architecture do not all pass "
-                    "through its projector, so they cannot be kept. Set it to false."
-                )
-            if not _alike(list(alone.values()), list(parts[-1].values())):
-                raise ConfigError(
-                    "train.image_features_once: found true, but this architecture makes something else of a study's "
-                    "images when other studies' lie beside them. Set it to false."
-                )
-            self._proven = True
-        return parts
+            self._prove(images.studies[0])
+        return images.parted(self._taken(images)[0])
+
+    def _prove(self, study: Mapping[str, Tensor]) -> None:
+        """See that the model makes the same of a study's images when it is given what reached the projectors, and that
+        they are the same when another study's images, here its own turned dark for bright, lie beside them."""
+        alone = Images([study])
+        taken, seen = self._taken(alone)
+        with self.given([taken]):
+            again = self._look(**alone.joined)
+        pairs = list(zip(_tensors(seen), _tensors(again), strict=True))
+        if not pairs or not all(torch.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in pairs):
+            raise ConfigError(
+                "train.image_features_once: found true, but the features of this architecture do not all pass "
+                "through its projector, so they cannot be kept. Set it to false."
+            )
+        dark = {name: -tensor if tensor.is_floating_point() else tensor for name, tensor in study.items()}
+        beside = Images([dark, study])
+        if not _alike(taken, beside.parted(self._taken(beside)[0])[1]):
+            raise ConfigError(
+                "train.image_features_once: found true, but this architecture makes something else of a study's "
+                "images when other studies' lie beside them. Set it to false."
+            )
+        self._proven = True
 
     def _taken(self, images: Images) -> tuple[Features, Any]:
         """What reaches each projector, and what the model makes of it."""
@@ -160,45 +167,54 @@ def vision_cut(model: nn.Module) -> VisionCut | None:
 
 
 @torch.no_grad()
-def see(engine: Any, prompts: Sequence[Prompt], device: torch.device, budget: int) -> dict[int, Features]:
+def see(engine: Any, prompts: Sequence[Prompt], device: torch.device, together: int) -> dict[int, Features]:
     """Features of every prompt's images, by the prompt's id(). Every rank must call it, with at least one prompt.
 
-    Studies whose images have the same shapes share a pass, as many as `budget` tokens of prompt hold; there are as many
-    passes as the rank that needs most needs.
+    Studies of which the encoder makes equally much share a pass, at most `together` of them; there are as many passes
+    as the rank that needs most needs. Raises ConfigError on all ranks.
     """
     cut: VisionCut | None = engine.module.cut
     if cut is None:
         return {}
     once = list({id(prompt): prompt for prompt in prompts}.values())
-    plan = _looks(once, cut, budget)
-    most = int(distributed.reduce_numbers([len(plan)], "max")[0])
+    plan = _looks(once, cut, together)
     found: dict[int, Features] = {}
-    for i in range(most):
+    error: ConfigError | None = None
+    for i in range(int(distributed.reduce_numbers([len(plan)], "max")[0])):
         shown = plan[i % len(plan)]
         images = Images([cut.images(prompt) for prompt in shown])
-        found |= zip(map(id, shown), engine(images.to(device)), strict=True)
+        try:
+            found |= zip(map(id, shown), engine(images.to(device)), strict=True)
+        except ConfigError as problem:
+            error = problem
+    distributed.agree(error)
     return found
 
 
-def _looks(prompts: Sequence[Prompt], cut: VisionCut, budget: int) -> list[list[Prompt]]:
-    """The prompts of each pass: of images with the same shapes, within `budget` tokens but at least one."""
+def _looks(prompts: Sequence[Prompt], cut: VisionCut, together: int) -> list[list[Prompt]]:
+    """The prompts of each pass: inputs have the same shapes, and those that count or mask (sizes of images, of grids)
+    the same values, so that each study has as many rows of features as the other."""
     plan: list[list[Prompt]] = []
-    newest: dict[Any, list[Prompt]] = {}  # shapes -> their pass that may have room
+    newest: dict[Any, list[Prompt]] = {}  # what is equal -> the pass that may have room
     for prompt in prompts:
-        shapes = tuple((name, tensor.shape) for name, tensor in cut.images(prompt).items())
-        shown = newest.get(shapes)
-        if shown is None or sum(len(p.ids) for p in (*shown, prompt)) > budget:
-            shown = newest[shapes] = []
+        kind = tuple(
+            (name, tensor.shape, None if tensor.is_floating_point() else tensor.cpu().numpy().tobytes())
+            for name, tensor in cut.images(prompt).items()
+        )
+        shown = newest.get(kind)
+        if shown is None or len(shown) == together:
+            shown = newest[kind] = []
             plan.append(shown)
         shown.append(prompt)
     return plan
 
 
-def _alike(some: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
-    """Whether tensors differ by rounding alone: another number of rows may sum in another order."""
-    return len(some) == len(others) and all(
-        a.shape == b.shape and (a - b).norm() <= (1e-3 if a.dtype == torch.float32 else 5e-2) * a.norm()
-        for a, b in zip(some, others, strict=True)
+def _alike(some: Features, others: Features) -> bool:
+    """Whether features differ by rounding alone: another number of rows may sum in another order."""
+    return all(
+        a.shape == others[name].shape
+        and (a - others[name]).norm() <= (1e-3 if a.dtype == torch.float32 else 5e-2) * a.norm()
+        for name, a in some.items()
     )
 
 

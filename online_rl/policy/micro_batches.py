@@ -28,8 +28,8 @@ def micro_batches(
 ) -> list[MicroBatch]:
     """The passes of one optimiser step over `batch.units[which]`: as many as the busiest rank needs, on every rank.
 
-    A rank that could do with fewer spreads its rows over all of them, so that no rank waits for another; one that has
-    fewer rows than that runs the `filler` with weight 0: ZeRO-3's collectives want every rank in every pass.
+    A rank that could do with fewer spreads its rows over all of them: smaller passes, and like ones beside each other.
+    One that has fewer rows runs the `filler` with weight 0: ZeRO-3's collectives want every rank in every pass.
     `features` are those of the prompts whose images were seen before, by the prompt's id(). With a `logits_chunk` each
     pass says in how many slices of at most so many tokens every rank computes its logits.
     """

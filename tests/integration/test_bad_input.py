@@ -97,7 +97,8 @@ def test_a_prompt_that_leaves_no_room(log, run, small, own_data, world_rows):
 
 
 def test_a_damaged_image_met_by_one_rank_while_training(log, run, small, own_data, world, world_rows, tmp_path):
-    """Both ranks stop together, with the one message; images of later steps are not decoded beforehand."""
+    """Both ranks stop together, with the one message; images of later steps are not decoded beforehand. What was set
+    aside when the data were read is listed once."""
     from online_rl.data.sampler import StudySampler
 
     places = [i for i, row in enumerate(world_rows) if row["split"] == "train"]
@@ -108,8 +109,13 @@ def test_a_damaged_image_met_by_one_rank_while_training(log, run, small, own_dat
     damaged.write_bytes(whole[: len(whole) // 2])
     rows = [dict(row) for row in world_rows]
     rows[place]["image_paths"] = [str(damaged)]
-    finished = train(log, *small, *own_data(rows), run)
-    finished.refused(f"studies.jsonl:{place + 1}", "damaged.png", "truncated or damaged", "remove the study")
+    away = next(i for i, row in enumerate(rows) if row["split"] == "eval")
+    rows[away]["image_paths"] = ["nowhere.png"]
+    finished = train(log, *small, *own_data(rows), run, "data.bad_images_budget=1")
+    told = ("damaged.png", "truncated or damaged", f"number 2, after studies.jsonl:{away + 1}", "remove the study")
+    finished.refused(f"studies.jsonl:{place + 1}", *told)
+    [line] = (finished.run_dir / "quarantine.jsonl").read_text().splitlines()
+    assert json.loads(line)["row"] == f"studies.jsonl:{away + 1}"
     assert finished.err.count("truncated or damaged") == 1, "said once, not once per rank"
     assert len(records(finished.run_dir, evaluations=True)) == 1
     assert not records(finished.run_dir)

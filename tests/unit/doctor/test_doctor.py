@@ -84,6 +84,22 @@ def test_what_would_stop_a_run_has_failed_and_the_rest_is_still_examined(run, ov
         assert state_of(findings)["judges"] == "skipped"
 
 
+def test_what_cannot_be_read_is_tried_once_and_said_once(run, monkeypatch):
+    tried = []
+
+    def out_of_reach(path, cfg):
+        tried.append(path)
+        raise ConfigError("model.path: cannot be read.")
+
+    monkeypatch.setattr("online_rl.policy.load.read_config", out_of_reach)
+    findings = examine(run / "config.yaml", ["data.path=nowhere.jsonl"], ranks=1)
+    states = state_of(findings)
+    assert len(tried) == 1
+    assert [check for check, state in states.items() if state == "failed"] == ["policy", "data"]
+    for check, needed in {"disk": "policy", "gpu memory": "policy", "images": "data"}.items():
+        assert states[check] == "skipped" and detail_of(findings, check) == f"needs what {needed} could not read"
+
+
 def test_it_counts_what_lora_trains(run):
     detail = detail_of(examine(run / "config.yaml", ["model.lora.rank=4"], ranks=1), "policy")
     assert "all frozen, and adapters of at most 0.1 M" in detail

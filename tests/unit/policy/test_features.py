@@ -25,8 +25,8 @@ class Engine:
         return self.module(batch)
 
 
-def look(module, prompts, budget=10_000):
-    return see(Engine(module), prompts, torch.device("cpu"), budget)
+def look(module, prompts, together=8):
+    return see(Engine(module), prompts, torch.device("cpu"), together)
 
 
 def learn(module, rows, features):
@@ -84,7 +84,7 @@ def test_studies_that_are_looked_at_together_keep_their_own_features(policy, row
         replace(rows[0].prompt, inputs=rows[0].prompt.inputs | {"pixel_values": _noise(rows[0])}),
     ]
     engine = Counting(module)
-    together = see(engine, prompts, torch.device("cpu"), 10_000)
+    together = see(engine, prompts, torch.device("cpu"), 8)
     assert engine.calls == 1
     alone = see(engine, prompts, torch.device("cpu"), 1)
     assert engine.calls == 1 + 2
@@ -104,7 +104,7 @@ def test_images_of_other_shapes_are_looked_at_apart(demo_processor, make_prompt)
     module.cut = VisionCut(model)
     prompts = [make_prompt("cough", 1), make_prompt("cough", 1, 2), make_prompt("fever", 3)]
     engine = Counting(module)
-    features = see(engine, prompts, torch.device("cpu"), 10_000)
+    features = see(engine, prompts, torch.device("cpu"), 8)
     [name] = features[id(prompts[0])]
     assert engine.calls == 2
     assert [len(features[id(prompt)][name]) for prompt in prompts] == [1, 2, 1], "one block of patches per image"
@@ -165,13 +165,37 @@ def test_a_model_that_uses_more_than_its_projector_reads_is_refused(demo_process
         (lambda seen: seen[:1], "2 studies with images of the same shapes became 1 rows of features"),
     ],
 )
-def test_a_model_that_mixes_studies_up_is_refused(demo_processor, make_prompt, mixed, words):
+def test_a_model_that_mixes_studies_up_is_refused_whatever_is_looked_at_first(
+    demo_processor, make_prompt, mixed, words
+):
     from online_rl.demo.policy import make_model
 
     model = make_model(demo_processor, seed=0).eval()
     freeze_vision(model)
-    first = make_prompt("cough", 1).inputs
-    second = first | {"pixel_values": torch.randn_like(first["pixel_values"])}
+    for p in VisionCut(model)._layers[0].parameters():
+        torch.nn.init.normal_(p, std=0.2)
     model.model.connector.register_forward_pre_hook(lambda _, args: (mixed(args[0]), *args[1:]))
+    module = PolicyModel(model, [1], 1.0)
+    module.cut = VisionCut(model)
     with pytest.raises(ConfigError, match=words):
-        VisionCut(model).take(Images([first, second]))
+        look(module, [make_prompt("cough", 1)])
+
+
+def test_studies_whose_images_count_differently_do_not_share_a_look(demo_processor, make_prompt):
+    """Padded to the same shape, as LLaVA-Next's processor does, their features are of different numbers."""
+    from online_rl.demo.policy import make_model
+
+    model = make_model(demo_processor, seed=0).eval()
+    freeze_vision(model)
+    module = PolicyModel(model, [1], 1.0)
+    module.cut = VisionCut(model)
+    prompt = make_prompt("cough", 1)
+    mask = torch.ones(
+        prompt.inputs["pixel_values"].shape[:2] + prompt.inputs["pixel_values"].shape[3:], dtype=torch.bool
+    )
+    part = mask.clone()
+    part[..., : part.shape[-1] // 2] = False
+    prompts = [replace(prompt, inputs=prompt.inputs | {"pixel_attention_mask": m}) for m in (mask, part, mask.clone())]
+    engine = Counting(module)
+    assert len(see(engine, prompts, torch.device("cpu"), 8)) == 3
+    assert engine.calls == 2

@@ -112,7 +112,7 @@ def test_with_images_that_were_seen_before(policy, rows):
     with torch.no_grad():
         expected, _ = module(apart([rows]))
         module.cut = VisionCut(model)
-        features = see(Engine(module), [c.prompt for c in rows], torch.device("cpu"), 10_000)
+        features = see(Engine(module), [c.prompt for c in rows], torch.device("cpu"), 8)
         batch = collate([rows[:2], rows[2:]], [1.0] * 4, [1.0] * 4, 0, features)
         if can_share(model):
             torch.testing.assert_close(module(batch)[0], expected, atol=1e-5, rtol=1e-5)
