@@ -74,8 +74,8 @@ fi
 variables="$(mktemp)"
 trap 'rm -f "$variables"' EXIT
 share_cores "$(env -u OMP_NUM_THREADS nproc)" "$most" # each machine would give every rank all of its cores
-names='VLLM|HF|ONLINE_RL|TOKENIZERS|TORCH|TRANSFORMERS|DO_NOT_TRACK|DS_ACCELERATOR|OMP_NUM_THREADS'
-env | grep -E "^($names)[A-Z0-9_]*=" >>"$variables" || true
+names='VLLM|HF|GLOO|ONLINE_RL|TOKENIZERS|TORCH|TRANSFORMERS|DO_NOT_TRACK|DS_ACCELERATOR|OMP_NUM_THREADS'
+env | grep -E "^($names)[A-Z0-9_]*=" | grep -v ^VLLM_HOST_IP= >>"$variables" || true # an address is one machine's
 for other in "$HOME/.deepspeed_env" .deepspeed_env "${DS_ENV_FILE:-}"; do # the user's own; the last one wins
     [[ ! -f "$other" ]] || grep '=' "$other" >>"$variables" || true
 done

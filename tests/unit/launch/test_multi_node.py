@@ -84,6 +84,7 @@ def cluster(tmp_path: Path) -> Path:
 def test_the_environment_reaches_the_other_machines(cluster: Path, hostfile: Path, config: Path) -> None:
     """Through the real deepspeed launcher, in words that a shell understands."""
     own = {"PATH": path_with(cluster), "VLLM_USE_V1": "1", "HF_HOME": "/somewhere else", "HOME": str(hostfile.parent)}
+    own |= {"GLOO_SOCKET_IFNAME": "eth1", "VLLM_HOST_IP": "10.0.0.1"}
     (hostfile.parent / ".deepspeed_env").write_text("NCCL_DEBUG=WARN\nVLLM_USE_V1=0\n")
     result = launch("multi_node.sh", str(hostfile), str(config), **own, OMP_NUM_THREADS="")
     assert result.returncode == 0, result.stderr
@@ -91,6 +92,8 @@ def test_the_environment_reaches_the_other_machines(cluster: Path, hostfile: Pat
     cores = len(os.sched_getaffinity(0))
     assert there["OMP_NUM_THREADS"] == str(max(1, cores // 8))  # ranks of the larger machine
     assert there["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0" and there["HF_HOME"] == "/somewhere else"
+    assert there["GLOO_SOCKET_IFNAME"] == "eth1"
+    assert "VLLM_HOST_IP" not in there, "an address is one machine's"
     assert there["PYTHONWARNINGS"] == "ignore:`torch.distributed:FutureWarning"
     assert there["NCCL_DEBUG"] == "WARN" and there["VLLM_USE_V1"] == "0"  # the user's own file wins
     assert str(ROOT) in there["PYTHONPATH"].split(":") and there["DS_ACCELERATOR"] == "cpu"
