@@ -36,8 +36,8 @@ check "mypy" mypy
 
 status=0
 for folder in "${folders[@]}"; do
-    workers=() # ranks wait for each other in a loop: two launches on the same cores take longer than one after the other
-    [[ "$folder" != tests/unit ]] || workers=(--numprocesses auto --dist loadfile)
+    workers=(--numprocesses auto --dist loadfile)
+    [[ "$folder" == tests/unit ]] || workers[1]=2 # which share the cores as tests/integration/cores.py says
     echo "== pytest $folder ${workers[*]} $*"
     OMP_NUM_THREADS=1 python -m pytest "$folder" "${workers[@]}" "$@" || status=$?
 done

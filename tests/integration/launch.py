@@ -17,6 +17,8 @@ from typing import Any
 
 import psutil
 
+from tests.integration.cores import cores
+
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = "configs/demo_grpo.yaml"
 PATIENCE_S = 300.0  # an idle machine needs 20 to 60 s per launch
@@ -54,7 +56,7 @@ class Finished:
 
 def train(log: Path, *settings: str, ranks: int = 2, config: str = CONFIG, timeout_s: float = PATIENCE_S) -> Finished:
     """Train as users do: one rank by `python -m online_rl.train`, several by the deepspeed launcher."""
-    with started(log, training_command(ranks, config, settings)) as process:
+    with started(log, training_command(ranks, config, settings), ranks) as process:
         return process.wait(timeout_s)
 
 
@@ -137,13 +139,18 @@ class Started:
 
 
 @contextmanager
-def started(log: Path, command: list[str], **variables: str) -> Iterator[Started]:
-    """Run `command` from the repository's root; whatever of it is alive at the end of the block is killed.
+def started(log: Path, command: list[str], ranks: int = 1, **variables: str) -> Iterator[Started]:
+    """Run `command` from the repository's root, once there are cores for its ranks; whatever of it is alive at the end
+    of the block is killed.
 
     A command that ended by itself and left processes behind fails the test.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    process = Started(command, log, environment() | variables)
+    with cores(ranks):
+        yield from _until_gone(Started(command, log, environment() | variables))
+
+
+def _until_gone(process: Started) -> Iterator[Started]:
     try:
         yield process
         deadline = time.monotonic() + 15

@@ -22,7 +22,7 @@ def blend(work, small, own_reward) -> tuple[Finished, Finished, str]:
     served.write_text(SERVED)
     command = [sys.executable, "-m", "judges.serve", "--use", f"{served}:commas", "--port", "0"]
     own = f"{own_reward / 'long_words.py'}:long_words"
-    with started(work / "serve", command) as server:
+    with started(work / "serve", command, 0) as server:  # hardly does anything beside the run
         server.wait_until(lambda: "listening" in server.text("out"))
         [url] = re.findall(r"http://127\.0\.0\.1:\d+", server.text("out"))
         band = "length_control: target_band, length_args: {low: 0.0, high: 0.1, rate: 1.0}"

@@ -16,6 +16,7 @@ import pytest
 from judges import Case
 from judges.base import Status
 from judges.green.judge import GreenJudge
+from tests.integration.cores import cores
 from tests.integration.launch import Finished, records, scalars, train
 
 SERVER = {"dtype": "float32", "extra": ["--max-num-seqs", "32"]}
@@ -48,7 +49,8 @@ def make_judge(checkpoint, tmp_path_factory):
             **{"cache_dir": cache, "constrain": "always", "item_characters": 8, **args},
         )
         made.append(judge)
-        judge.start()
+        with cores(1):
+            judge.start()
         return judge
 
     yield make

@@ -76,7 +76,7 @@ def interrupted(work, settings, own_reward) -> Finished:
 
 def _stop_on_request(log: Path, settings: list[str], folder: Path) -> int:
     """SIGTERM to the script that users start, once the first step has begun; returns the step that was saved."""
-    with started(log, ["bash", "launch/single_node.sh", CONFIG, *settings], RANKS="2") as process:
+    with started(log, ["bash", "launch/single_node.sh", CONFIG, *settings], 2, RANKS="2") as process:
         process.wait_until(lambda: bool(records(folder, evaluations=True)))
         process.terminate()
         finished = process.wait().ok(75)
@@ -89,7 +89,7 @@ def _stop_on_request(log: Path, settings: list[str], folder: Path) -> int:
 
 def _kill_a_rank_behind(step: int, log: Path, settings: list[str], folder: Path) -> None:
     """SIGKILL to the second rank once `step` is logged, not saved: all of the run ends soon, and not as a success."""
-    with started(log, training_command(2, CONFIG, settings)) as process:
+    with started(log, training_command(2, CONFIG, settings), 2) as process:
         process.wait_until(lambda: any(record["step"] == step for record in records(folder)))
         (rank,) = (p for p in process.survivors() if "--local_rank=1" in p.cmdline())
         rank.kill()

@@ -104,7 +104,7 @@ def test_a_ref_model_follows_the_policy_in_float32_and_survives_a_checkpoint(wor
     folder.mkdir()
     launcher = str(Path(sys.executable).parent / "deepspeed")
     command = [launcher, "--num_accelerators", "2", "--master_port", str(free_port()), "--module"]
-    with started(work / "follow", [*command, "tests.integration.following_ref_model", str(folder)]) as process:
+    with started(work / "follow", [*command, "tests.integration.following_ref_model", str(folder)], 2) as process:
         process.wait().ok()
     answer = json.loads((folder / "answer.json").read_text())
     assert answer["off_the_mixture_by"] == 0, "alpha policy + (1 - alpha) ref_model, rounded to bfloat16 once"

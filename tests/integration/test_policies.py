@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.cores import cores
 from tests.integration.launch import ROOT, environment
 
 OWN = Path(sys.prefix) / "torchvision"  # where launch/setup.sh puts it on a machine without a GPU
@@ -60,14 +61,15 @@ def with_torchvision() -> dict[str, str]:
 )
 def test_there_and_back(with_torchvision, work, shape, banned, image_tokens, pixels, frozen):
     command = [sys.executable, "-m", "tests.integration.policy_shape", shape, str(work / shape)]
-    done = subprocess.run(
-        [*command, *(["--freeze-vision"] if frozen else [])],
-        cwd=ROOT,
-        env=with_torchvision,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    with cores(1):
+        done = subprocess.run(
+            [*command, *(["--freeze-vision"] if frozen else [])],
+            cwd=ROOT,
+            env=with_torchvision,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
     assert done.returncode == 0, done.stderr[-6000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert (found["banned"], found["banned_sampled"]) == (banned, 0)

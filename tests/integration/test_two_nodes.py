@@ -32,7 +32,7 @@ def two_nodes(rights, work, small, judges) -> Finished:
     hostfile.write_text("node-a slots=1\nnode-b slots=1\n")
     settings = [*small, judges, "train.max_steps=1", "eval.studies=2", f"run.dir={work / 'two.run'}"]
     command = [*APART, str(hostfile), str(free_port()), CONFIG, *settings]
-    with started(work / "two", command, OMP_NUM_THREADS="1") as process:
+    with started(work / "two", command, 2, OMP_NUM_THREADS="1") as process:
         return process.wait().ok()
 
 

@@ -18,7 +18,7 @@ def answer(work) -> dict:
     folder.mkdir()
     launcher = str(Path(sys.executable).parent / "deepspeed")
     command = [launcher, "--num_accelerators", "2", "--master_port", str(free_port()), "--module"]
-    with started(work / "uneven_ranks", [*command, "tests.integration.uneven_ranks", str(folder)]) as process:
+    with started(work / "uneven_ranks", [*command, "tests.integration.uneven_ranks", str(folder)], 2) as process:
         process.wait().ok()  # a rank that waited for the other would be killed here
     return json.loads((folder / "answer.json").read_text())
 
