@@ -89,7 +89,7 @@ def picture(results: dict[str, dict[int, Figures]], path: Path) -> None:
             else:
                 axes.set_xlim(left=0)
             axes.set_yticks(range(len(shown)), list(reversed(shown)))
-            axes.set_title(metric[0].upper() + metric[1:])
+            axes.set_title("Seconds per step" if metric == SECONDS else metric[0].upper() + metric[1:])
             axes.set_xlabel(unit)
         save(figure, path)
 
