@@ -3,8 +3,8 @@
 #
 #   bash launch/test.sh [unit|integration] [pytest arguments]
 #
-#   unit          the quick ones only: no engine, no launcher, seconds
-#   integration   the ones that start real vLLM and real DeepSpeed: minutes
+#   unit          the quick ones only: no engine, no launcher, a minute or two
+#   integration   the ones that start real vLLM and real DeepSpeed: a quarter to half an hour
 #
 # Every check runs even when one before it failed; the exit code is non-zero if any did.
 set -euo pipefail
