@@ -33,10 +33,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import command_line, machine, write_json
+from machine import command_line, machine
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 VOCABULARY, PROMPT, COMPLETION = 151_936, 128, 64
 STUDIES, GROUP, ROWS = 4, 8, 16  # per step over all ranks, candidates per study, candidates per pass
 MIB = 2**20
@@ -226,6 +225,8 @@ def _difference(rows: list[dict[str, Any]]) -> float:
 
 
 def main() -> int:
+    from runs import keep  # not in the ranks, whose memory is measured
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=VARIANTS, help="these rows")
     parser.add_argument("--runs", metavar="DIR", help="keep policy and figures here; otherwise they are removed")
@@ -261,11 +262,8 @@ def main() -> int:
         f"columns mean is told in [memory.py](../memory.py).\n\n{table(rows)}\n\n"
         f"Largest relative difference of the gradient norms: {same:.1e}.\n"
     )
-    print(text)
     result = {"machine": where, "command": command, "ratio": ratio, "grad_norm_difference": same, "rows": rows}
-    (RESULTS / "memory.md").write_text(text)
-    write_json(result, RESULTS / "memory.json")
-    write_json(result, arguments.json)
+    keep("memory", text, result, arguments.json)
     return 0 if same < 1e-4 else 1
 
 
