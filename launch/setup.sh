@@ -89,6 +89,7 @@ if [[ "$platform" == cpu ]]; then
 fi
 
 if [[ -z "$python" ]]; then
+    [[ ! -L "$VENV" ]] || die ".venv is a link to $(readlink "$VENV"), which another folder may use; remove it."
     "$base_python" -c 'import venv, ensurepip' 2>/dev/null || die "$base_python has no venv or no ensurepip." \
         "install it (apt install python3-venv), or use a Python that has both (uv, conda, pyenv)."
     echo "setup: making .venv with $("$base_python" -V) ($base_python)"

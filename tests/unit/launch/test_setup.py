@@ -104,6 +104,16 @@ def test_a_missing_compiler_is_refused_before_anything_is_installed(checkout: Pa
     assert not (checkout / ".venv").exists()
 
 
+def test_another_folder_s_environment_behind_a_link_is_left_alone(checkout: Path, tmp_path: Path) -> None:
+    make_installed(checkout)
+    other = tmp_path / "other"
+    shutil.copytree(checkout, other, ignore=shutil.ignore_patterns(".venv"))
+    (other / ".venv").symlink_to(checkout / ".venv")
+    result = setup(other)
+    assert result.returncode == 2 and "is a link" in result.stderr and "remove it" in result.stderr
+    assert (checkout / ".venv/bin/python").exists()
+
+
 def test_an_unknown_platform_or_argument_is_refused(checkout: Path) -> None:
     result = setup(checkout, ONLINE_RL_PLATFORM="tpu")
     assert result.returncode == 2 and "tpu" in result.stderr
