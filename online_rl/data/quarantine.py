@@ -28,10 +28,10 @@ class Quarantine:
         """From now on list what is set aside in this folder; what was `so_far`, too, unless another rank does."""
         self.path = Path(folder) / FILE_NAME
         self._written = self._known()
+        if not so_far:
+            self._written.update(self.problems)
         for row, problem in self.problems.items():
-            if so_far:
-                self._write(row, problem)
-            self._written.add(row)
+            self._write(row, problem)
 
     def add(self, source: str, problem: str) -> None:
         """Set one row aside, or stop when the budget is spent. `problem` names path and row, and holds no text."""

@@ -25,6 +25,22 @@ class Engine:
         return self.module(batch)
 
 
+@pytest.fixture
+def frozen(demo_processor):
+    """The demo's model, its vision encoder frozen."""
+    from online_rl.demo.policy import make_model
+
+    model = make_model(demo_processor, seed=0).eval()
+    freeze_vision(model)
+    return model
+
+
+def with_cut(model):
+    module = PolicyModel(model, [1], 1.0)
+    module.cut = VisionCut(model)
+    return module
+
+
 def look(module, prompts, together=8):
     return see(Engine(module), prompts, torch.device("cpu"), together)
 
@@ -77,8 +93,7 @@ def test_the_features_are_the_images_own(policy, rows):
 
 
 def test_studies_that_are_looked_at_together_keep_their_own_features(policy, rows):
-    module = PolicyModel(policy[0], [1], 1.0)
-    module.cut = VisionCut(policy[0])
+    module = with_cut(policy[0])
     prompts = [
         rows[0].prompt,
         replace(rows[0].prompt, inputs=rows[0].prompt.inputs | {"pixel_values": _noise(rows[0])}),
@@ -95,13 +110,8 @@ def test_studies_that_are_looked_at_together_keep_their_own_features(policy, row
             torch.testing.assert_close(together[id(prompt)][name], alone[id(prompt)][name], atol=1e-5, rtol=1e-5)
 
 
-def test_images_of_other_shapes_are_looked_at_apart(demo_processor, make_prompt):
-    from online_rl.demo.policy import make_model
-
-    model = make_model(demo_processor, seed=0).eval()
-    freeze_vision(model)
-    module = PolicyModel(model, [1], 1.0)
-    module.cut = VisionCut(model)
+def test_images_of_other_shapes_are_looked_at_apart(frozen, make_prompt):
+    module = with_cut(frozen)
     prompts = [make_prompt("cough", 1), make_prompt("cough", 1, 2), make_prompt("fever", 3)]
     engine = Counting(module)
     features = see(engine, prompts, torch.device("cpu"), 8)
@@ -140,22 +150,18 @@ def test_where_the_encoder_learns_nothing_is_kept(demo_processor):
     assert vision_cut(torch.nn.Linear(2, 2)) is None
 
 
-def test_a_model_that_uses_more_than_its_projector_reads_is_refused(demo_processor, make_prompt):
+def test_a_model_that_uses_more_than_its_projector_reads_is_refused(frozen, make_prompt):
     """As if the language model also read the encoder's patches directly."""
-    from online_rl.demo.policy import make_model
-
-    model = make_model(demo_processor, seed=0).eval()
-    freeze_vision(model)
-    look = model.model.get_image_features
+    look = frozen.model.get_image_features
 
     def leaky(pixel_values, pixel_attention_mask=None):
         seen = look(pixel_values, pixel_attention_mask)
         seen["deepstack_features"] = seen.last_hidden_state
         return seen
 
-    model.model.get_image_features = leaky
+    frozen.model.get_image_features = leaky
     with pytest.raises(ConfigError, match="do not all pass through its projector"):
-        VisionCut(model).take(Images([make_prompt("cough", 1).inputs]))
+        VisionCut(frozen).take(Images([make_prompt("cough", 1).inputs]))
 
 
 @pytest.mark.parametrize(
@@ -165,30 +171,17 @@ def test_a_model_that_uses_more_than_its_projector_reads_is_refused(demo_process
         (lambda seen: seen[:1], "2 studies with images of the same shapes became 1 rows of features"),
     ],
 )
-def test_a_model_that_mixes_studies_up_is_refused_whatever_is_looked_at_first(
-    demo_processor, make_prompt, mixed, words
-):
-    from online_rl.demo.policy import make_model
-
-    model = make_model(demo_processor, seed=0).eval()
-    freeze_vision(model)
-    for p in VisionCut(model)._layers[0].parameters():
+def test_a_model_that_mixes_studies_up_is_refused_whatever_is_looked_at_first(frozen, make_prompt, mixed, words):
+    for p in VisionCut(frozen)._layers[0].parameters():
         torch.nn.init.normal_(p, std=0.2)
-    model.model.connector.register_forward_pre_hook(lambda _, args: (mixed(args[0]), *args[1:]))
-    module = PolicyModel(model, [1], 1.0)
-    module.cut = VisionCut(model)
+    frozen.model.connector.register_forward_pre_hook(lambda _, args: (mixed(args[0]), *args[1:]))
     with pytest.raises(ConfigError, match=words):
-        look(module, [make_prompt("cough", 1)])
+        look(with_cut(frozen), [make_prompt("cough", 1)])
 
 
-def test_studies_whose_images_count_differently_do_not_share_a_look(demo_processor, make_prompt):
+def test_studies_whose_images_count_differently_do_not_share_a_look(frozen, make_prompt):
     """Padded to the same shape, as LLaVA-Next's processor does, their features are of different numbers."""
-    from online_rl.demo.policy import make_model
-
-    model = make_model(demo_processor, seed=0).eval()
-    freeze_vision(model)
-    module = PolicyModel(model, [1], 1.0)
-    module.cut = VisionCut(model)
+    module = with_cut(frozen)
     prompt = make_prompt("cough", 1)
     mask = torch.ones(
         prompt.inputs["pixel_values"].shape[:2] + prompt.inputs["pixel_values"].shape[3:], dtype=torch.bool
