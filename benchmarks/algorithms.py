@@ -17,7 +17,8 @@ from machine import command_line, machine
 from runs import RESULTS, Run, before_and_after, keep, mean, parser, train_missing
 
 from online_rl.config.algorithm import GRPO_FAMILY, PREFERENCE_FAMILY
-from online_rl.monitor.plots import GREY, load_run, new_figure, save, style
+from online_rl.pictures.plots import load_run
+from online_rl.pictures.style import GREY, new_figure, save, style
 
 NAMES = (*GRPO_FAMILY, *PREFERENCE_FAMILY)
 STEPS, STUDIES = 20, 8

@@ -59,11 +59,11 @@ def last(rewards: list[float]) -> float:
 def learn_all(config: str, wanted: str, steps: int, overrides: list[str]) -> dict[str, dict[str, Any]]:
     """Algorithm -> the mean reward of each step under `pays_for`, and how far any weight moved under either judge."""
     from online_rl.algorithms import make_algorithm
+    from online_rl.build import build
     from online_rl.config import load_config
     from online_rl.config.algorithm import GRPO_FAMILY, PREFERENCE_FAMILY
     from online_rl.scoring import Scorer
     from online_rl.scoring.setup import load_judges, make_blend
-    from online_rl.setup_run import build
 
     def judged_by(function: Callable) -> str:
         return f"judges=[{{use: '{Path(__file__).resolve()}:{function.__name__}', args: {{wanted: '{wanted}'}}}}]"

@@ -16,8 +16,8 @@ from pathlib import Path
 from machine import command_line, machine
 from runs import RESULTS, Run, keep, mean, parser, train_missing
 
-from online_rl.monitor.comparison_plot import plot_comparison
-from online_rl.monitor.plots import load_run
+from online_rl.pictures.comparison_plot import plot_comparison
+from online_rl.pictures.plots import load_run
 
 RECIPES = {"GRPO": "configs/demo_grpo.yaml", "online DPO": "configs/demo_online_dpo.yaml"}
 GOAL_GAIN, GOAL_VERBOSITY = 0.10, (0.8, 1.2)

@@ -16,7 +16,7 @@ import time
 
 from machine import machine, write_json
 
-from online_rl.eval.statistics import RESAMPLES, estimate
+from online_rl.commands.eval.statistics import RESAMPLES, estimate
 
 PATIENTS = (5, 10, 20, 30, 60, 120)
 MEAN, SAME = 2 / 7, 0.7

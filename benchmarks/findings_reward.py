@@ -6,7 +6,7 @@ from typing import Any
 
 from judges import Case
 from judges.findings import FindingsJudge
-from online_rl.data.text import clean_report
+from judges.text import clean_report
 
 JUDGE = FindingsJudge(normal_weight=0.25)
 

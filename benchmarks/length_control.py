@@ -25,7 +25,8 @@ from machine import command_line, machine
 from report_scores import repeated_share
 from runs import RESULTS, Run, before_and_after, keep, mean, parser, train_missing
 
-from online_rl.monitor.plots import load_run, new_figure, points, save, smooth, style
+from online_rl.pictures.plots import load_run
+from online_rl.pictures.style import new_figure, points, save, smooth, style
 
 SCORES = "benchmarks/report_scores.py"
 RECIPES = {  # the demo's, faster and hardly tied to the start, so that forty steps show where the reward leads

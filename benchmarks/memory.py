@@ -132,13 +132,13 @@ def resident(key: str = "VmRSS") -> int:
 
 def child(folder: Path, name: str, overrides: list[str]) -> None:
     """One rank of one row: writes its figures to `folder`/result.json."""
-    from online_rl.setup_run import _environment
+    from online_rl.build import _environment
 
     _environment()
-    from online_rl import distributed
     from online_rl.algorithms import make_algorithm
     from online_rl.config import load_config
     from online_rl.policy.engine import Policy, init_ranks
+    from online_rl.ranks import collectives
 
     cfg = load_config(ROOT / "configs" / "demo_grpo.yaml", overrides)
     init_ranks(cfg)
@@ -148,18 +148,18 @@ def child(folder: Path, name: str, overrides: list[str]) -> None:
     policy = Policy(str(folder / "policy"), cfg, make_algorithm(cfg), [1], 0)
     if name == "logits of every token":
         _with_all_logits(policy.engine.module)
-    batch = make_batch(distributed.rank(), distributed.world_size())
+    batch = make_batch(collectives.rank(), collectives.world_size())
     norms = [policy.update(batch, batch.units[0][0], step=60)["grad_norm"]]  # AdamW's states are made in here
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark falls to what is resident now
     kept, start = resident(), time.perf_counter()
     norms.append(policy.update(batch, batch.units[0][0], step=60)["grad_norm"])
     seconds = time.perf_counter() - start
     result = {"weights": kept - before, "update": resident("VmHWM") - kept, "seconds": seconds, "grad_norm": norms[0]}
-    everyone = distributed.gather(result)
-    if distributed.rank() == 0:
+    everyone = collectives.gather(result)
+    if collectives.rank() == 0:
         worst = {key: max(one[key] for one in everyone) for key in result}
         (folder / "result.json").write_text(json.dumps(worst))
-    distributed.barrier()
+    collectives.barrier()
 
 
 def _with_all_logits(module: Any) -> None:

@@ -163,8 +163,8 @@ def main() -> int:
     parser.add_argument("--json", metavar="FILE", help="the same figures as JSON")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
     arguments = parser.parse_intermixed_args()
+    from online_rl.build import _environment
     from online_rl.policy.engine import init_ranks
-    from online_rl.setup_run import _environment
 
     _environment()
     shape = {"studies_per_step": max(STUDIES), "group_size": GROUP, "max_num_seqs": AT_ONCE}

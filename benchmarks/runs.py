@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from machine import write_json
 
-from online_rl.monitor.plots import load_run
+from online_rl.pictures.plots import load_run
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

@@ -41,7 +41,7 @@ from typing import Any
 from machine import command_line, machine, write_json
 
 from online_rl.config import Config, load_config
-from online_rl.distributed import free_port
+from online_rl.ranks.collectives import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCHMARKS = ROOT / "benchmarks"

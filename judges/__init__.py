@@ -1,4 +1,7 @@
-"""Judges score candidate reports against reference reports. See `judges.base` for the contract."""
+"""Judges score candidate reports against reference reports; `judges.base` has the contract.
+
+Imported by `online_rl` and by scripts and servers of its users; imports nothing of `online_rl`.
+"""
 
 from judges.base import Case, Judge, Score
 

@@ -28,7 +28,7 @@ class Status(str, Enum):  # noqa: UP042 - StrEnum needs Python 3.11; a judge ser
 
 @dataclass(frozen=True)
 class Case:
-    """One candidate report beside its reference report. Both texts are cleaned already (`online_rl.data.text`).
+    """One candidate report beside its reference report. Both texts are cleaned already (`judges.text`).
 
     `columns` holds further fields of the study's row for rewards in TRL's call form.
     """

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from judges.base import Case, Score, Status
-from online_rl.errors import JudgeError, JudgeFailed
+from judges.errors import JudgeError, JudgeFailed
 
 CALL_FORM = ("prompts", "completions", "completion_ids")
 OWN_COLUMNS = ("ground_truth", "reference", "indication", "study_id", "images")

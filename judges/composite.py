@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from judges.base import Score, Status
-from online_rl.errors import JudgeError
+from judges.errors import JudgeError
 
 Aggregation = Literal["sum_then_normalize", "normalize_then_sum"]
 EPSILON = 1e-4  # TRL's, so that a judge that says the same of all candidates adds nothing

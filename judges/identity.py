@@ -81,11 +81,7 @@ def _distribution_version(module: str) -> str:
     top = module.partition(".")[0]
     if not top or top.startswith("_judge_"):
         return ""
-    if top in ("judges", "online_rl"):
-        from online_rl import __version__
-
-        return __version__
     try:
-        return importlib.metadata.version(top)
+        return importlib.metadata.version("online-rl" if top in ("judges", "online_rl") else top)
     except importlib.metadata.PackageNotFoundError:
         return ""

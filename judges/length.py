@@ -14,33 +14,18 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from judges.base import Case, Judge, Score, Status
-from online_rl.errors import JudgeError
+from judges.errors import JudgeError
+from judges.text import count_words
 
 Unit = Literal["words", "characters", "tokens"]
 Rule = Callable[[float, float], float]
 
 UNITS = ("words", "characters", "tokens")
 MOST = 100.0  # bound on the factor that a negative value is multiplied by, for candidates of no length
-
-# Punctuation with a word of two letters or more glued to it: "effusion.no". Not "1.5", "e.g." or "p.m.".
-_GLUED = re.compile(r"(?<=\w)[.,;:!?]+(?=[^\W\d_]{2})")
-
-
-def count_words(text: str) -> int:
-    """Whitespace words; a word glued to the punctuation before it counts as well.
-
-    Otherwise a policy under length control learns to leave the space out. IU X-ray's 3,080 findings sections have ten
-    such places; everywhere else this is `len(text.split())`.
-
-    >>> count_words("no effusion.no pneumothorax, 1.5 cm nodule")
-    7
-    """
-    return len(text.split()) + len(_GLUED.findall(text))
 
 
 def count_characters(text: str) -> int:

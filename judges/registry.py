@@ -27,8 +27,8 @@ from typing import Any
 
 from judges.base import Judge
 from judges.callable import CallableJudge
+from judges.errors import JudgeError
 from judges.length import LengthControlled, Unit
-from online_rl.errors import JudgeError
 
 BUILT_IN = {
     "findings": "judges.findings:FindingsJudge",

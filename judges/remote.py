@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from judges.base import Case, Score
+from judges.errors import CheckpointError, ConfigError, JudgeError
 from judges.wire import PROTOCOL, decode_score, encode_cases
-from online_rl.errors import CheckpointError, ConfigError, JudgeError
 
 START_PATIENCE_S = 30.0  # a server that was started together with the run may still be loading its judge
 

@@ -1,7 +1,7 @@
 """`python -m judges.serve --use NAME --port P`: any judge over HTTP, with the standard library alone.
 
-For judges whose packages clash with the trainer's, or that live on a node of their own: this package and
-`online_rl/errors.py` are all that their environment needs (Python 3.10 or newer). The trainer reaches it by
+For judges whose packages clash with the trainer's, or that live on a node of their own: this package is all that their
+environment needs (Python 3.10 or newer). The trainer reaches it by
 
     judges: [{use: http, args: {url: "http://HOST:P"}}]
 
@@ -25,10 +25,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from judges.base import Case, Judge, Score
+from judges.errors import JudgeError, JudgeFailed, UserError
 from judges.identity import Identity, identify
 from judges.registry import load_judge
 from judges.wire import PROTOCOL, decode_cases, encode_scores
-from online_rl.errors import JudgeError, JudgeFailed, UserError
 
 MOST_BYTES = 256 * 2**20  # of one request
 

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from judges.base import Case, Score, Status
-from online_rl.errors import JudgeError
+from judges.errors import JudgeError
 
 PROTOCOL = 1
 

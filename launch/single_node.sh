@@ -31,7 +31,7 @@ fi
 command -v deepspeed >/dev/null || die "deepspeed is not installed here; run: bash launch/setup.sh"
 
 cores="$(env -u OMP_NUM_THREADS nproc)" # which would take that for the number of cores
-ranks="$(python -m online_rl.ranks)" # RANKS or what the machine has; the doctor asks there too
+ranks="$(python -m online_rl.ranks.launch)" # RANKS or what the machine has; the doctor asks there too
 share_cores "$cores" "$ranks"
 
 port="$(python - "${MASTER_PORT:-0}" <<'PY'

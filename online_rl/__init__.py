@@ -1,3 +1,6 @@
-"""Online reinforcement learning for radiology reports, with the judge in the training loop."""
+"""Online reinforcement learning for radiology reports, with the judge in the training loop.
+
+Imported by users; the folders below say who may import them.
+"""
 
 __version__ = "0.1.0"

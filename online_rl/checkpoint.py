@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from online_rl import distributed
 from online_rl.config import Config
 from online_rl.errors import CheckpointError, ConfigError
+from online_rl.ranks import collectives
 from online_rl.same_run import refuse_another_run
 
 MARKER, STATE, BEST = "complete", "state.json", "best.json"
@@ -50,14 +50,14 @@ def save(run_dir: Path, step: int, policy: Any, state: dict[str, Any], cfg: Conf
     root = run_dir / "checkpoints"
     final, partial = root / f"step-{step}", root / f"step-{step}.partial"
     # Saved by this run already; one that a resume passed over as damaged is written anew.
-    if distributed.gather(distributed.rank() == 0 and _is_whole(final))[0]:
+    if collectives.gather(collectives.rank() == 0 and _is_whole(final))[0]:
         return final
     with _together(partial):
-        if distributed.rank() == 0:
+        if collectives.rank() == 0:
             for leftover in (partial, final):
                 shutil.rmtree(leftover, ignore_errors=True)
             partial.mkdir(parents=True)
-            content = {"step": step, "world_size": distributed.world_size(), **state}
+            content = {"step": step, "world_size": collectives.world_size(), **state}
             content["config"] = cfg.model_dump(mode="json")
             (partial / STATE).write_text(json.dumps(content, indent=1))
     with _together(partial):
@@ -65,11 +65,11 @@ def save(run_dir: Path, step: int, policy: Any, state: dict[str, Any], cfg: Conf
     digests: dict[str, list[Any]] = {}
     with _together(partial):
         files = sorted(p for p in partial.rglob("*") if p.is_file())
-        mine = files[distributed.rank() :: distributed.world_size()]
+        mine = files[collectives.rank() :: collectives.world_size()]
         digests = {str(p.relative_to(partial)): _fingerprint(p) for p in mine}
-    manifest = {name: entry for part in distributed.gather(digests) for name, entry in part.items()}
+    manifest = {name: entry for part in collectives.gather(digests) for name, entry in part.items()}
     with _together(partial, final):
-        if distributed.rank() == 0:
+        if collectives.rank() == 0:
             os.replace(partial, final)
             marker = final / f"{MARKER}.partial"
             marker.write_text(json.dumps(manifest, indent=1))
@@ -91,9 +91,9 @@ def _together(*folders: Path) -> Iterator[None]:
         error = _disk_error(folders[0], problem)
         error.__cause__ = problem
     try:
-        distributed.agree(error)
+        collectives.agree(error)
     except Exception:
-        if distributed.rank() == 0:
+        if collectives.rank() == 0:
             for folder in folders:
                 shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -136,7 +136,7 @@ def name_best(run_dir: Path, best: Best | None) -> None:
     """Write which checkpoint is the best, so that none is removed before a better one is there. All ranks call it."""
     root = run_dir / "checkpoints"
     with _together(root / f"{BEST}.partial"):
-        if distributed.rank() == 0:
+        if collectives.rank() == 0:
             if best is None:
                 (root / BEST).unlink(missing_ok=True)
                 return

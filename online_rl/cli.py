@@ -101,7 +101,7 @@ def plot(
     ] = None,
 ) -> None:
     """Draw the curves of a run, or of several runs side by side."""
-    from online_rl.monitor.plot_command import plot
+    from online_rl.commands.plot import plot
 
     for path in plot(runs, html, output, note=lambda line: typer.echo(f"note: {line}", err=True)):
         typer.echo(path)
@@ -116,7 +116,7 @@ def export(
     ] = False,
 ) -> None:
     """Write a checkpoint as a Hugging Face folder that was compared and seen loading, with a model card."""
-    from online_rl.export import export
+    from online_rl.commands.export import export
 
     path = export(source, output, with_vllm=not without_vllm, say=lambda line: typer.echo(line, err=True))
     typer.echo(path)
@@ -134,7 +134,7 @@ def doctor(
     """Examine machine, configuration, data and judges. Exit code 2 where something would stop a run."""
     import json
 
-    from online_rl.doctor import report
+    from online_rl.commands.doctor import report
 
     findings = report.examine(config, overrides or [], world_size)
     typer.echo(json.dumps(report.as_json(findings), indent=1) if as_json else report.as_text(findings))
@@ -148,7 +148,8 @@ def size(
     gpus: Annotated[list[int] | None, typer.Option(min=1, help="GPUs; more than once for several rows.")] = None,
 ) -> None:
     """Estimate GPU memory by model and number of GPUs, in GiB per GPU. With --config, of that policy and run."""
-    from online_rl.sizing import GPUS, print_table
+    from online_rl.commands.size import print_table
+    from online_rl.commands.sizing import GPUS
 
     print_table(config, overrides or [], gpus or GPUS)
 
@@ -198,8 +199,8 @@ def evaluate(
     """
     from rich.console import Console
 
-    from online_rl.eval.command import evaluate_policies
-    from online_rl.eval.table import tables
+    from online_rl.commands.eval.command import evaluate_policies
+    from online_rl.commands.eval.table import tables
 
     report = evaluate_policies(
         policy,
@@ -240,8 +241,8 @@ def score(
     """Score a file of report pairs with a judge; an interrupted run goes on when the command is given again."""
     from rich.console import Console
 
-    from online_rl.score.run import score_file
-    from online_rl.score.summary import tables
+    from online_rl.commands.score.run import score_file
+    from online_rl.commands.score.summary import tables
 
     summary = score_file(
         judge, source, output, html, length_control, args or [], raw, batch, overwrite, overrides or []

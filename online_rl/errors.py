@@ -1,15 +1,23 @@
-"""What can go wrong, sorted by who can put it right. Standard library only: judges import it too.
+"""Errors of a run, sorted by who can put it right; those of judging are defined with the judges.
 
 Every message names the key or row, the value found, the value expected, and the remedy. None carries report text.
 """
 
+from judges.errors import CheckpointError, ConfigError, JudgeError, JudgeFailed, UnreadableAnalysis, UserError
 
-class UserError(ValueError):
-    """Something the user can put right (configuration, data, judge, folder). The command line exits with code 2."""
-
-
-class ConfigError(UserError):
-    """The configuration is wrong, or does not fit the data, the model or the machine."""
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "ImageError",
+    "JudgeError",
+    "JudgeFailed",
+    "NonFiniteUpdate",
+    "PolicyMismatch",
+    "RankFailed",
+    "UnreadableAnalysis",
+    "UserError",
+]
 
 
 class DataError(UserError):
@@ -18,22 +26,6 @@ class DataError(UserError):
 
 class ImageError(DataError):
     """An image cannot be decoded. Within data.bad_images_budget its study is set aside."""
-
-
-class JudgeError(UserError):
-    """A judge could not be loaded, or broke its contract (wrong length, NaN, wrong type, raised)."""
-
-
-class UnreadableAnalysis(ValueError):
-    """A judge's answer does not have the form it must have. The case is unscorable; nothing is guessed from it."""
-
-
-class JudgeFailed(RuntimeError):
-    """A judge could not be reached within its budget. The run saves and stops; no reward is invented."""
-
-
-class CheckpointError(UserError):
-    """A named checkpoint is incomplete, damaged, or belongs to another configuration."""
 
 
 class NonFiniteUpdate(RuntimeError):

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from online_rl import distributed
 from online_rl.data.study import Study
 from online_rl.metrics import gather_groups, summarise
+from online_rl.ranks import collectives
 from online_rl.rollout.prompts import PromptBuilder
 from online_rl.scoring.scorer import Candidate, Scorer
 from online_rl.whole_file import whole_file
@@ -30,14 +30,14 @@ def evaluate(
     scorer: Scorer,
     studies: Sequence[Study],
     samples: int,
-    agree: Callable[[BaseException | None], None] = distributed.agree,
+    agree: Callable[[BaseException | None], None] = collectives.agree,
 ) -> Evaluation:
     """Write the most likely report of every study and score it.
 
     samples  studies whose texts are kept; 0 keeps none, so that no report leaves the memory of this process
     agree    called on every rank with the error that it met, or None; raises where one did
     """
-    mine = list(studies)[distributed.rank() :: distributed.world_size()]
+    mine = list(studies)[collectives.rank() :: collectives.world_size()]
     error: BaseException | None = None
     groups: list[list[Candidate]] = []
     try:
@@ -50,13 +50,13 @@ def evaluate(
     chosen = {study.study_id for study in list(studies)[:samples]}
     firsts = [(group[0], group[0].completion.prompt.study) for group in groups]
     rows = [make_sample(first, _image_path(study)) for first, study in firsts if study.study_id in chosen]
-    everyone = [row for part in distributed.gather(rows) for row in part]
+    everyone = [row for part in collectives.gather(rows) for row in part]
     return Evaluation(metrics, sorted(everyone, key=lambda row: row["study_id"]))
 
 
 def write_samples(evaluation: Evaluation, path: Path) -> None:
     """One line per kept study; nothing is written when none was kept."""
-    if not evaluation.samples or distributed.rank():
+    if not evaluation.samples or collectives.rank():
         return
     lines = [json.dumps(row, ensure_ascii=True) for row in evaluation.samples]
     with whole_file(path) as partial:

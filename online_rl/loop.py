@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from online_rl import checkpoint, distributed
+from online_rl import checkpoint
 from online_rl.algorithms import Algorithm
 from online_rl.config import Config
 from online_rl.data.sampler import StudySampler
@@ -23,6 +23,8 @@ from online_rl.monitor import Monitor
 from online_rl.monitor.best_worst import best_and_worst
 from online_rl.monitor.records import Record, read_records
 from online_rl.policy.engine import Policy
+from online_rl.ranks import collectives
+from online_rl.ranks.watchdog import Watchdog
 from online_rl.rollout.engine import RolloutEngine
 from online_rl.rollout.parity import Parity
 from online_rl.rollout.prompts import PromptBuilder
@@ -30,7 +32,6 @@ from online_rl.rollout.types import Rollouts
 from online_rl.scoring import Asked, Scored, Scorer
 from online_rl.scoring.adapt import adapt, judge_states, load_judge_states
 from online_rl.scoring.stats import step_metrics
-from online_rl.watchdog import Watchdog
 
 PATIENCE_S = 0.2  # scores that come within it are waited for
 
@@ -102,7 +103,7 @@ class Loop:
     def _log(self, scores: Scored, metrics: dict[str, float]) -> None:
         """Metrics over all ranks, and what depends on them: adapting length rules, too many unscorable candidates."""
         groups = gather_groups(scores.groups)
-        metrics |= summarise(groups) | step_metrics(distributed.gather(scores.stats)) | scores.canaries.metrics()
+        metrics |= summarise(groups) | step_metrics(collectives.gather(scores.stats)) | scores.canaries.metrics()
         spent = sum(metrics[name] for name in ("time/generate", "time/judge_exposed", "time/update", "time/sync"))
         metrics["time/wait"] = max(0.0, metrics["step_time"] - spent)
         metrics["rollout/extra_studies"] = float(len(groups) - self.cfg.rollout.studies_per_step)
@@ -144,7 +145,7 @@ class Loop:
     def _next_studies(self, count: int | None = None) -> list[Study]:
         """This rank's share of the next studies: those of a step, or `count` over all ranks."""
         indices = self.sampler.next_batch(count)
-        ranks, rank = distributed.world_size(), distributed.rank()
+        ranks, rank = collectives.world_size(), collectives.rank()
         return [
             self.train_studies[i] for i in indices[len(indices) * rank // ranks : len(indices) * (rank + 1) // ranks]
         ]
@@ -157,7 +158,7 @@ class Loop:
         """
         for _ in range(self.cfg.algorithm.resample_rounds):
             teaching = sum(self.algorithm.teaches(group) for group in scores.rewards)
-            missing = self.cfg.rollout.studies_per_step - int(distributed.reduce_numbers([float(teaching)])[0])
+            missing = self.cfg.rollout.studies_per_step - int(collectives.reduce_numbers([float(teaching)])[0])
             if missing <= 0:
                 break
             more = self._sample_and_score(self._next_studies(missing), step, cursor)
@@ -192,7 +193,7 @@ class Loop:
                 break
 
     def _some_wait(self, asked: Asked, within: float) -> bool:
-        return bool(distributed.reduce_numbers([float(not asked.done(within))], "max")[0])
+        return bool(collectives.reduce_numbers([float(not asked.done(within))], "max")[0])
 
     @contextmanager
     def _errors_told_to_all(self, cursor: dict[str, int]) -> Iterator[None]:
@@ -205,11 +206,11 @@ class Loop:
         self._agree(error, cursor)
 
     def _agree(self, error: BaseException | None, cursor: dict[str, int] | None = None) -> None:
-        """`distributed.agree`, saving first what was learnt when it was a judge that failed."""
-        judge_failed = any(distributed.gather(isinstance(error, JudgeFailed)))
+        """`collectives.agree`, saving first what was learnt when it was a judge that failed."""
+        judge_failed = any(collectives.gather(isinstance(error, JudgeFailed)))
         if judge_failed and self.step > 0:
             self._save(cursor)
-        distributed.agree(error)
+        collectives.agree(error)
 
     def _sync(self) -> None:
         """Live weights into vLLM, whose caches are dropped."""
@@ -229,7 +230,7 @@ class Loop:
             self.engine.verify(self.policy.trained_weights())
         except PolicyMismatch as problem:
             error = problem
-        distributed.agree(error)
+        collectives.agree(error)
 
     def _evaluate(self, name: str, log: bool = True) -> Evaluation:
         """Greedy reports of held-out studies. `log` is False where the policy is not that of the current step."""
@@ -295,9 +296,9 @@ class Loop:
     def _evaluations(self) -> list[Record]:
         """Those that metrics.jsonl has up to this step; rank 0 reads it for all."""
         path, records = Path(self.cfg.run.dir) / "metrics.jsonl", []
-        if distributed.rank() == 0 and path.is_file():
+        if collectives.rank() == 0 and path.is_file():
             records = read_records(path, lambda r: r.get("eval") is True and 0 < r["step"] <= self.step)
-        return distributed.gather(records)[0]
+        return collectives.gather(records)[0]
 
     def _was_evaluated(self) -> bool:
         return any(record["step"] == self.step for record in self._evaluations())
@@ -315,7 +316,7 @@ class Loop:
         metric = self.cfg.eval.metric_for_best_model
         if metric:
             best = checkpoint.best_of(Path(self.cfg.run.dir), self._evaluations(), metric, self._greater_is_better())
-            self._name_best(distributed.gather(best)[0])
+            self._name_best(collectives.gather(best)[0])
 
     def _save(self, cursor: dict[str, int] | None = None) -> None:
         with self._phase("saving"):
@@ -337,13 +338,13 @@ class Loop:
     def _canaries_are_due(self, step: int) -> bool:
         """On the first rank, from the first step on."""
         every = self.cfg.scoring.canary_every
-        return bool(every) and (step - 1) % every == 0 and distributed.rank() == 0
+        return bool(every) and (step - 1) % every == 0 and collectives.rank() == 0
 
     def _must_stop(self, steps_taken: int) -> bool:
         """Whether a rank was told to stop, or this launch has taken the steps it may; the same answer on every rank."""
         limit = self.cfg.train.stop_after
         wanted = self.stop_requested or (limit is not None and steps_taken >= limit)
-        return bool(distributed.reduce_numbers([float(wanted)], "max")[0]) and self.step < self.cfg.train.max_steps
+        return bool(collectives.reduce_numbers([float(wanted)], "max")[0]) and self.step < self.cfg.train.max_steps
 
     def _on_sigterm(self, *_: Any) -> None:
         """Go on to the end of the step, save, stop; a second signal ends the process at once."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from judges.base import Status
-from online_rl import distributed
+from online_rl.ranks import collectives
 from online_rl.scoring.scorer import Candidate
 
 Record = dict[str, Any]
@@ -51,7 +51,7 @@ def _is_unscorable(candidate: Candidate) -> bool:
 def gather_groups(groups: Sequence[Sequence[Candidate]]) -> list[list[Record]]:
     """The records of every group of every rank, in rank order, on every rank."""
     mine = [[record(c) for c in group] for group in groups]
-    return [group for part in distributed.gather(mine) for group in part]
+    return [group for part in collectives.gather(mine) for group in part]
 
 
 def summarise(groups: Sequence[Sequence[Record]]) -> dict[str, float]:

@@ -13,10 +13,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from online_rl import distributed
 from online_rl.config import Config
 from online_rl.config.messages import dotted, valid_names
 from online_rl.errors import CheckpointError
+from online_rl.ranks import collectives
 
 # What may differ when a run goes on; everything else would make it another run.
 FREE_KEYS = (
@@ -55,9 +55,9 @@ def refuse_another_run(folder: Path, state: dict[str, Any], cfg: Config, warn: C
     A key that only this version has stands at its default, with a warning, or is refused.
     """
     world = state["world_size"]
-    if world != distributed.world_size():
+    if world != collectives.world_size():
         raise CheckpointError(
-            f"{folder} was written by {world} rank(s); this launch has {distributed.world_size()}. "
+            f"{folder} was written by {world} rank(s); this launch has {collectives.world_size()}. "
             f"Launch with {world}, or start a new run.dir."
         )
     saved, wanted = _compared(state["config"]), _compared(cfg.model_dump(mode="json"))

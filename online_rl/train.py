@@ -15,7 +15,7 @@ STOPPED_EARLY = 75  # saved on request (SIGTERM, train.stop_after); start again 
 
 def run(config: str | Path, overrides: Sequence[str] = ()) -> int:
     """Train as the configuration says; returns the exit code."""
-    from online_rl.setup_run import build, finish
+    from online_rl.build import build, finish
 
     loop = build(config, list(overrides))
     try:

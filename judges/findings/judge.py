@@ -17,9 +17,9 @@ import time
 from collections.abc import Sequence
 
 from judges.base import Case, Score
+from judges.errors import JudgeError
 from judges.findings.compare import Comparative, compare
 from judges.findings.parse import parse
-from online_rl.errors import JudgeError
 
 
 class FindingsJudge:

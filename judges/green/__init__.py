@@ -1,4 +1,7 @@
-"""GREEN (Ostmeier et al., Findings of EMNLP 2024) as a judge: prompt, answer, and what lies between."""
+"""GREEN (Ostmeier et al., Findings of EMNLP 2024) as a judge: prompt, answer, and what lies between.
+
+Imported by `judges.registry` when a configuration names it; imports the rest of `judges` alone.
+"""
 
 from judges.green.grammar import CATEGORIES, analysis_regex
 from judges.green.neutralise import neutralise

@@ -21,7 +21,7 @@ from typing import Any
 
 import httpx
 
-from online_rl.errors import ConfigError, JudgeError
+from judges.errors import ConfigError, JudgeError
 
 PAUSE_S = 10.0  # a server that could not be reached is passed over for so long while another one answers
 CONNECT_S = 5.0

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from judges.base import Case, Score
+from judges.errors import ConfigError
 from judges.green.cache import ScoreCache, cache_key, default_folder
 from judges.green.client import Client, Completion, Failure, all_or_first_error
 from judges.green.grammar import CATEGORIES, analysis_regex
@@ -28,7 +29,6 @@ from judges.green.overlong import unread_words
 from judges.green.parser import UnreadableAnalysis, bounds, decided_at, parse_analysis
 from judges.green.prompt import MAX_TOKENS, PromptTokenizer, model_identity
 from judges.green.server import DEFAULT_MODEL, STOPS
-from online_rl.errors import ConfigError
 
 Mode = Literal["score_only", "full"]
 Constrain = Literal["retry", "always", "never"]

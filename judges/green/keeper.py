@@ -33,8 +33,8 @@ from typing import IO, Any
 
 from filelock import FileLock
 
+from judges.errors import ConfigError
 from judges.green.server import server_command, server_environment, this_platform
-from online_rl.errors import ConfigError
 
 LOOK_S = 0.3  # between looks at whether anybody still uses the server
 GRACE_S = 10.0  # from asking the server to end to killing it

@@ -26,9 +26,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from judges.errors import UnreadableAnalysis
 from judges.green.grammar import CATEGORIES, EXPLANATION, HEADERS, LABEL_PATTERNS, NONE_PATTERNS, SECTIONS
 from judges.green.overlong import GREEN_WORDS
-from online_rl.errors import UnreadableAnalysis
 
 __all__ = ["Analysis", "UnreadableAnalysis", "bounds", "decided", "decided_at", "parse_analysis"]
 

@@ -16,8 +16,8 @@ from typing import Any
 from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 
-from online_rl.data.text import without_surrogates
-from online_rl.errors import ConfigError
+from judges.errors import ConfigError
+from judges.text import without_surrogates
 
 MAX_WORDS = 300  # of each report; the judge never sees what follows
 MAX_TOKENS = 2048  # prompt and answer together, upstream's `max_length`

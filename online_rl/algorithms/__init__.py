@@ -1,4 +1,7 @@
-"""Algorithms: what to learn from scored rollouts. One formula per file, as pure functions; `learn_*` batch them."""
+"""Algorithms: what to learn from scored rollouts. One formula per file, as pure functions; `learn_*` batch them.
+
+Imported by `build`, `loop` and `policy`; imports `config` and `rollout.types`.
+"""
 
 from online_rl.algorithms.base import Algorithm, LearnBatch, Sums, TokenBatch
 from online_rl.algorithms.learn_grpo import GRPO

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from online_rl import distributed
 from online_rl.algorithms import advantage
 from online_rl.algorithms.base import Algorithm, LearnBatch, Sums, TokenBatch, flat_fraction
 from online_rl.algorithms.cispo import cispo_loss
@@ -13,6 +12,7 @@ from online_rl.algorithms.gspo import sequence_ratio
 from online_rl.algorithms.kl import KLCoefficient, kl_term
 from online_rl.algorithms.mismatch import correction_weights
 from online_rl.config import Config
+from online_rl.ranks import collectives
 from online_rl.rollout.types import Completion, Rollouts
 
 
@@ -43,7 +43,7 @@ class GRPO(Algorithm):
         if kind == "rloo":
             return [advantage.rloo_advantage(group, min_std=min_std) for group in rewards]
         if kind == "batch_std":
-            scored = [r for part in distributed.gather(rewards) for group in part for r in group if r is not None]
+            scored = [r for part in collectives.gather(rewards) for group in part for r in group if r is not None]
             std = advantage.sample_std(scored)
             return [advantage.batch_std_advantage(group, std, min_std=min_std) for group in rewards]
         by_std = kind == "group"

@@ -1,4 +1,7 @@
-"""Configuration: what can be set, how a file is read, which combinations are refused."""
+"""Configuration: what can be set, how a file is read, which combinations are refused.
+
+Imported by everything but `judges`; imports `errors` and `judges`.
+"""
 
 from online_rl.config.deepspeed import deepspeed_config
 from online_rl.config.load import config_from_dict, load_config, save_resolved

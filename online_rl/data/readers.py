@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from judges.text import says_nothing
 from online_rl.data.layouts import LAYOUTS
 from online_rl.data.quarantine import Quarantine
 from online_rl.data.rows import COLUMNS, Row, has_column, to_study
 from online_rl.data.study import Study
-from online_rl.data.text import says_nothing
 from online_rl.errors import DataError
 
 if TYPE_CHECKING:

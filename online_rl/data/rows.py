@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from judges.text import without_surrogates
 from online_rl.data.images import dicom_refusal
 from online_rl.data.study import Study
-from online_rl.data.text import without_surrogates
 from online_rl.errors import DataError
 
 # Compared without regard to case; where a row has several names of one line, the first in the line counts.

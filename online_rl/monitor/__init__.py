@@ -1,4 +1,7 @@
-"""What a run shows and keeps: console, TensorBoard, `metrics.jsonl`; the pictures are in `monitor.plots`."""
+"""What a run shows and keeps while it trains: console, TensorBoard, `metrics.jsonl`.
+
+Imported by `build`, `loop` and `commands`; imports `pictures`, never the loop.
+"""
 
 from online_rl.monitor.monitor import Monitor
 

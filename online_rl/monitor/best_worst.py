@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from online_rl import distributed
 from online_rl.evaluate import make_sample
+from online_rl.ranks import collectives
 from online_rl.scoring.scorer import Candidate
 
 IMAGE_SIDE = 600  # pixels of the longer side, of what travels between ranks
@@ -23,13 +23,13 @@ def best_and_worst(groups: Sequence[Sequence[Candidate]]) -> dict[str, Sample]:
     found: dict[str, Sample] = {}
     for name, sign in (("best", 1.0), ("worst", -1.0)):
         top = max(mine, key=lambda pair: sign * pair[0], default=None)
-        rewards = distributed.gather(None if top is None else top[0])
+        rewards = collectives.gather(None if top is None else top[0])
         ranked = [(sign * reward, -rank) for rank, reward in enumerate(rewards) if reward is not None]
         if not ranked:
             return {}
         owner = -max(ranked)[1]
-        sample = _sample(top[1]) if top and distributed.rank() == owner else {}
-        found[name] = distributed.gather(sample)[owner]
+        sample = _sample(top[1]) if top and collectives.rank() == owner else {}
+        found[name] = collectives.gather(sample)[owner]
     return found
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from online_rl.monitor.error_plot import CATEGORIES, is_error
+from online_rl.pictures.error_plot import CATEGORIES, is_error
 
 LINES, BAND = "lines", "band"  # a line for each tag that matches; or (value, lower edge, upper edge)
 Series = tuple[str, str, str]

@@ -164,8 +164,8 @@ class Monitor:
         if not self._board:
             return
         with self._guard("TensorBoard"):
-            from online_rl.monitor.before_after import open_image, reference_column, report_column
-            from online_rl.monitor.cards import study_block
+            from online_rl.pictures.before_after import open_image, reference_column, report_column
+            from online_rl.pictures.cards import study_block
 
             columns = [reference_column(sample), *(report_column(head, report) for head, report in reports)]
             texts = [f"**{head}** ({note.replace(chr(10), ', ')})\n\n{text}" for head, note, text in columns]
@@ -176,7 +176,7 @@ class Monitor:
 
     def _first_sample_on_disk(self, study: str) -> dict[str, Any] | None:
         """Of a resumed run, whose first evaluation was before this start."""
-        from online_rl.monitor.before_after import read_samples
+        from online_rl.pictures.before_after import read_samples
 
         with suppress(OSError):
             self._first_samples = read_samples(self.run_dir / "samples" / "before.jsonl") | self._first_samples
@@ -184,7 +184,7 @@ class Monitor:
 
     def _draw_errors(self, step: int) -> None:
         """The errors of the run so far as a stacked picture, TensorBoard `errors`; none where no judge counts them."""
-        from online_rl.monitor.plots import errors_picture
+        from online_rl.pictures.plots import errors_picture
 
         picture = errors_picture(self.run_dir)
         if picture and self._board:

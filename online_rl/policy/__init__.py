@@ -1,1 +1,4 @@
-"""The policy that is trained: forward pass, micro-batches, ZeRO-3. Only `engine` knows DeepSpeed."""
+"""The policy that is trained: forward pass, update under ZeRO-3, saving, export. Only `engine` knows DeepSpeed.
+
+Imported by `build`, `loop` and `commands`; imports `algorithms`, `config`, `ranks` and `rollout.types`.
+"""

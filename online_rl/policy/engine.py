@@ -14,25 +14,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from online_rl import distributed
 from online_rl.algorithms import Algorithm, LearnBatch, Sums
 from online_rl.algorithms.mismatch import mismatch_metrics
 from online_rl.config import Config, deepspeed_config
 from online_rl.errors import CheckpointError, ConfigError
 from online_rl.policy import lora
-from online_rl.policy.collate import MicroBatch
-from online_rl.policy.features import Features, see, vision_cut
-from online_rl.policy.micro_batches import micro_batches
 from online_rl.policy.model import PolicyModel, freeze_vision, without_dropout
 from online_rl.policy.names import disk_names
+from online_rl.policy.passes.collate import MicroBatch
+from online_rl.policy.passes.plan import micro_batches
+from online_rl.policy.passes.shared_prompts import agrees, can_share, gap, two_of_one_prompt
+from online_rl.policy.passes.token_batch import token_batch, token_metrics
+from online_rl.policy.passes.vision_cut import Features, see, vision_cut
 from online_rl.policy.quiet import quiet_deepspeed, quiet_transformers
 from online_rl.policy.ref_model import RefModel
 from online_rl.policy.refusals import not_applied, refuse, studies_of
 from online_rl.policy.saving import errors_after_barriers
 from online_rl.policy.schedule import learning_rate
-from online_rl.policy.shared_prompts import agrees, can_share, gap, two_of_one_prompt
-from online_rl.policy.token_batch import token_batch, token_metrics
 from online_rl.policy.zero import SHARDS, Recipe, copied, frozen_sums, gathered, same_sums
+from online_rl.ranks import collectives
 from online_rl.rollout.types import Completion
 
 SUPPORTED = ("0.19.",)
@@ -47,10 +47,10 @@ def init_ranks(cfg: Config) -> None:
 
     deepspeed.utils.logger.setLevel(logging.WARNING)
     if torch.cuda.is_available():
-        torch.cuda.set_device(distributed.local_rank())  # DeepSpeed does so later than the first collective
+        torch.cuda.set_device(collectives.local_rank())  # DeepSpeed does so later than the first collective
     if "RANK" not in os.environ:  # no launcher: one rank alone, which DeepSpeed would go and ask MPI about
         alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
-        os.environ.update(alone, MASTER_PORT=str(distributed.free_port()))
+        os.environ.update(alone, MASTER_PORT=str(collectives.free_port()))
     deepspeed.init_distributed(timeout=timedelta(seconds=cfg.train.collective_timeout_s), verbose=False)
     _unname_shared_memory()
 
@@ -61,8 +61,8 @@ def _unname_shared_memory() -> None:
     Once every rank has opened them the names can go, so that the memory is free when the run ends, however it ends,
     and a relaunch on the same port does not begin in the middle of a killed run's exchange.
     """
-    distributed.barrier()
-    place = f"{os.getuid()}_{os.environ['MASTER_ADDR']}_{os.environ['MASTER_PORT']}_{distributed.rank()}"
+    collectives.barrier()
+    place = f"{os.getuid()}_{os.environ['MASTER_ADDR']}_{os.environ['MASTER_PORT']}_{collectives.rank()}"
     Path(f"/dev/shm/deepspeed_allreduce_buffer_{place}").unlink(missing_ok=True)
 
 
@@ -75,8 +75,8 @@ class Policy:
     def __init__(self, model_path: str, cfg: Config, algorithm: Algorithm, banned_ids: list[int], pad_id: int) -> None:
         self.cfg, self.algorithm, self.pad_id = cfg, algorithm, pad_id
         self.version = 0
-        self.device = distributed.device()
-        self._ds_config = deepspeed_config(cfg, distributed.world_size())
+        self.device = collectives.device()
+        self._ds_config = deepspeed_config(cfg, collectives.world_size())
         self._banned = banned_ids
         self._farthest = cfg.rollout.max_token_logp_difference
         self.adapters = bool(cfg.model.lora.rank)
@@ -150,7 +150,7 @@ class Policy:
         """
         dropout = bool(self.cfg.model.lora.dropout)
         if dropout:  # of its own per step, so that a resumed run drops what the uninterrupted one would have
-            torch.manual_seed(self.cfg.run.seed + 1_000_003 * step + distributed.rank())
+            torch.manual_seed(self.cfg.run.seed + 1_000_003 * step + collectives.rank())
         rate = learning_rate(self.cfg, step)
         for group in self.engine.optimizer.param_groups:
             group["lr"] = rate
@@ -169,13 +169,13 @@ class Policy:
         if self.ref_model is not None:
             self.ref_model.after_step(step)
         highest = max((one.pop("sampling/max")[0] for one in sums if "sampling/max" in one), default=0.0)
-        highest = distributed.reduce_numbers([highest], "max")[0]
+        highest = collectives.reduce_numbers([highest], "max")[0]
         merged: Sums = {}
         for one in sums:
             for name, (value, count) in one.items():
                 before = merged.get(name, (0.0, 0.0))
                 merged[name] = (before[0] + value, before[1] + count)
-        metrics = mismatch_metrics(distributed.reduce_sums(merged))
+        metrics = mismatch_metrics(collectives.reduce_sums(merged))
         metrics["sampling/sampling_logp_difference/max"] = highest
         metrics["learning_rate"] = rate
         if norms:
@@ -233,7 +233,7 @@ class Policy:
     ) -> float | None:
         """All forward and backward passes, then one AdamW step. Returns the gradient norm, None if nothing taught."""
         mine = sum(self.algorithm.denominator(mb.usable, mb.weights) for mb in micro_batches)
-        total = distributed.reduce_numbers([mine])[0]  # over all ranks: a unit weighs the same wherever it lies
+        total = collectives.reduce_numbers([mine])[0]  # over all ranks: a unit weighs the same wherever it lies
         if not total:
             return None
         baseline = self._baseline(micro_batches, fixed)
@@ -245,22 +245,22 @@ class Policy:
             seen = token_batch(mb, logp, logp.detach() if old_logp is None else old_logp, ref_logp, self._farthest)
             loss, stats = self.algorithm.loss(seen, baseline)
             # DeepSpeed averages gradients over ranks; the sum of all units over their global number is wanted.
-            loss = loss * distributed.world_size() / total
+            loss = loss * collectives.world_size() / total
             if not torch.isfinite(loss):
                 odd |= studies_of([mb])
             self.engine.backward(loss, scale_wrt_gas=False)
             common = token_metrics(mb, seen, entropy)
-            common["loss"] = (float(loss.detach()) / distributed.world_size() * total, mine / len(micro_batches))
+            common["loss"] = (float(loss.detach()) / collectives.world_size() * total, mine / len(micro_batches))
             gap += common["sampling/sampling_logp_difference/mean"][0]
             tokens += common["sampling/sampling_logp_difference/mean"][1]
             unusable += common["sampling/unusable_fraction"][0]
             sums += [stats, common]
-        gap, tokens, unusable = distributed.reduce_numbers([gap, tokens, unusable])
-        odd = odd.union(*distributed.gather(odd))
+        gap, tokens, unusable = collectives.reduce_numbers([gap, tokens, unusable])
+        odd = odd.union(*collectives.gather(odd))
         refuse(odd, gap / max(tokens, 1.0), unusable / max(tokens + unusable, 1.0), step, self.cfg)
         self.engine.step()
         if not self.engine.was_step_applied():
-            raise not_applied(set().union(*distributed.gather(studies_of(micro_batches))), step, self.cfg)
+            raise not_applied(set().union(*collectives.gather(studies_of(micro_batches))), step, self.cfg)
         self.version += 1
         return float(self.engine.get_global_grad_norm())
 
@@ -273,7 +273,7 @@ class Policy:
             assert old_logp is not None
             value, weight = self.algorithm.baseline_sums(token_batch(mb, old_logp, old_logp, ref_logp, self._farthest))
             total, count = total + value, count + weight
-        total, count = distributed.reduce_numbers([total, count])
+        total, count = collectives.reduce_numbers([total, count])
         return total / max(count, 1.0)
 
     @torch.no_grad()
@@ -324,7 +324,7 @@ class Policy:
         return dict(self._gathered(lora.adapter_recipes(self.engine.module.hf))) if self.adapters else {}
 
     def _save_adapter(self, tensors: dict[str, Tensor], folder: Path) -> None:
-        if tensors and distributed.rank() == 0:
+        if tensors and collectives.rank() == 0:
             lora.save_adapter(folder, tensors, self.engine.module.hf, self._base)
 
     def load(self, folder: Path) -> None:
@@ -350,9 +350,9 @@ class Policy:
         state = {}
         self._save_adapter(self._adapter(), folder.parent / lora.FOLDER)
         for name, tensor in self._gathered(self._recipes(only_changed=False)):
-            if distributed.rank() == 0:  # one whole copy, in CPU memory
+            if collectives.rank() == 0:  # one whole copy, in CPU memory
                 state[name] = tensor.contiguous().cpu()
-        if distributed.rank() == 0:
+        if collectives.rank() == 0:
             from safetensors.torch import save_file
 
             folder.mkdir(parents=True, exist_ok=True)
@@ -362,4 +362,4 @@ class Policy:
                 model.generation_config.save_pretrained(folder)
             processor.save_pretrained(folder)
             (folder / "online_rl.json").write_text(json.dumps({"policy_version": self.version}))
-        distributed.barrier()
+        collectives.barrier()

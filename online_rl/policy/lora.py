@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from online_rl.config.model import Config
 from online_rl.errors import CheckpointError, ConfigError
-from online_rl.policy.features import PROJECTOR, VISION
+from online_rl.policy.passes.vision_cut import PROJECTOR, VISION
 from online_rl.policy.zero import Recipe, copied, same_sums, sums
 
 ADAPTER = "default"  # peft's name of a model's only adapter

@@ -16,9 +16,9 @@ from torch.nn.functional import pad
 from torch.utils.checkpoint import checkpoint
 
 from online_rl.errors import ConfigError
-from online_rl.policy.collate import MicroBatch
-from online_rl.policy.features import VISION, Images, VisionCut, is_vision
-from online_rl.policy.shared_prompts import positions, tree_mask
+from online_rl.policy.passes.collate import MicroBatch
+from online_rl.policy.passes.shared_prompts import positions, tree_mask
+from online_rl.policy.passes.vision_cut import VISION, Images, VisionCut, is_vision
 
 
 class PolicyModel(nn.Module):

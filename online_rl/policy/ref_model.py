@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from online_rl import distributed
 from online_rl.config.model import RefModel as Settings
 from online_rl.errors import CheckpointError
-from online_rl.policy.collate import MicroBatch
 from online_rl.policy.lora import switched_off
+from online_rl.policy.passes.collate import MicroBatch
 from online_rl.policy.zero import master_shard, regather_persistent, shard
+from online_rl.ranks import collectives
 
 FOLDER = "ref_model"
 
@@ -49,7 +49,7 @@ class RefModel:
         A pass whose completions have all been read, on every rank, is not run again.
         """
         unread = [any(id(c) not in self._read for c in mb.completions) for mb in micro_batches]
-        runs = distributed.reduce_numbers([float(u) for u in unread], "max")
+        runs = collectives.reduce_numbers([float(u) for u in unread], "max")
         return [self._forward(mb) if run else self._kept(mb) for mb, run in zip(micro_batches, runs, strict=True)]
 
     def _kept(self, mb: MicroBatch) -> Tensor:
@@ -110,7 +110,7 @@ class RefModel:
         regather_persistent(self.engine.module)
 
     def _file(self, folder: Path) -> Path:
-        return folder / FOLDER / f"rank-{distributed.rank()}.pt"
+        return folder / FOLDER / f"rank-{collectives.rank()}.pt"
 
     def _pairs(self) -> list[tuple[str, torch.nn.Parameter, torch.nn.Parameter]]:
         """(name, the policy's parameter, the copy's) of what is trained; the rest stays equal by itself."""

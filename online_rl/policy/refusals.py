@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from online_rl import distributed
 from online_rl.config import Config
 from online_rl.errors import NonFiniteUpdate, PolicyMismatch
-from online_rl.policy.collate import MicroBatch
+from online_rl.policy.passes.collate import MicroBatch
+from online_rl.ranks import collectives
 from online_rl.whole_file import whole_file
 
 SHOWN = 8  # study ids in a message
@@ -62,7 +62,7 @@ def studies_of(micro_batches: Iterable[MicroBatch]) -> set[str]:
 def _named(studies: set[str], step: int, cfg: Config) -> Path:
     """The file in the run's folder to which rank 0 writes their ids."""
     file = Path(cfg.run.dir) / f"nonfinite-step-{step}.json"
-    if distributed.rank() == 0:
+    if collectives.rank() == 0:
         with whole_file(file) as partial:
             partial.write_text(json.dumps({"step": step, "studies": sorted(studies)}, indent=1) + "\n")
     return file

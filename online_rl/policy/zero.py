@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from online_rl import distributed
 from online_rl.errors import CheckpointError
 from online_rl.policy.quiet import quiet_deepspeed
+from online_rl.ranks import collectives
 
 SHARDS = "zero"  # name of the folder with DeepSpeed's shards inside a checkpoint
 
@@ -78,7 +78,7 @@ def elements(parameter: Parameter) -> int:
 def shard(parameter: Parameter) -> Tensor:
     """This rank's part of a partitioned parameter, without the padding behind it. A view."""
     whole, part = elements(parameter), parameter.ds_tensor
-    start = distributed.rank() * part.numel()
+    start = collectives.rank() * part.numel()
     return part.data.view(-1)[: max(0, min(part.numel(), whole - start))]
 
 
@@ -100,7 +100,7 @@ def regather_persistent(module: torch.nn.Module) -> None:
 def frozen_sums(module: torch.nn.Module) -> list[float]:
     """`sums` of what is not trained, over all ranks."""
     mine = sums(shard(p) for p in module.parameters() if not p.requires_grad)
-    return distributed.reduce_numbers(mine)
+    return collectives.reduce_numbers(mine)
 
 
 def sums(tensors: Iterable[Tensor]) -> list[float]:

@@ -1,4 +1,7 @@
-"""Rollouts: sampling groups of candidate reports with vLLM. Only `engine` knows vLLM."""
+"""Rollouts: sampling groups of candidate reports with vLLM. Only `engine` knows vLLM.
+
+Imported by `build`, `loop`, `policy`, `scoring` and `commands`; imports `config`, `data` and `ranks`.
+"""
 
 from online_rl.rollout.types import Completion, Prompt, Rollouts
 

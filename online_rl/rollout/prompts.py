@@ -7,9 +7,9 @@ from typing import Any
 
 from online_rl.config import Config
 from online_rl.data.images import load_image
+from online_rl.data.prompt import render_prompt
 from online_rl.data.quarantine import Quarantine
 from online_rl.data.study import Study
-from online_rl.data.text import render_prompt
 from online_rl.errors import ConfigError, DataError, ImageError
 from online_rl.rollout.types import Prompt
 

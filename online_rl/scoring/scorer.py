@@ -11,8 +11,8 @@ from typing import Any
 from judges.base import Case, Judge, Score, Status
 from judges.composite import Blend, Term
 from judges.green.neutralise import neutralise
+from judges.text import clean_report, count_words
 from online_rl.config import Config
-from online_rl.data.text import clean_report, count_words
 from online_rl.errors import JudgeFailed
 from online_rl.rollout.types import Completion, Rollouts
 from online_rl.scoring.asked import Asked, Key

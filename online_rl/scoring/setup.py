@@ -12,10 +12,11 @@ from judges.composite import Blend, Term, parse_gate
 from judges.identity import identify
 from judges.length import LengthControlled
 from judges.registry import load_judge
+from judges.text import clean_report
 from online_rl.config import Config
 from online_rl.config.model import GuardEntry
+from online_rl.data.prompt import render_prompt
 from online_rl.data.study import Study
-from online_rl.data.text import clean_report, render_prompt
 from online_rl.scoring.calls import out_of_reach
 from online_rl.scoring.scorer import Scorer
 

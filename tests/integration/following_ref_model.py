@@ -15,10 +15,10 @@ ALPHA, EVERY = 0.25, 2
 
 
 def main() -> None:
-    from online_rl import distributed
     from online_rl.algorithms import LearnBatch
     from online_rl.errors import NonFiniteUpdate
     from online_rl.policy.zero import Recipe, copied, gathered
+    from online_rl.ranks import collectives
     from online_rl.rollout.types import Completion
     from tests.integration.small_policy import small_policy
 
@@ -72,7 +72,7 @@ def main() -> None:
     answer["moved_by"] = largest_gap(second, start)
     (folder / "checkpoint").mkdir(exist_ok=True)
     policy.save(folder / "checkpoint")
-    distributed.barrier()
+    collectives.barrier()
     step(3)
     fourth = step(4)
     answer["goes_on"] = not same(fourth, second)
@@ -82,7 +82,7 @@ def main() -> None:
     answer["resumes_exactly"] = same(step(4), fourth)
 
     loss, before, version = policy.algorithm.loss, weights(policy.engine.module, masters=True), policy.version
-    if distributed.rank() == 1:
+    if collectives.rank() == 1:
         policy.algorithm.loss = lambda *seen: tuple(
             part * float("inf") if i == 0 else part for i, part in enumerate(loss(*seen))
         )
@@ -91,11 +91,11 @@ def main() -> None:
         refusal = "none"
     except NonFiniteUpdate as problem:
         refusal = str(problem)
-    answer["refusals"] = distributed.gather(refusal)
+    answer["refusals"] = collectives.gather(refusal)
     answer["refused_whole"] = same(weights(policy.engine.module, masters=True), before) and policy.version == version
-    if distributed.rank() == 0:
+    if collectives.rank() == 0:
         (folder / "answer.json").write_text(json.dumps(answer))
-    distributed.barrier()
+    collectives.barrier()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from online_rl.setup_run import _environment
+from online_rl.build import _environment
 from tests.shapes import SHAPES
 
 SIZES = (((64, 64),), ((112, 60), (30, 100)), ((100, 30),))  # pixels of the studies' images: 1, 2 and 1 of them

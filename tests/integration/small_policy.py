@@ -11,21 +11,21 @@ def small_policy(folder: Path, settings: dict[str, Any]):
     """(policy, what makes a prompt of an indication), the same on every rank; its weights lie in `folder`."""
     from PIL import Image
 
-    from online_rl import distributed
     from online_rl.algorithms import make_algorithm
     from online_rl.config import config_from_dict
     from online_rl.data.study import Study
     from online_rl.demo.policy import make_model, make_processor, save_policy
     from online_rl.policy.engine import Policy, init_ranks
+    from online_rl.ranks import collectives
     from online_rl.rollout.prompts import PromptBuilder
 
     path = str(folder / "policy")
     cfg = config_from_dict(settings | {"model": settings["model"] | {"path": path}})
     init_ranks(cfg)
     processor = make_processor(["The lungs are clear. No pleural effusion or pneumothorax."])
-    if distributed.rank() == 0:
+    if collectives.rank() == 0:
         save_policy(folder / "policy", make_model(processor, seed=0), processor)
-    distributed.barrier()
+    collectives.barrier()
     image = io.BytesIO()
     Image.linear_gradient("L").save(image, "PNG")
     builder = PromptBuilder(processor, cfg)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    from online_rl.setup_run import _environment
+    from online_rl.build import _environment
 
     _environment()
     import torch

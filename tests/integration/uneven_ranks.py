@@ -18,9 +18,9 @@ ALGORITHMS = ("online_dpo", "online_kto", "grpo", "dapo")  # pairs; a global mea
 
 
 def main() -> None:
-    from online_rl import distributed
     from online_rl.algorithms import make_algorithm
     from online_rl.config import config_from_dict
+    from online_rl.ranks import collectives
     from online_rl.rollout.types import Completion, Rollouts
     from tests.integration.small_policy import small_policy
 
@@ -47,10 +47,10 @@ def main() -> None:
 
     def step(number, rewards):
         version = policy.version
-        batch = policy.algorithm.learn_from(rollouts, rewards[distributed.rank()])
+        batch = policy.algorithm.learn_from(rollouts, rewards[collectives.rank()])
         metrics = policy.update(batch, completions[0], number)
         numbers = {name: metrics.get(name) for name in ("grad_norm", "loss", "frac_reward_zero_std")}
-        return distributed.gather(numbers | {"units": len(batch.units), "updates": policy.version - version})
+        return collectives.gather(numbers | {"units": len(batch.units), "updates": policy.version - version})
 
     answer, number = {}, 0
     for name in ALGORITHMS:
@@ -59,9 +59,9 @@ def main() -> None:
         for case, rewards in CASES.items():
             number += 1
             answer[name][case] = step(number, rewards)
-    if distributed.rank() == 0:
+    if collectives.rank() == 0:
         (folder / "answer.json").write_text(json.dumps(answer))
-    distributed.barrier()
+    collectives.barrier()
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ import pytest
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from online_rl import checkpoint, distributed
+from online_rl import checkpoint
 from online_rl.config import config_from_dict
 from online_rl.errors import CheckpointError, ConfigError
+from online_rl.ranks import collectives
 
 STATE = {"sampler": {"epoch": 0, "position": 4}, "num_tokens": 123}
 
@@ -196,7 +197,7 @@ def test_another_configuration_is_refused_with_key_and_both_values(tmp_path):
 
 def test_another_number_of_ranks_is_refused(tmp_path, monkeypatch):
     save(tmp_path, 5)
-    monkeypatch.setattr("online_rl.distributed.world_size", lambda: 2)
+    monkeypatch.setattr("online_rl.ranks.collectives.world_size", lambda: 2)
     with pytest.raises(CheckpointError, match=r"1 rank\(s\).*has 2"):
         found(tmp_path)
 
@@ -275,7 +276,7 @@ def two_ranks(rank, folder, results):
             save(root, step, policy)
         except Exception as error:
             errors.append((step, type(error).__name__, str(error)))
-    results[rank] = (errors, distributed.gather(rank))
+    results[rank] = (errors, collectives.gather(rank))
     dist.destroy_process_group()
 
 

@@ -101,7 +101,7 @@ def test_plot_says_what_it_wrote_and_what_to_know(module, tmp_path, capsys):
         note("a: still being written")
         return [output / f"{run.name}-{html}" for run in runs]
 
-    module("online_rl.monitor.plot_command", plot=plot)
+    module("online_rl.commands.plot", plot=plot)
     assert main(["plot", "a", "b", "--html", "-o", str(tmp_path)]) == 0
     captured = capsys.readouterr()
     assert captured.out.split() == [str(tmp_path / "a-True"), str(tmp_path / "b-True")]

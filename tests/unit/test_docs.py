@@ -16,6 +16,8 @@ from PIL import Image
 from judges import Case
 from judges.registry import load_judge
 from online_rl.cli import app
+from online_rl.commands.size import as_markdown, default_table
+from online_rl.commands.sizing import GIB, GPUS, KNOWN, estimate, shortages
 from online_rl.config.load import apply_override, config_from_dict, load_config
 from online_rl.config.messages import valid_names
 from online_rl.config.model import Config, Data
@@ -23,7 +25,6 @@ from online_rl.config.yaml_text import parse_yaml
 from online_rl.data.readers import read_studies
 from online_rl.data.rows import COLUMNS, SPLITS
 from online_rl.same_run import FREE_KEYS
-from online_rl.sizing import GIB, GPUS, KNOWN, as_markdown, default_table, estimate, shortages
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -34,7 +35,7 @@ METRIC_SOURCES = (
     "loop.py",
     "monitor/starting_policy.py",
     "policy/engine.py",
-    "policy/token_batch.py",
+    "policy/passes/token_batch.py",
     "scoring/stats.py",
     "scoring/canary.py",
     *(f"algorithms/{name}.py" for name in ("base", "learn_grpo", "learn_preference", "learn_kto", "mismatch")),

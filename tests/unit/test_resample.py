@@ -135,7 +135,7 @@ def test_ranks_share_any_number_of_studies(make_loop, monkeypatch, count):
     seen = []
     for rank in range(3):
         loop = make_loop(known=[], rounds=1, studies_per_step=3)
-        monkeypatch.setattr("online_rl.distributed.world_size", lambda: 3)
-        monkeypatch.setattr("online_rl.distributed.rank", lambda rank=rank: rank)
+        monkeypatch.setattr("online_rl.ranks.collectives.world_size", lambda: 3)
+        monkeypatch.setattr("online_rl.ranks.collectives.rank", lambda rank=rank: rank)
         seen += [study.study_id for study in loop._next_studies(count)]
     assert seen == order(count)

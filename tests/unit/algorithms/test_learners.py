@@ -76,7 +76,7 @@ def test_grpo_without_std_keeps_the_size_of_the_reward(rollouts):
 def test_batch_std_is_that_of_all_rewards_of_all_ranks(rollouts, monkeypatch):
     # This rank 0, 2, 1, 1 and two groups without spread of 1s; the other rank 1, 3: std of 0 2 1 1, 1 1 1 1 1, 1 3
     rewards = [[0.0, 2.0, 1.0, 1.0], [1.0, 1.0, None, 1.0], [None, 1.0, None, 1.0]]
-    monkeypatch.setattr("online_rl.distributed.gather", lambda mine: [mine, [[1.0, 3.0]]])
+    monkeypatch.setattr("online_rl.ranks.collectives.gather", lambda mine: [mine, [[1.0, 3.0]]])
     batch = GRPO(config(advantage="batch_std")).learn_from(rollouts, rewards)
     std = torch.tensor([0.0, 2, 1, 1, 1, 1, 1, 1, 1, 1, 3]).std().item()
     assert batch.advantages == pytest.approx([-1 / std, 1 / std, 0.0, 0.0])

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from online_rl.data.text import clean_report, count_words, render_prompt, says_nothing
+from judges.text import clean_report, count_words, says_nothing
+from online_rl.data.prompt import render_prompt
 
 
 def chexalign(text: str) -> str:

@@ -10,7 +10,7 @@ from judges.base import Case
 from judges.canaries import NAMES, canary_cases, negated, wrong_order
 from judges.findings import FindingsJudge
 from judges.length import LengthControlled
-from online_rl.data.text import clean_report
+from judges.text import clean_report
 
 REFERENCE = "the heart is normal. no pleural effusion. small left nodule. tubes are unchanged."
 RIGHT = {"empty": 0.0, "colon": 0.0, "template": 0.1, "copy": 1.0, "tripled": 0.33, "negated": 0.2}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from online_rl.doctor import examine
+from online_rl.commands.doctor import examine
 from tests.unit.launch.running import ROOT, launch, path_with, stand_in
 
 

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from judges.base import Score
-from online_rl import distributed
 from online_rl.monitor.best_worst import IMAGE_SIDE, best_and_worst
+from online_rl.ranks import collectives
 from online_rl.rollout.types import Completion, Prompt
 from online_rl.scoring.scorer import Candidate
 
@@ -36,8 +36,8 @@ def on_ranks(monkeypatch, groups_of):
         meet.wait()
         return values
 
-    monkeypatch.setattr(distributed, "gather", gather)
-    monkeypatch.setattr(distributed, "rank", lambda: here.rank)
+    monkeypatch.setattr(collectives, "gather", gather)
+    monkeypatch.setattr(collectives, "rank", lambda: here.rank)
 
     def run(rank):
         here.rank = rank

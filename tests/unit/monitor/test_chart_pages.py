@@ -9,7 +9,7 @@ import pytest
 from judges.green.judge import GreenJudge
 from judges.remote import HttpJudge
 from online_rl.monitor.chart_pages import BAND, PAGES, pages, stacked_errors
-from online_rl.monitor.error_plot import CATEGORIES
+from online_rl.pictures.error_plot import CATEGORIES
 from tests.unit.test_docs import listed_metrics
 
 DRAINING = [GreenJudge(url="http://localhost:1", cache=False), HttpJudge("http://localhost:1")]

@@ -11,9 +11,9 @@ from torch import nn
 from online_rl.config import config_from_dict
 from online_rl.errors import CheckpointError, ConfigError
 from online_rl.policy import lora
-from online_rl.policy.collate import collate
 from online_rl.policy.model import PolicyModel
 from online_rl.policy.names import disk_names
+from online_rl.policy.passes.collate import collate
 from online_rl.policy.zero import sums
 
 LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")

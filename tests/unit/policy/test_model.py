@@ -9,8 +9,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from online_rl.errors import ConfigError
-from online_rl.policy.collate import collate
 from online_rl.policy.model import PolicyModel, banned_token_ids, freeze_vision, is_vision, without_dropout
+from online_rl.policy.passes.collate import collate
 from tests.unit.policy.gradients import gradients, same_gradients
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -12,8 +12,8 @@ from online_rl.config import config_from_dict
 from online_rl.config.model import RefModel as Settings
 from online_rl.errors import CheckpointError
 from online_rl.policy import lora
-from online_rl.policy.micro_batches import micro_batches
 from online_rl.policy.model import PolicyModel
+from online_rl.policy.passes.plan import micro_batches
 from online_rl.policy.ref_model import RefModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -96,7 +96,7 @@ def test_every_rank_runs_a_pass_that_another_must(ref_model, candidates, pairs, 
     for mb in passes([(c,) for c in candidates], 1, 10_000, candidates[0]):
         ref_model.read(mb)
     before = ref_model.engine.passes
-    monkeypatch.setattr("online_rl.distributed.reduce_numbers", lambda mine, op: [1.0, *mine[1:]])
+    monkeypatch.setattr("online_rl.ranks.collectives.reduce_numbers", lambda mine, op: [1.0, *mine[1:]])
     ref_model.logp(wanted)
     assert ref_model.engine.passes == before + 1
 

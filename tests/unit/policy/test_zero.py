@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.nn import Parameter
 
-from online_rl import distributed
 from online_rl.policy.zero import Recipe, copied, elements, gathered, same_sums, shard, sums
+from online_rl.ranks import collectives
 
 
 @pytest.mark.parametrize(("rank", "expected"), [(0, [0.0, 1.0, 2.0]), (1, [3.0, 4.0]), (2, [])])
@@ -20,7 +20,7 @@ def test_a_shard_ends_where_the_parameter_ends(rank, expected, monkeypatch):
     padded = torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0, torch.nan, torch.nan, torch.nan, torch.nan])
     parameter = Parameter(torch.empty(0))
     parameter.ds_numel, parameter.ds_tensor = 5, padded[3 * rank : 3 * rank + 3].clone()
-    monkeypatch.setattr(distributed, "rank", lambda: rank)
+    monkeypatch.setattr(collectives, "rank", lambda: rank)
     assert shard(parameter).tolist() == expected
     assert elements(parameter) == 5
     shard(parameter).fill_(7.0)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from judges.green import neutralise
-from online_rl.data.text import clean_report
+from judges.text import clean_report
 
 SPEECH = {  # what it holds -> what of it must be gone
     "[Matched Findings]: 9. Everything.": "matched findings",

@@ -1,0 +1,216 @@
+"""Checks of one configuration: policy, disk, GPU memory, data, images, lengths, judges. Nothing is trained."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from judges.base import Case, Status
+from judges.text import clean_report
+from online_rl.commands.doctor.finding import Finding
+from online_rl.commands.sizing import GIB, Shape, estimate, shape_of, shortages, trained_parameters
+from online_rl.config import Config
+from online_rl.config.model import GuardEntry, Scoring
+from online_rl.errors import UserError
+from online_rl.policy.lora import check_targets
+
+T = TypeVar("T")
+
+SOME = 3  # images and prompts that are tried
+MANY = 2000  # reference reports that are measured
+
+# One report as good as its reference, and one that says the opposite of it. Not from any data set.
+REFERENCE = "There is a small left pleural effusion. The heart is normal in size. No pneumothorax."
+CONTRARY = "No pleural effusion. The heart is enlarged. There is a large right pneumothorax."
+
+
+class once(cached_property[T]):  # noqa: N801 - a decorator
+    """What reading raised is raised again, not tried again: a hub that is out of reach takes half a minute."""
+
+    def __get__(self, patient: Any, owner: type | None = None) -> Any:
+        met = vars(patient).setdefault("_met", {})  # property -> what reading it raised
+        if self.attrname in met:
+            raise met[self.attrname]
+        try:
+            return super().__get__(patient, owner)
+        except Exception as problem:
+            met[self.attrname] = problem
+            raise
+
+
+class Examination:
+    """A configuration under examination; what one check has read, the next ones use."""
+
+    def __init__(self, cfg: Config, ranks: int) -> None:
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()  # it would comment on the policy's configuration amid the findings
+        self.cfg, self.ranks = cfg, ranks
+
+    @once
+    def demo(self) -> Any:
+        from online_rl.demo.prepare import prepare
+
+        return prepare(self.cfg)
+
+    @once
+    def model_path(self) -> str:
+        return str(self.demo.policy or self.cfg.model.path)
+
+    @once
+    def model_config(self) -> Any:
+        from online_rl.policy.load import read_config
+
+        return read_config(self.model_path, self.cfg)
+
+    @once
+    def processor(self) -> Any:
+        from online_rl.policy.load import read_processor
+
+        return read_processor(self.model_path, self.cfg)
+
+    @once
+    def shape(self) -> Shape:
+        return shape_of(self.model_config)
+
+    @once
+    def studies(self) -> Any:
+        from online_rl.data.readers import read_studies
+
+        return read_studies(self.cfg, self.demo.world)
+
+    def policy(self) -> Finding:
+        frozen = f", {self.shape.vision / 1e6:.1f} M of them frozen" if self.cfg.model.freeze_vision else ""
+        if self.cfg.model.lora.rank:
+            check_targets(self.model_path, self.cfg)
+            frozen = f", all frozen, and adapters of at most {trained_parameters(self.shape, self.cfg) / 1e6:.1f} M"
+        name = type(self.model_config).__name__.removesuffix("Config")
+        return Finding("policy", "ok", f"{name}, {self.shape.parameters / 1e6:.1f} M parameters{frozen}")
+
+    def disk(self) -> Finding:
+        """Room for the checkpoints that are kept, the one being written, and the model at the end."""
+        sizes = estimate(self.shape, self.cfg, self.ranks)
+        kept = self.cfg.train.keep_checkpoints + (self.cfg.eval.metric_for_best_model is not None)
+        model = sizes.policy * self.ranks or self.shape.parameters * 2
+        needed = (kept + 1) * sizes.checkpoint + model
+        place = Path(self.cfg.run.dir).absolute()
+        free = shutil.disk_usage(next(p for p in (place, *place.parents) if p.exists())).free
+        detail = (
+            f"run.dir={self.cfg.run.dir!r} has {free / GIB:.1f} GiB free; {kept} checkpoint(s) of "
+            f"{sizes.checkpoint / GIB:.2f} GiB, one being written and the model need {needed / GIB:.2f} GiB"
+        )
+        if free < needed:
+            return Finding("disk", "failed", f"{detail}. Move run.dir, or lower train.keep_checkpoints.")
+        return Finding("disk", "ok", detail)
+
+    def gpu_memory(self) -> Finding:
+        import torch
+
+        sizes = estimate(self.shape, self.cfg, self.ranks)
+        beside = ", the judge that shares it included" if sizes.judge_beside else ""
+        detail = f"about {sizes.peak / GIB:.1f} GiB per GPU with {self.ranks} rank(s){beside}"
+        if not torch.cuda.is_available():
+            return Finding("gpu memory", "skipped", f"no GPU here; the policy would need {detail}")
+        has = torch.cuda.get_device_properties(0).total_memory
+        detail += f", {has / GIB:.1f} GiB there"
+        if short := shortages(sizes, self.cfg, has):
+            return Finding(
+                "gpu memory",
+                "warning",
+                f"{detail}: {'; '.join(short)} (computed, as `online-rl size` does). Use more GPUs, "
+                "model.lora.rank=16, deepspeed.offload_optimizer=cpu, a smaller train.micro_batch_tokens or "
+                "rollout.max_num_seqs, model.gradient_checkpointing=true, or a GPU of its own for the judge.",
+            )
+        return Finding("gpu memory", "ok", detail)
+
+    def data(self) -> Finding:
+        train, held_out = len(self.studies.train), len(self.studies.eval)
+        return Finding("data", "ok", f"{train} studies to train on, {held_out} held out")
+
+    def images(self) -> Finding:
+        """The first, the middle and the last training study's first image."""
+        from online_rl.data.images import load_image
+
+        train = self.studies.train
+        chosen = {0, len(train) // 2, len(train) - 1}
+        read = [load_image(train[i].images[0], self.cfg.data.image_max_side, train[i].source) for i in sorted(chosen)]
+        sizes = ", ".join(f"{image.width} x {image.height}" for image in read)
+        return Finding("images", "ok", f"{len(read)} read: {sizes} pixels")
+
+    def model_length(self) -> Iterator[Finding]:
+        """Prompts with their images against the room for them, reference reports against the completion's."""
+        from online_rl.rollout.prompts import PromptBuilder
+
+        rollout, train = self.cfg.rollout, self.studies.train
+        limit = getattr(self.model_config.get_text_config(), "max_position_embeddings", None)
+        if limit and rollout.max_model_len > limit:
+            yield Finding(
+                "model length",
+                "failed",
+                f"rollout.max_model_len: found {rollout.max_model_len}, expected at most {limit}, which the policy "
+                "was made for. Lower it.",
+            )
+            return
+        most_images = sorted(range(len(train)), key=lambda i: -len(train[i].images))[:SOME]
+        builder = PromptBuilder(self.processor, self.cfg)  # refuses a prompt without room for its completion
+        longest = max(len(builder.build(train[i]).ids) for i in most_images)
+        texts = [study.reference for study in train[:MANY]]
+        lengths = sorted(len(ids) for ids in self.processor.tokenizer(texts)["input_ids"])
+        cut = sum(n > rollout.max_completion_tokens for n in lengths) / len(lengths)
+        detail = (
+            f"prompts take {longest} of {rollout.max_model_len - rollout.max_completion_tokens} tokens, reference "
+            f"reports {lengths[len(lengths) // 2]} (median) to {lengths[-1]} of {rollout.max_completion_tokens}"
+        )
+        if cut > 0.01:
+            yield Finding(
+                "model length",
+                "warning",
+                f"{detail}: {cut:.0%} of them are longer than a candidate may be. Raise rollout.max_completion_tokens.",
+            )
+        else:
+            yield Finding("model length", "ok", detail)
+
+    def judges(self) -> Iterator[Finding]:
+        for entry in (*self.cfg.judges, *self.cfg.guards):
+            yield examine_judge(entry, self.cfg.scoring)
+
+
+def examine_judge(entry: GuardEntry, options: Scoring) -> Finding:
+    """Load it, start it, and have it score a report that equals its reference and one that says the opposite."""
+    from online_rl.scoring.calls import Calls
+    from online_rl.scoring.setup import load_entry
+
+    name = f"judge {entry.label}"
+    calls = Calls(options)
+    judge: Any = None
+    try:
+        judge = load_entry(entry)
+        calls.start(judge)
+        reference = clean_report(REFERENCE)
+        cases = [
+            Case(f"golden-{kind}", clean_report(text), reference, "cough")
+            for kind, text in (("same", REFERENCE), ("contrary", CONTRARY))
+        ]
+        same, contrary = calls.submit(judge, cases).result().scores
+    except (UserError, RuntimeError) as problem:
+        return Finding(name, "failed", str(problem))
+    except Exception as problem:  # its text may quote what it was given
+        return Finding(name, "failed", f"raised {type(problem).__name__} on a golden pair; expected two scores.")
+    finally:
+        if judge is not None:
+            calls.close_judge(judge)
+        calls.close()
+    if same.status is Status.FAILED:
+        return Finding(name, "failed", f"it cannot be reached: {same.detail}")
+    if same.status is not Status.SCORED or same.value is None:
+        return Finding(name, "failed", f"a report equal to its reference is {same.status.value}, expected a score.")
+    values = f"a report equal to its reference gets {same.value:.3f}"
+    if contrary.value is None:
+        return Finding(name, "warning", f"{values}, a contrary one is {contrary.status.value}.")
+    values += f", a contrary one {contrary.value:.3f}"
+    if getattr(entry, "weight", 0.0) > 0 and not same.value > contrary.value:
+        return Finding(name, "warning", f"{values}; expected the first to be higher. Is its sign right?")
+    return Finding(name, "ok", f"{values} ({same.seconds:.2g} s)")

@@ -1,0 +1,194 @@
+"""`online-rl eval`: which policies, which studies, which judges; the tables; and everything that is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from online_rl import __version__
+from online_rl.commands.eval import worker
+from online_rl.commands.eval.source import START, Policy, Results, find, find_run
+from online_rl.commands.eval.summary import Evaluated, compare, method, read_results, summarise
+from online_rl.config import Config, config_from_dict, load_config
+from online_rl.data.rows import SPLITS
+from online_rl.errors import ConfigError, DataError, RankFailed
+
+LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # of a launcher around us
+CLOSE_S = 60.0  # a worker that is told to stop closes its judges first
+
+Say = Callable[[str], Any]
+
+
+def evaluate_policies(
+    policy: str,
+    against: str | None = None,
+    config: Path | None = None,
+    split: str = "eval",
+    judges: Sequence[str] = (),
+    output: Path | None = None,
+    studies: int | None = None,
+    reports: bool = False,
+    overwrite: bool = False,
+    overrides: Sequence[str] = (),
+    json_file: Path | None = None,
+    say: Say = lambda line: None,
+) -> dict[str, Any]:
+    """Evaluate one policy, or two on the same studies; return what `--json` holds.
+
+    policy, against  see `source.py`; results of an earlier call are read, nothing is generated for them
+    config           None = that of the run that `policy` lies in
+    judges           names as in `online-rl score`, or of the config; none = the config's judges and guards
+    output           folder of the results, one folder in it per policy; None = eval/SPLIT in the run folder, or here
+    studies          the first so many of the split
+    reports          keep reference and candidate in the rows
+    overwrite        replace finished results of another evaluation
+
+    Raises UserError; RankFailed, whose error the worker has printed already.
+    """
+    split = _split(split)
+    run = find_run(policy) or (find_run(against) if against and policy == START else None)
+    cfg = _config(policy, config, run, overrides, judges) if config or run else None
+    sources = [_find(text, cfg, say) for text in (policy, *([against] if against else []))]
+    if cfg is not None and reports and cfg.monitor.protected:
+        raise ConfigError(
+            "--reports: found it beside monitor.protected=true, expected no report text on disk. Leave it out, or add "
+            "monitor.protected=false to this command if its folder may hold reports."
+        )
+    place = output or (run or Path()) / "eval" / (f"{split}-{studies}" if studies else split)
+    evaluated = []
+    for source, label in zip(sources, _labels(sources), strict=True):
+        if isinstance(source, Policy):
+            assert cfg is not None
+            what = dataclasses.replace(source, label=label).as_dict()
+            folder = place / label
+            dump = cfg.model_dump(mode="json")
+            _evaluate(worker.Task(dump, what, str(folder), split, studies, reports, overwrite), say)
+        else:
+            folder = source.folder
+        evaluated.append(read_results(folder, label))
+    report = _report(evaluated)
+    if output or any(isinstance(source, Policy) for source in sources):
+        _write(report, place / "summary.json")
+        from online_rl.commands.eval.picture import draw
+
+        say(f"picture  {draw(report, evaluated, place / 'eval.png')}")
+        say(f"results  {place}")
+    if json_file:
+        _write(report, json_file)
+    return report
+
+
+def _split(text: str) -> str:
+    for split, words in SPLITS.items():
+        if text.lower() in words:
+            return split
+    raise ConfigError(f"--split: found {text!r}, expected train, eval (validation, dev ...) or test.")
+
+
+def _config(
+    policy: str, config: Path | None, run: Path | None, overrides: Sequence[str], judges: Sequence[str]
+) -> Config:
+    """The configuration of the run, or the one that was named, with the judges that are asked."""
+    path = config or (run or Path()) / "config.resolved.yaml"
+    try:
+        cfg = load_config(path, [*overrides, "resume=never"])
+    except ConfigError as problem:
+        if config or not run:
+            raise
+        raise ConfigError(
+            f"{problem}\n\nThe run's own configuration does not load, so another version of online-rl wrote it. "
+            "Set these keys at the end of the command (key=value), or give another file by --config."
+        ) from None
+    if not judges:
+        return cfg
+    entries = [_judge_entry(name, cfg) for name in judges]
+    data = cfg.model_dump(mode="json")
+    data["judges"], data["guards"] = [{**entries[0], "weight": 1.0}], entries[1:]
+    return config_from_dict(data, origin="--judge")
+
+
+def _judge_entry(name: str, cfg: Config) -> dict[str, Any]:
+    """A judge or guard of the configuration by its name there; otherwise what `online-rl score` would take."""
+    from online_rl.commands.score.run import use_and_rule
+
+    for entry in (*cfg.judges, *cfg.guards):
+        if entry.label == name:
+            return entry.model_dump(mode="json", exclude={"weight", "only_if"})
+    use, rule = use_and_rule(name)
+    return {"use": use, "name": name.rpartition(":")[2], "length_control": rule}
+
+
+def _find(text: str, cfg: Config | None, say: Say) -> Policy | Results:
+    found = find(text, cfg or Config(), lambda line: say(f"note: {line}"))
+    if isinstance(found, Policy) and cfg is None:
+        raise ConfigError(
+            f"--config: found none, and {text} lies in no run folder (no config.resolved.yaml). Name the YAML file "
+            "that says which data, prompt, limits and judges to evaluate it with."
+        )
+    return found
+
+
+def _labels(sources: Sequence[Policy | Results]) -> list[str]:
+    """One for each, all different."""
+    labels = [source.label for source in sources]
+    return labels if len(set(labels)) == len(labels) else [labels[0], f"{labels[1]}-2"]
+
+
+def _evaluate(task: worker.Task, say: Say) -> None:
+    """Run the worker to its end. It prints its own errors; RankFailed carries its exit code."""
+    environment = {name: value for name, value in os.environ.items() if name not in LAUNCHER}
+    command = [sys.executable, "-m", "online_rl.commands.eval.worker"]
+    try:
+        Path(task.folder).mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise DataError(f"{task.folder}: cannot be written ({problem.strerror}). Name another --output.") from None
+    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    child = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=2, text=True)
+    told = False
+    try:
+        child.communicate(json.dumps(dataclasses.asdict(task)))
+    except KeyboardInterrupt:
+        told = True  # the terminal tells the worker as well
+        raise
+    finally:
+        _end(child, told)
+        signal.signal(signal.SIGTERM, previous)
+    if child.returncode < 0:
+        say(f"{task.policy['label']}: ended by {signal.Signals(-child.returncode).name}; the same command goes on.")
+    if child.returncode:
+        raise RankFailed("the evaluation stopped", child.returncode if child.returncode > 0 else 128 - child.returncode)
+
+
+def _end(child: subprocess.Popen[str], told: bool) -> None:
+    """Let the worker keep what it has and close its judges; in bounded time it is gone."""
+    if child.poll() is None and not told:
+        child.terminate()
+    try:
+        child.wait(CLOSE_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def _report(evaluated: Sequence[Evaluated]) -> dict[str, Any]:
+    comparison = {"comparison": compare(*evaluated)} if len(evaluated) > 1 else {}
+    policies = [{"label": e.label, **summarise(e)} for e in evaluated]
+    return {"version": __version__, **method(), "policies": policies, **comparison}
+
+
+def _write(report: dict[str, Any], path: Path) -> None:
+    draft = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        os.replace(draft, path)
+    except OSError as problem:
+        draft.unlink(missing_ok=True)
+        raise DataError(f"{path}: cannot be written ({problem.strerror}). The scores themselves are kept.") from None

@@ -1,0 +1,177 @@
+"""Micro-batches: rows of a prompt with its images and one or more completions behind it, padded to the longest.
+
+Legend: R rows, L tokens of the longest row, B completions, T tokens of the longest completion,
+K completions that are laid out, N their tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from online_rl.policy.passes.vision_cut import Features
+from online_rl.rollout.types import Completion, Prompt
+
+
+@dataclass
+class MicroBatch:
+    """Tensors of one forward pass.
+
+    ids        (R, L) prompts and completions
+    branches   (R, L) what a token belongs to: 0 the prompt, k the row's k-th completion, -1 padding
+    offsets    (R, L) its distance from the prompt's beginning in the text that it belongs to
+    completions whose tokens these are (B)
+    prompts    one per row; their images are laid out when the pass runs, so that they are held once per study
+    features   of the rows' images, where they were seen before; else None
+    first      (K,) of the B, each completion that is laid out, once
+    again      (B,) which of those K each of the B is: a completion that is in two pairs is laid out once per row
+    predictors (N,) positions among the R * L that predict the tokens of the K, completion by completion
+    tokens     (B, T) the completion tokens, 0 where padded
+    mask       (B, T) 1.0 on completion tokens
+    sampled    (B, T) their log-probabilities under vLLM, nats
+    slices     in which the logits are computed, the same number on every rank
+    weights    (units,) 0.0 for a unit that only fills up the pass
+    advantages (units,)
+    """
+
+    ids: Tensor
+    branches: Tensor
+    offsets: Tensor
+    completions: list[Completion]
+    prompts: list[Prompt]
+    features: list[Features] | None
+    first: Tensor
+    again: Tensor
+    predictors: Tensor
+    tokens: Tensor
+    mask: Tensor
+    sampled: Tensor
+    weights: Tensor
+    advantages: Tensor
+    slices: int = 1
+
+    @property
+    def shares_prompts(self) -> bool:
+        """Whether a row holds more than one completion."""
+        return len(self.tokens) > len(self.ids)
+
+    @property
+    def usable(self) -> Tensor:
+        """(B, T) the mask without tokens whose log-probability vLLM reported as NaN or infinite."""
+        return self.mask * torch.isfinite(self.sampled)
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """What the model reads, on the device of the ids: they, their mask, and the images of every row in order."""
+        rows, lengths = [p.inputs for p in self.prompts], [len(p.ids) for p in self.prompts]
+        images = {k: v.to(self.ids.device) for k, v in _prompt_inputs(rows, lengths, self.ids.shape[1]).items()}
+        return {"input_ids": self.ids, "attention_mask": (self.branches >= 0).long()} | images
+
+    def to(self, device: torch.device) -> MicroBatch:
+        return replace(self, **{k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)})
+
+
+def collate(
+    rows: Sequence[Sequence[Completion]],
+    weights: Sequence[float],
+    advantages: Sequence[float],
+    pad_id: int,
+    features: Mapping[int, Features] | None = None,
+) -> MicroBatch:
+    """Lay out `rows` for one forward pass, padded on the right.
+
+    rows      completions of one prompt each; one that is in a row twice is laid out once
+    weights, advantages   of the units, which lie one after the other through the rows
+    features  of the prompts' images, by the prompt's id(); used where all rows have them
+    """
+    laid_out = [_Row(row) for row in rows]
+    completions = [c for row in rows for c in row]
+    length, longest = max(len(row.ids) for row in laid_out), max(1, *(len(c.ids) for c in completions))
+    ids = torch.full((len(rows), length), pad_id, dtype=torch.long)
+    branches = torch.full((len(rows), length), -1)
+    offsets = torch.zeros((len(rows), length), dtype=torch.long)
+    first: list[int] = []
+    again: list[int] = []
+    predictors: list[int] = []
+    for r, row in enumerate(laid_out):
+        size = len(row.ids)
+        ids[r, :size] = torch.tensor(row.ids)
+        branches[r, :size] = torch.tensor(row.branches)
+        offsets[r, :size] = torch.tensor(row.offsets)
+        predictors += [r * length + position for position in row.predictors]
+        known: dict[int, int] = {}  # a completion's id() -> which of the K it is
+        for completion in rows[r]:
+            if id(completion) not in known:
+                known[id(completion)] = len(first)
+                first.append(len(again))
+            again.append(known[id(completion)])
+    tokens = torch.zeros((len(completions), longest), dtype=torch.long)
+    mask, sampled = torch.zeros(tokens.shape), torch.zeros(tokens.shape)
+    for b, completion in enumerate(completions):
+        size = len(completion.ids)
+        tokens[b, :size] = torch.tensor(completion.ids)
+        mask[b, :size] = 1.0
+        sampled[b, :size] = torch.tensor(completion.logprobs)
+    prompts = [row[0].prompt for row in rows]
+    seen = [features[id(p)] for p in prompts] if features and all(id(p) in features for p in prompts) else None
+    return MicroBatch(
+        ids=ids,
+        branches=branches,
+        offsets=offsets,
+        completions=completions,
+        prompts=prompts,
+        features=seen,
+        first=torch.tensor(first, dtype=torch.long),
+        again=torch.tensor(again, dtype=torch.long),
+        predictors=torch.tensor(predictors, dtype=torch.long),
+        tokens=tokens,
+        mask=mask,
+        sampled=sampled,
+        weights=torch.tensor(list(weights)),
+        advantages=torch.tensor(list(advantages)),
+    )
+
+
+class _Row:
+    """A prompt and behind it each of the completions once, token by token.
+
+    predictors  positions that predict their tokens: of each the prompt's last, then all of its own but the last
+    """
+
+    def __init__(self, completions: Sequence[Completion]) -> None:
+        prompt = completions[0].prompt.ids
+        self.ids, self.branches, self.offsets = list(prompt), [0] * len(prompt), list(range(len(prompt)))
+        self.predictors: list[int] = []
+        for branch, completion in enumerate({id(c): c for c in completions}.values(), start=1):
+            if completion.ids:
+                self.predictors += [len(prompt) - 1, *range(len(self.ids), len(self.ids) + len(completion.ids) - 1)]
+            self.ids += completion.ids
+            self.branches += [branch] * len(completion.ids)
+            self.offsets += range(len(prompt), len(prompt) + len(completion.ids))
+
+
+def _prompt_inputs(rows: list[dict[str, Any]], prompt_lengths: list[int], length: int) -> dict[str, Tensor]:
+    """The processor's further tensors: one value per token is padded to L, everything else is laid end to end."""
+    joined = {}
+    for name in rows[0]:
+        parts = [row[name] for row in rows]
+        if all(
+            p.dim() == 2 and p.shape[1] == n and not p.is_floating_point()
+            for p, n in zip(parts, prompt_lengths, strict=True)
+        ):
+            joined[name] = torch.cat([torch.nn.functional.pad(p, (0, length - p.shape[1])) for p in parts])
+        elif parts[0].dim() >= 4 and name in ("pixel_values", "pixel_attention_mask"):
+            images = max(p.shape[1] for p in parts)  # (1, images, ...): rows with fewer get empty ones, as HF pads
+            joined[name] = torch.cat([_pad_images(p, images) for p in parts])
+        else:
+            joined[name] = torch.cat(parts)
+    return joined
+
+
+def _pad_images(tensor: Tensor, images: int) -> Tensor:
+    empty = tensor.new_zeros(len(tensor), images - tensor.shape[1], *tensor.shape[2:])
+    return torch.cat([tensor, empty], dim=1)

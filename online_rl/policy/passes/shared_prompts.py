@@ -1,0 +1,95 @@
+"""A group's prompt read once: its candidates lie behind it in one row and do not see each other.
+
+A study's image and words are the same for all G candidates. In rows of their own they take G (P + C) tokens, P of the
+prompt and C of a completion; in a shared row P + G C. What a token attends to and where it stands are as in a row of
+its own, so it has the same log-probability and teaches the same: what the prompt's tokens learn is the sum over the
+candidates either way.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from online_rl.policy.passes.collate import MicroBatch, collate
+from online_rl.policy.passes.vision_cut import Features
+from online_rl.ranks import collectives
+from online_rl.rollout.types import Completion
+
+# Nats per token, mean, in float32 and in half precision: a wrong mask or position changes more, rounding less.
+EXACT, HALF = 1e-4, 0.1
+
+
+def can_share(model: nn.Module) -> bool:
+    """Whether every layer of the language part attends to all that comes before, by an attention that takes a mask."""
+    config: Any = model.config
+    text = config.get_text_config()
+    layers = getattr(text, "layer_types", None)
+    plain = set(layers) == {"full_attention"} if layers else not getattr(text, "sliding_window", None)
+    return plain and text._attn_implementation == "sdpa"
+
+
+def tree_mask(batch: MicroBatch) -> Tensor:
+    """(R, 1, L, L) True where a position (third axis) attends to another (fourth): itself and what comes before it in
+    the prompt and in its own completion. Padding attends to the prompt, so that no row of a softmax is empty."""
+    branch = batch.branches
+    before = torch.ones(branch.shape[1:] * 2, dtype=torch.bool, device=branch.device).tril()
+    own = branch[:, :, None] == branch[:, None, :]
+    return (before & (own | (branch == 0)[:, None, :]))[:, None]
+
+
+def positions(model: nn.Module, batch: MicroBatch, inputs: Mapping[str, Tensor]) -> Tensor:
+    """(R, L) where each token stands, or (3, R, L) for a model that counts time, height and width apart.
+
+    Such a model says itself where a prompt's tokens stand, and how far ahead of their number text goes on behind it.
+    """
+    count = getattr(model, "get_rope_index", None)
+    if count is None or "mm_token_type_ids" not in inputs:
+        return batch.offsets
+    prompt = batch.branches == 0  # (R, L)
+    width = int(prompt.sum(1).max())
+    known = inspect.signature(count).parameters
+    given = {name: value for name, value in inputs.items() if name in known}
+    given |= {"input_ids": batch.ids[:, :width], "attention_mask": prompt[:, :width].long()}
+    given["mm_token_type_ids"] = inputs["mm_token_type_ids"][:, :width]
+    stands, ahead = count(**given)  # (3, R, width), (R, 1)
+    all_of = (batch.offsets + ahead).expand(3, -1, -1).clone()
+    all_of[:, :, :width] = torch.where(prompt[:, :width], stands, all_of[:, :, :width])
+    return all_of
+
+
+def two_of_one_prompt(filler: Completion, candidates: Iterable[Completion]) -> list[Completion]:
+    """`filler` and another candidate of its study; itself read backwards where there is none."""
+    others = (c for c in candidates if c.prompt is filler.prompt and c is not filler and len(c.ids) > 1)
+    return [filler, next(others, replace(filler, ids=filler.ids[::-1], candidate=-1))]
+
+
+@torch.no_grad()
+def gap(
+    engine: Any, pair: list[Completion], pad_id: int, features: Mapping[int, Features], device: torch.device
+) -> float | None:
+    """How far log-probabilities of two candidates in a shared row are from those that they have alone, nats per token.
+
+    The mean of the rank where it is largest. None where there was nothing to see: the first candidate stands where it
+    would stand alone, and the second's first token is predicted by the prompt, so that a rank must have a second one
+    of two tokens or more. Every rank must call.
+    """
+    engine.eval()
+    apart, shared = (
+        engine(collate(rows, [1.0, 1.0], [0.0, 0.0], pad_id, features).to(device))[0]
+        for rows in ([[c] for c in pair], [pair])
+    )
+    engine.train()
+    mine = float((apart - shared).abs().sum()) / max(1, sum(len(c.ids) for c in pair))
+    largest, seen = collectives.reduce_numbers([mine, float(len(pair[1].ids))], "max")
+    return largest if seen > 1 else None
+
+
+def agrees(found: float, model: nn.Module) -> bool:
+    """Whether a `gap` is no more than rounding."""
+    return found <= (EXACT if next(model.parameters()).dtype == torch.float32 else HALF)

@@ -1,1 +1,0 @@
-"""Scoring a file of report pairs with a judge, without training: `online-rl score`."""

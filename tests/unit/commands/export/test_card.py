@@ -1,0 +1,172 @@
+"""The model card: what it says of reward, length control, judges and base model, and that it names no path."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from judges.identity import identify
+from judges.length import RULES
+from judges.registry import load_judge
+from online_rl.checkpoint import Checkpoint
+from online_rl.commands.export import card
+from online_rl.commands.export.reward_card import FORMULAS, digest, judge_hash, reward_section, settings_hash
+from online_rl.config import config_from_dict
+from online_rl.config.model import JudgeEntry
+
+TRIAL = {"by": "transformers 1", "tokens": 9, "difference": 0.001}
+
+
+def config(*judges, **sections):
+    return config_from_dict({"judges": list(judges), **sections})
+
+
+def row(text: str, judge: str) -> list[str]:
+    """The judge's cells of the table."""
+    [line] = [line for line in text.splitlines() if line.startswith(f"| {judge} |")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_the_card_says_what_it_should_and_no_path(tmp_path):
+    lines = (
+        {"step": 1, "reward": 0.1},
+        {"step": 7, "eval": True, "split": "eval", "reward": 0.5, "raw_reward/findings": 0.6},
+    )
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    state = {"before": {"reward": 0.25, "raw_reward/findings": 0.5}, "sampler": {"n_studies": 1741}}
+    found = Checkpoint(tmp_path / "checkpoints" / "step-7", 7, state)
+    cfg = config(
+        {"use": "findings", "length_control": "lc_green", "args": {"normal_weight": 0.25}},
+        {"use": "/home/someone/secret/mine.py:short", "weight": 0.5},
+        {"use": "findings", "name": "measured", "weight": 0.0},
+        data={"reader": "jsonl", "path": "/home/someone/secret/studies.jsonl"},
+    )
+    text = card.model_card(found, tmp_path, cfg, TRIAL)
+    for words in (
+        "Research only, not for clinical use.",
+        "reward = lc_green(findings) + 0.5 * short`",
+        "1741 studies",
+        "`studies.jsonl`",
+        "| reward | 0.250 | 0.500 | +0.250 |",
+        "| measured | 0 | none |",
+        "not at hand when exported",
+        "0.001 nats per token",
+        digest(cfg.data.prompt),
+    ):
+        assert words in text, words
+    assert "/home/" not in text and "secret" not in text
+    early = card.evaluation_table(tmp_path, Checkpoint(tmp_path, 5, state))
+    assert early == "There was no evaluation at step 5."
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_length_rule_is_told_in_whole_sentences_with_its_numbers_and_unit(rule):
+    numbers = {"soft_overlong": {"limit": 1.5, "cache": 0.25}, "target_band": {"high": 1.25}}.get(rule, {})
+    entry = {"use": "findings", "length_control": rule, "length_unit": "characters", "length_args": numbers}
+    text = reward_section(config(entry), {})
+    [said] = [line for line in text.splitlines() if line.startswith(f"Length control of `findings`, `{rule}`")]
+    assert FORMULAS[rule] in said
+    assert said.endswith("Verbosity is candidate / reference report, in characters.")
+    for name, value in numbers.items():
+        assert f"{name} {value}" in said and f"*{name}*" in said
+    assert "words" not in said
+
+
+def test_numbers_that_were_not_set_are_told_and_the_multiplier_is_that_of_the_step():
+    entry = {"use": "findings", "length_control": "target_band", "length_args": {"high": 1.25}}
+    text = reward_section(config(entry), {"judges": {"findings": {"rule": {"multiplier": 0.375}}}})
+    assert "`target_band` (low 0.8, high 1.25, rate 0.5, limit 10.0)" in text
+    assert "At this step the multiplier is 0.375." in text
+
+
+def test_gates_normalisation_masking_and_guards_are_part_of_the_reward():
+    gated = {"use": "mine.py:short", "weight": 0.5, "only_if": "findings.false_finding == 0"}
+    plain = reward_section(config({"use": "findings"}), {})
+    assert plain.startswith("`reward = findings`\n\n|"), "nothing to explain"
+    text = reward_section(
+        config(
+            {"use": "findings"},
+            gated,
+            guards=[{"use": "findings", "name": "watched"}],
+            scoring={"truncated": "mask", "multi_objective_aggregation": "normalize_then_sum"},
+            rollout={"max_completion_tokens": 77},
+        ),
+        {},
+    )
+    assert "`reward = findings + 0.5 * [findings.false_finding == 0] * short`" in text
+    for words in ("brackets is 1 where it holds", "normalize_then_sum", "cut at 77 tokens", "never rewarded"):
+        assert words in text and words not in plain, words
+    assert row(text, "watched")[1] == "guard"
+
+
+def test_the_settings_hash_covers_what_changes_the_score():
+    entry = {"use": "findings", "length_control": "target_band"}
+    changed: list[dict] = [
+        {"args": {"normal_weight": 0.5}},
+        {"length_args": {"high": 1.5}},
+        {"length_unit": "tokens"},
+        {"length_control": "symmetric"},
+        {"only_if": "findings.false_finding == 0"},
+    ]
+    hashes = [settings_hash(JudgeEntry(**(entry | more))) for more in ({}, *changed)]
+    assert len(set(hashes)) == len(hashes)
+    assert settings_hash(JudgeEntry(**entry, name="other", weight=2.0)) == hashes[0], "both are in the table"
+
+
+def test_a_judges_hash_is_the_consoles_and_changes_with_its_code(tmp_path):
+    def hashes(text: str) -> tuple[str, str]:
+        folder = tmp_path / str(len(text))
+        folder.mkdir()
+        (folder / "own.py").write_text(text)
+        entry = JudgeEntry(use=f"{folder / 'own.py'}:reward")
+        return judge_hash(entry, {}), identify(load_judge(entry.use, {}, name="reward"), entry.use).hash
+
+    body = "def reward(completions, **columns):\n    return [0.0 for _ in completions]\n"
+    (one, whole), (other, _) = hashes(body), hashes(body + "# another\n")
+    assert one != other and whole.startswith(one) and len(one) == 16
+
+
+def test_a_judges_hash_changes_with_its_prompt(tmp_path, monkeypatch):
+    package = tmp_path / "asks" / "model"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent):
+        (folder / "__init__.py").touch()
+    (package / "judge.py").write_text("def reward(completions, **columns):\n    return [0.0 for _ in completions]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = JudgeEntry(use="asks.model.judge:reward")
+    seen = set()
+    for prompt in ("Compare these.", "Compare these reports."):
+        (package / "prompt.txt").write_text(prompt)
+        seen.add(judge_hash(entry, {}))
+    assert len(seen) == 2 and "not at hand when exported" not in seen
+
+
+def test_of_a_judge_behind_a_server_the_served_one_is_named():
+    """As the checkpoint keeps it, with length control and without; not the code of the client, which never changes."""
+    served = {"name": "green", "version": "1", "hash": "ab" * 32, "use": "green"}
+    entry = {"use": "http", "name": "remote", "args": {"url": "http://10.0.0.1:8100"}}
+    for more, kept in (({}, served), ({"length_control": "lc_green"}, {"judge": served})):
+        text = reward_section(config(entry | more), {"judges": {"remote": kept}})
+        assert row(text, "remote")[4] == f"{'ab' * 8}, served as green"
+        assert "10.0.0.1" not in text
+    pinned = entry | {"args": {**entry["args"], "hash": "cd" * 5}}
+    assert row(reward_section(config(pinned), {}), "remote")[4] == f"{'cd' * 5}, served"
+    assert row(reward_section(config(entry), {}), "remote")[4] == "of a server, not known"
+
+
+@pytest.mark.parametrize(
+    ("path", "is_local", "said"),
+    [
+        ("a-lab/a-model", False, "`a-lab/a-model`, revision"),
+        ("models/mine", True, "A local model, `mine`."),  # of the folder where the run was started
+        ("models/mine", None, "A local model, `mine`."),  # nobody knows
+        ("./mine", False, "A local model, `mine`."),
+    ],
+)
+def test_a_folder_is_not_called_a_name_on_the_hub(tmp_path, monkeypatch, path, is_local, said):
+    monkeypatch.chdir(tmp_path)  # exported from another folder: no models/mine here
+    found = Checkpoint(tmp_path, 3, {} if is_local is None else {"model_is_local": is_local})
+    text = card.model_card(found, tmp_path, config({"use": "findings"}, model={"path": path}), TRIAL)
+    assert said in text
+    assert ("base_model:" in text) == said.startswith("`a-lab")

@@ -1,0 +1,143 @@
+"""`online-rl plot`: several runs, error categories, one HTML file, and folders that are not what they should be."""
+
+import json
+import os
+import re
+import time
+
+import pytest
+from PIL import Image
+
+from online_rl.cli import main
+from online_rl.commands.plot import plot
+from online_rl.config import config_from_dict, save_resolved
+from online_rl.errors import DataError
+from online_rl.pictures.error_plot import error_series, errors_figure
+from online_rl.pictures.plots import load_run
+from online_rl.pictures.run_notes import run_notes
+
+NASTY = '<script>alert(1)</script> & "quoted" {{ 7 * 7 }} \ud800'
+
+
+def write_run(folder, steps=6, max_steps=6, samples=False, **more):
+    folder.mkdir(parents=True)
+    errors = {"judge/findings/false_finding": 0.5, "judge/findings/missing_finding": 1.0}
+    lines = [{"step": 0, "eval": True, "split": "eval", "reward": 0.25, **errors}]
+    lines += [
+        {"step": s, "reward": 0.1 * s, "reward_std": 0.1, "verbosity/mean": 1.0, "step_time": 2.0, **errors, **more}
+        for s in range(1, steps + 1)
+    ]
+    if steps == max_steps:
+        lines.append({"step": steps, "eval": True, "split": "eval", "reward": 0.75, **errors})
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    save_resolved(config_from_dict({"train": {"max_steps": max_steps}}), folder)
+    if samples:
+        (folder / "samples").mkdir()
+        Image.new("L", (40, 60), 128).save(folder / "x.png")
+        row = {"study_id": "s1", "image": "x.png", "indication": NASTY, "reference": NASTY, "verbosity": 1.0}
+        for name, reward in (("before", 0.1), ("after", 0.4)):
+            text = json.dumps(row | {"candidate": f"{name} {NASTY}", "reward": reward})
+            (folder / "samples" / f"{name}.jsonl").write_text(text + "\n")
+    return folder
+
+
+def test_one_run_goes_into_its_own_plots_folder(tmp_path):
+    run = write_run(tmp_path / "run")
+    assert [path.name for path in plot([run])] == ["curves.png", "errors.png"]
+    assert (run / "plots" / "curves.png").is_file()
+
+
+def test_several_runs_stand_side_by_side(tmp_path):
+    runs = [write_run(tmp_path / name) for name in ("a", "b")]
+    written = plot(runs, html=True, output=tmp_path / "out")
+    assert [path.name for path in written] == ["comparison.png", "errors.png", "report.html"]
+    html = written[-1].read_text()
+    assert "<h2>a, 6 steps</h2>" in html and "<h2>b, 6 steps</h2>" in html
+    figure = errors_figure({path.name: load_run(path) for path in runs})
+    assert [axes.get_title() for axes in figure.axes] == ["a, judge findings", "b, judge findings"]
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1, "areas can be compared"
+
+
+def test_the_html_is_one_file_that_fetches_nothing_and_escapes_every_text(tmp_path):
+    run = write_run(tmp_path / "run", samples=True)
+    *_, page = plot([run], html=True)
+    html = page.read_text()
+    assert "<script" not in html and "&lt;script&gt;" in html and "49" not in re.sub(r"base64,[^\"]*", "", html)
+    sources = re.findall(r"(?:src|href)\s*=\s*[\"']?([^\"'> ]+)", html)
+    assert sources and all(source.startswith("data:image/") for source in sources)
+    assert "url(" not in html and "@import" not in html and "default-src 'none'" in html
+    assert html.count("data:image/jpeg;base64,") == 1
+    for text in ("before &lt;script", "after &lt;script", "+0.300 reward", "Research only"):
+        assert text in html
+    cells = re.findall(r'<td class="number">([^<]*)</td>', html)
+    assert cells[:3] == ["0.250", "0.750", "+0.500"]
+
+
+def test_error_categories_are_read_per_judge(tmp_path):
+    more = {"judge/green/wrong_location": 0.2, "judge/green/insignificant_false_finding": 9.0, "judge/retries": 1.0}
+    train, _ = load_run(write_run(tmp_path / "run", **more))
+    series = error_series(train)
+    assert {judge: sorted(found) for judge, found in series.items()} == {
+        "findings": ["false_finding", "missing_finding"],
+        "green": ["wrong_location"],
+    }
+    assert series["green"]["wrong_location"] == ([1, 2, 3, 4, 5, 6], [0.2] * 6)
+    assert errors_figure({"run": ([{"step": 1, "reward": 1.0}], [])}) is None
+
+
+def test_a_run_that_is_being_written_is_told_from_one_that_stopped(tmp_path):
+    run = write_run(tmp_path / "run", steps=3)
+    train, _ = load_run(run)
+    [note] = run_notes(run, train)
+    assert "still being written: step 3 of 6" in note
+    long_ago = time.time() - 7200
+    os.utime(run / "metrics.jsonl", (long_ago, long_ago))
+    [note] = run_notes(run, train)
+    assert "ended at step 3 of 6, 2h00m ago" in note and "resume=auto" in note
+    told = []
+    *_, page = plot([run], html=True, note=told.append)
+    assert told == [f"run: {note}"] and note in page.read_text()
+
+
+def test_a_whole_run_needs_no_note_and_another_version_is_named(tmp_path):
+    run = write_run(tmp_path / "run")
+    train, _ = load_run(run)
+    assert run_notes(run, train) == []
+    (run / "config.resolved.yaml").write_text("rolout: {}\n")
+    assert "another version" in run_notes(run, train)[0]
+    (run / "config.resolved.yaml").unlink()
+    assert "is missing" in run_notes(run, train)[0]
+    assert any("no step has a reward" in note for note in run_notes(run, [{"step": 1, "loss": 1.0}]))
+    assert plot([run], html=True)
+
+
+def test_folders_without_metrics_are_refused(tmp_path):
+    (tmp_path / "tensorboard").mkdir()
+    with pytest.raises(DataError, match=r"no metrics\.jsonl found"):
+        plot([tmp_path])
+    (tmp_path / "tensorboard" / "events.out.tfevents.1").touch()
+    with pytest.raises(DataError, match="TensorBoard events but no"):
+        plot([tmp_path])
+
+
+@pytest.mark.parametrize("room", [2_000, 150_000])  # for no picture; for the pictures and not for report.html
+def test_a_disk_that_fills_is_told_in_words_and_nothing_is_lost(tmp_path, capsys, full_disk, room):
+    run = write_run(tmp_path / "run")
+    assert main(["plot", str(run), "--html"]) == 0
+    capsys.readouterr()
+    old = {path.name: path.read_bytes() for path in (run / "plots").iterdir()}
+    sizes = sorted(map(len, old.values()))
+    assert sizes[0] > 2_000 and sizes[1] < 150_000 < sizes[2], "the test's rooms divide them"
+    with full_disk(room):
+        assert main(["plot", str(run), "--html"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and f"{run / 'plots'}: cannot be written (File too large)" in said
+    assert "--output" in said and "Traceback" not in said
+    assert {path.name: path.read_bytes() for path in (run / "plots").iterdir()} == old
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    run = write_run(tmp_path / "run")
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(DataError, match="taken.*--output"):
+        plot([run], output=tmp_path / "taken")

@@ -1,0 +1,67 @@
+"""How a run ends: its table is printed whatever becomes of its pictures."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from online_rl.build import finish
+from online_rl.config import config_from_dict
+from online_rl.evaluate import Evaluation
+from online_rl.monitor import Monitor
+
+
+@pytest.fixture
+def end(tmp_path, capsys):
+    """Finish a run in `tmp_path`; returns what is on the console."""
+
+    def end() -> list[str]:
+        loop = SimpleNamespace(
+            cfg=config_from_dict({"run": {"dir": str(tmp_path)}}),
+            policy=SimpleNamespace(export=lambda folder, processor: folder.mkdir()),
+            builder=SimpleNamespace(processor=None),
+            monitor=Monitor(tmp_path, 2, enabled=False, tensorboard=False),
+            eval_studies=["one"],
+            step=2,
+            exported_step=2,
+        )
+        finish(loop, Evaluation({"reward": 0.25}, []), Evaluation({"reward": 0.75}, []))
+        return [line for line in capsys.readouterr().out.splitlines() if line]
+
+    return end
+
+
+def write_metrics(run_dir) -> None:
+    lines = [{"step": step, "reward": 0.1 * step, "step_time": 1.0} for step in (1, 2)]
+    (run_dir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def shown(lines: list[str]) -> list[str]:
+    """The first word of each line."""
+    return [line.split()[0] for line in lines]
+
+
+def test_the_table_comes_first_and_the_pictures_are_named(end, tmp_path):
+    write_metrics(tmp_path)
+    lines = end()
+    assert shown(lines) == ["greedy", "before", "reward", "trained", "picture", "TensorBoard"]
+    assert lines[2].split() == ["reward", "0.250", "0.750", "+0.500"]
+    assert lines[4].endswith("curves.png")
+
+
+def test_without_metrics_there_is_the_table_and_one_warning(end, tmp_path):
+    """As where metrics.jsonl could not be written, which the monitor has warned about."""
+    lines = end()
+    assert shown(lines) == ["greedy", "before", "reward", "trained", "warning:", "TensorBoard"]
+    assert "no metrics.jsonl found" in lines[4] and f"online-rl plot {tmp_path}" in lines[4]
+
+
+def test_a_disk_that_fills_under_the_pictures_does_not_end_a_finished_run(end, tmp_path, full_disk):
+    write_metrics(tmp_path)
+    with full_disk(2_000):
+        lines = end()
+    assert shown(lines) == ["greedy", "before", "reward", "trained", "warning:", "TensorBoard"]
+    assert "OSError" in lines[4] and "plots" in lines[4]
+    assert list((tmp_path / "plots").iterdir()) == []
