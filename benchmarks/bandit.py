@@ -70,8 +70,10 @@ def learn_all(config: str, wanted: str, steps: int, overrides: list[str]) -> dic
 
     # Of an algorithm that needs a ref_model, so that there is one for all that do.
     loop = build(config, [*overrides, judged_by(pays_for), "algorithm.name=online_dpo"])
-    policy, engine, built_with = loop.policy, loop.engine, loop.policy.algorithm
-    prompts = [loop.builder.build(study) for study in loop.train_studies[: loop.cfg.rollout.studies_per_step]]
+    policy, engine, built_with = loop.policy, loop.weights.engine, loop.policy.algorithm
+    prompts = [
+        loop.collector.builder.build(study) for study in loop.collector.studies[: loop.cfg.rollout.studies_per_step]
+    ]
     saved = Path(loop.cfg.run.dir) / "start"
     policy.save(saved)
     start = dict(policy.trained_weights())
@@ -102,8 +104,7 @@ def learn_all(config: str, wanted: str, steps: int, overrides: list[str]) -> dic
         rewards, moved = learn(name, pays_for, steps)
         results[name] = {"rewards": rewards, "moved": moved, "moved by a constant judge": still}
         print(f"{name:14} {' '.join(f'{reward:.2f}' for reward in rewards)}", flush=True)
-    loop.scorer.close()
-    loop.monitor.close()
+    loop.close()
     return results
 
 

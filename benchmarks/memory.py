@@ -132,9 +132,9 @@ def resident(key: str = "VmRSS") -> int:
 
 def child(folder: Path, name: str, overrides: list[str]) -> None:
     """One rank of one row: writes its figures to `folder`/result.json."""
-    from online_rl.build import _environment
+    from online_rl.environment import prepare_environment
 
-    _environment()
+    prepare_environment()
     from online_rl.algorithms import make_algorithm
     from online_rl.config import load_config
     from online_rl.policy.engine import Policy, init_ranks

@@ -163,10 +163,10 @@ def main() -> int:
     parser.add_argument("--json", metavar="FILE", help="the same figures as JSON")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
     arguments = parser.parse_intermixed_args()
-    from online_rl.build import _environment
+    from online_rl.environment import prepare_environment
     from online_rl.policy.engine import init_ranks
 
-    _environment()
+    prepare_environment()
     shape = {"studies_per_step": max(STUDIES), "group_size": GROUP, "max_num_seqs": AT_ONCE}
     own = [f"rollout.{key}={value}" for key, value in shape.items()]
     cfg = load_config(ROOT / "configs" / "demo_grpo.yaml", [*own, *arguments.overrides])

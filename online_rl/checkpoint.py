@@ -12,11 +12,11 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from online_rl.config import Config
 from online_rl.errors import CheckpointError, ConfigError
@@ -52,7 +52,7 @@ def save(run_dir: Path, step: int, policy: Any, state: dict[str, Any], cfg: Conf
     # Saved by this run already; one that a resume passed over as damaged is written anew.
     if collectives.gather(collectives.rank() == 0 and _is_whole(final))[0]:
         return final
-    with _together(partial):
+    with _written(partial):
         if collectives.rank() == 0:
             for leftover in (partial, final):
                 shutil.rmtree(leftover, ignore_errors=True)
@@ -60,15 +60,15 @@ def save(run_dir: Path, step: int, policy: Any, state: dict[str, Any], cfg: Conf
             content = {"step": step, "world_size": collectives.world_size(), **state}
             content["config"] = cfg.model_dump(mode="json")
             (partial / STATE).write_text(json.dumps(content, indent=1))
-    with _together(partial):
+    with _written(partial):
         policy.save(partial)
     digests: dict[str, list[Any]] = {}
-    with _together(partial):
+    with _written(partial):
         files = sorted(p for p in partial.rglob("*") if p.is_file())
         mine = files[collectives.rank() :: collectives.world_size()]
         digests = {str(p.relative_to(partial)): _fingerprint(p) for p in mine}
     manifest = {name: entry for part in collectives.gather(digests) for name, entry in part.items()}
-    with _together(partial, final):
+    with _written(partial, final):
         if collectives.rank() == 0:
             os.replace(partial, final)
             marker = final / f"{MARKER}.partial"
@@ -79,24 +79,58 @@ def save(run_dir: Path, step: int, policy: Any, state: dict[str, Any], cfg: Conf
 
 
 @contextmanager
-def _together(*folders: Path) -> Iterator[None]:
-    """A part of saving that every rank does: where one cannot write, all raise, and `folders` are removed.
+def _written(*folders: Path) -> Iterator[None]:
+    """Run a part of saving on every rank; if one cannot write, all raise CheckpointError and `folders` are removed.
 
     RuntimeError counts as well: it is what torch.save raises on a full disk.
     """
-    error: CheckpointError | None = None
     try:
-        yield
-    except (OSError, RuntimeError) as problem:
-        error = _disk_error(folders[0], problem)
-        error.__cause__ = problem
-    try:
-        collectives.agree(error)
+        with collectives.together():
+            try:
+                yield
+            except (OSError, RuntimeError) as problem:
+                raise _disk_error(folders[0], problem) from problem
     except Exception:
         if collectives.rank() == 0:
             for folder in folders:
                 shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+class Part(Protocol):
+    """A part of the run whose state a checkpoint keeps, under names that no other part uses."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+@dataclass
+class Checkpoints:
+    """Saves and loads the policy together with the state of the run's other parts."""
+
+    cfg: Config
+    policy: Any
+    parts: Sequence[Part]
+
+    def save(self, step: int) -> Path:
+        """Write the checkpoint of `step`; one that is there already is left as it is. Raises CheckpointError."""
+        state: dict[str, Any] = {"model_is_local": Path(self.cfg.model.path).exists()}  # else a name on the hub
+        for part in self.parts:
+            state |= part.state_dict()
+        return save(Path(self.cfg.run.dir), step, self.policy, state, self.cfg)
+
+    def load(self, found: Checkpoint) -> None:
+        """Give policy and parts the state that `found` holds."""
+        self.policy.load(found.folder)
+        for part in self.parts:
+            part.load_state_dict(found.state)
+
+    def folder(self, step: int) -> Path:
+        return Path(self.cfg.run.dir) / "checkpoints" / f"step-{step}"
+
+    def name_best(self, best: Best | None) -> None:
+        """Write down which checkpoint is the best, so that it is not removed before a better one is there."""
+        name_best(Path(self.cfg.run.dir), best)
 
 
 def find(cfg: Config, warn: Any) -> Checkpoint | None:
@@ -135,7 +169,7 @@ def set_later_aside(found: Checkpoint, run_dir: Path) -> list[str]:
 def name_best(run_dir: Path, best: Best | None) -> None:
     """Write which checkpoint is the best, so that none is removed before a better one is there. All ranks call it."""
     root = run_dir / "checkpoints"
-    with _together(root / f"{BEST}.partial"):
+    with _written(root / f"{BEST}.partial"):
         if collectives.rank() == 0:
             if best is None:
                 (root / BEST).unlink(missing_ok=True)

@@ -37,8 +37,12 @@ class PolicyMismatch(RuntimeError):
 
 
 class RankFailed(RuntimeError):
-    """Another rank met an error, which it reports itself; this one stops with it, by the same exit code."""
+    """Another rank met an error, which it reports itself; this one stops with it, by the same exit code.
 
-    def __init__(self, message: str, code: int = 1) -> None:
+    judge_failed  some rank's error was a JudgeFailed, so that every rank saves before it stops
+    """
+
+    def __init__(self, message: str, code: int = 1, judge_failed: bool = False) -> None:
         super().__init__(message)
         self.code = code
+        self.judge_failed = judge_failed

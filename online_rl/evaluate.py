@@ -1,19 +1,25 @@
-"""Evaluation: greedy reports for held-out studies, scored by the same judges."""
+"""Evaluation: greedy reports of held-out studies, scored by the same judges, and which of them was the best so far."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from online_rl import checkpoint
+from online_rl.checkpoint import Best
+from online_rl.config import Config
 from online_rl.data.study import Study
-from online_rl.metrics import gather_groups, summarise
+from online_rl.errors import ConfigError
+from online_rl.metrics import gather_groups, is_better_greater, summarise
+from online_rl.monitor import Monitor
+from online_rl.monitor.records import Record, read_records
 from online_rl.ranks import collectives
 from online_rl.rollout.prompts import PromptBuilder
+from online_rl.samples import image_path, make_sample, write_samples
 from online_rl.scoring.scorer import Candidate, Scorer
-from online_rl.whole_file import whole_file
 
 
 @dataclass(frozen=True)
@@ -24,61 +30,120 @@ class Evaluation:
     samples: list[dict[str, Any]]
 
 
-def evaluate(
-    engine: Any,
-    builder: PromptBuilder,
-    scorer: Scorer,
-    studies: Sequence[Study],
-    samples: int,
-    agree: Callable[[BaseException | None], None] = collectives.agree,
-) -> Evaluation:
+def evaluate(engine: Any, builder: PromptBuilder, scorer: Scorer, studies: Sequence[Study], samples: int) -> Evaluation:
     """Write the most likely report of every study and score it.
 
     samples  studies whose texts are kept; 0 keeps none, so that no report leaves the memory of this process
-    agree    called on every rank with the error that it met, or None; raises where one did
+
+    An error of one rank is raised on all.
     """
     mine = list(studies)[collectives.rank() :: collectives.world_size()]
-    error: BaseException | None = None
     groups: list[list[Candidate]] = []
-    try:
+    with collectives.together():
         if mine:
             groups = scorer.score(engine.greedy(builder.build_all(mine))).groups
-    except Exception as problem:
-        error = problem
-    agree(error)
     metrics = summarise(gather_groups(groups))
     chosen = {study.study_id for study in list(studies)[:samples]}
     firsts = [(group[0], group[0].completion.prompt.study) for group in groups]
-    rows = [make_sample(first, _image_path(study)) for first, study in firsts if study.study_id in chosen]
+    rows = [make_sample(first, image_path(study)) for first, study in firsts if study.study_id in chosen]
     everyone = [row for part in collectives.gather(rows) for row in part]
     return Evaluation(metrics, sorted(everyone, key=lambda row: row["study_id"]))
 
 
-def write_samples(evaluation: Evaluation, path: Path) -> None:
-    """One line per kept study; nothing is written when none was kept."""
-    if not evaluation.samples or collectives.rank():
-        return
-    lines = [json.dumps(row, ensure_ascii=True) for row in evaluation.samples]
-    with whole_file(path) as partial:
-        partial.write_text("\n".join(lines) + "\n")
+@dataclass
+class Evaluator:
+    """Evaluates the policy that the engine holds, reports to the monitor, and knows the first and the best result.
 
+    studies  held-out studies, the same list on every rank
+    before   the evaluation of the starting policy
+    best     the best evaluation so far by `eval.metric_for_best_model`; None without that key
+    """
 
-def make_sample(candidate: Candidate, image: Any) -> dict[str, Any]:
-    """One candidate beside its study, as a reader wants to see it: the fields of a line of `samples/*.jsonl`."""
-    study = candidate.completion.prompt.study
-    return {
-        "study_id": study.study_id,
-        "image": image,
-        "indication": study.indication,
-        "reference": study.reference,
-        "candidate": candidate.completion.text.strip(),
-        "reward": candidate.reward,
-        "verbosity": candidate.verbosity,
-        "scores": {name: {"value": s.value, **s.parts} for name, s in (candidate.scores | candidate.guards).items()},
-    }
+    cfg: Config
+    studies: Sequence[Study]
+    builder: PromptBuilder
+    engine: Any
+    scorer: Scorer
+    monitor: Monitor
+    before: Evaluation | None = None
+    best: Best | None = None
 
+    def evaluate(self, step: int, name: str, log: bool = True) -> Evaluation:
+        """Evaluate, and write `samples/<name>.jsonl` if samples are kept.
 
-def _image_path(study: Study) -> str:
-    """Of the first image; "" where it is held in memory or there is none."""
-    first = study.images[0] if study.images else ""
-    return first if isinstance(first, str) else ""
+        log  False if the engine does not hold the policy of this step, as when the best checkpoint is evaluated again
+        """
+        with self.monitor.phase(f"evaluating ({name})"):
+            studies = self.studies[: self.cfg.eval.studies]
+            evaluation = evaluate(self.engine, self.builder, self.scorer, studies, self.cfg.monitor.samples)
+        if step == 0:
+            self.before = evaluation
+        path = Path(self.cfg.run.dir) / "samples" / f"{name}.jsonl"
+        try:
+            if collectives.rank() == 0:
+                write_samples(evaluation.samples, path)
+        except OSError as problem:
+            self.monitor.warn(f"{path}: the samples cannot be written ({problem.strerror}). Training continues.")
+        if log:
+            self.monitor.log_eval(step, evaluation.metrics)
+            self.monitor.log_samples(step, evaluation.samples)
+        return evaluation
+
+    def is_due(self, step: int) -> bool:
+        """Whether `eval.every` asks for an evaluation at this step, which is not the run's last."""
+        every = self.cfg.eval.every
+        return bool(every) and step % every == 0 and step < self.cfg.train.max_steps
+
+    def is_missing(self, step: int) -> bool:
+        """Whether an evaluation was due at the step that a run resumes from, and did not come to its end."""
+        return self.is_due(step) and all(record["step"] != step for record in self._records(step))
+
+    def is_best(self, step: int, metrics: Mapping[str, float]) -> bool:
+        """Whether this evaluation is the best so far by `eval.metric_for_best_model`, which it then becomes.
+
+        Raises ConfigError if the first evaluation lacks that metric.
+        """
+        metric = self.cfg.eval.metric_for_best_model
+        if metric is None or not metrics:
+            return False
+        value = metrics.get(metric)
+        if step == 0:  # the starting policy is no checkpoint
+            if value is None:
+                raise ConfigError(
+                    f"eval.metric_for_best_model: found {metric!r}, which the first evaluation lacks; expected one of "
+                    f"{', '.join(sorted(metrics))}. Correct it."
+                )
+            return False
+        if value is None or not math.isfinite(value):
+            self.monitor.warn(f"step {step}: the evaluation has no {metric}, so it cannot be the best.")
+            return False
+        if self.best and not (value > self.best.value if self._greater_is_better() else value < self.best.value):
+            return False
+        self.best = Best(step, metric, value)
+        return True
+
+    def find_best(self, step: int) -> bool:
+        """Look up the best evaluation up to `step` whose checkpoint is still there. False if none is asked for."""
+        metric = self.cfg.eval.metric_for_best_model
+        if metric is None:
+            return False
+        best = checkpoint.best_of(Path(self.cfg.run.dir), self._records(step), metric, self._greater_is_better())
+        self.best = collectives.gather(best)[0]
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"before": self.before.metrics if self.before else {}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.before = Evaluation(state["before"], [])
+
+    def _greater_is_better(self) -> bool:
+        given = self.cfg.eval.greater_is_better
+        return is_better_greater(self.cfg.eval.metric_for_best_model or "") if given is None else given
+
+    def _records(self, step: int) -> list[Record]:
+        """The evaluations that metrics.jsonl has up to this step; rank 0 reads the file for all ranks."""
+        path, records = Path(self.cfg.run.dir) / "metrics.jsonl", []
+        if collectives.rank() == 0 and path.is_file():
+            records = read_records(path, lambda r: r.get("eval") is True and 0 < r["step"] <= step)
+        return collectives.gather(records)[0]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from judges.base import Status
 from online_rl.ranks import collectives
 from online_rl.scoring.scorer import Candidate
+from online_rl.scoring.stats import CallStats, call_metrics
 
 Record = dict[str, Any]
 BETTER_SMALL = ("_finding", "_location", "_severity", "_comparison", "_rate", "_ratio", "_errors")  # ends of names
@@ -83,6 +85,43 @@ def summarise(groups: Sequence[Sequence[Record]]) -> dict[str, float]:
         metrics |= _judge_metrics(name, [r["scores"][name] for r in records if r["scores"][name][0] is not None])
     for name in records[0].get("guards", {}):
         metrics |= _guard_metrics(name, [r["guards"][name] for r in records])
+    return metrics
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What all ranks collected in a step.
+
+    groups      the records of every group
+    calls       every rank's notes of its judge calls
+    canaries    `canary/...` -> value
+    num_tokens  prompt and completion tokens of the run so far
+    """
+
+    groups: list[list[Record]]
+    calls: list[CallStats]
+    canaries: dict[str, float]
+    num_tokens: int
+
+
+def step_metrics(collected: Collected, seconds: Mapping[str, float], studies_per_step: int) -> dict[str, float]:
+    """The step's numbers beside the update's own: rewards, lengths, calls, times, speed.
+
+    seconds  phase -> seconds: "step" as a whole, "updating", "syncing weights"
+    """
+    groups = collected.groups
+    records = [record for group in groups for record in group]
+    tokens = sum(r["tokens"] + r["prompt_tokens"] for r in records)
+    metrics = summarise(groups) | call_metrics(collected.calls) | collected.canaries
+    metrics["step_time"] = seconds["step"]
+    metrics["time/sync"] = seconds["syncing weights"]
+    metrics["time/update"] = seconds["updating"] + metrics["time/read_ahead"]
+    spent = sum(metrics[name] for name in ("time/generate", "time/judge_exposed", "time/update", "time/sync"))
+    metrics["time/wait"] = max(0.0, metrics["step_time"] - spent)
+    metrics["rollout/extra_studies"] = float(len(groups) - studies_per_step)
+    metrics["num_tokens"] = float(collected.num_tokens)
+    metrics["perf/tokens_per_second"] = tokens / metrics["step_time"]
+    metrics["perf/completions_per_second"] = len(records) / metrics["step_time"]
     return metrics
 
 

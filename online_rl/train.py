@@ -26,8 +26,7 @@ def run(config: str | Path, overrides: Sequence[str] = ()) -> int:
         finish(loop, *evaluations)
         return 0
     finally:
-        loop.scorer.close()
-        loop.monitor.close()
+        loop.close()
 
 
 def main() -> int:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from online_rl.evaluate import make_sample
 from online_rl.ranks import collectives
+from online_rl.samples import Sample, make_sample
 from online_rl.scoring.scorer import Candidate
 
 IMAGE_SIDE = 600  # pixels of the longer side, of what travels between ranks
-
-Sample = dict[str, Any]  # the fields of a line of samples/*.jsonl; `image` is a PIL image, or None
 
 
 def best_and_worst(groups: Sequence[Sequence[Candidate]]) -> dict[str, Sample]:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import atexit
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from online_rl.monitor.best_worst import best_and_worst
 from online_rl.monitor.console import open_display
 from online_rl.monitor.guard_drift import GuardDrift
 from online_rl.monitor.health import hints
 from online_rl.monitor.records import MetricsFile, Record, read_records
 from online_rl.monitor.starting_policy import StartingPolicy
+from online_rl.monitor.step import Step
+
+if TYPE_CHECKING:
+    from online_rl.scoring.scorer import Scored
 
 CARDS = 4  # studies per evaluation that TensorBoard shows
 MAX_WARNINGS = 1000  # distinct messages; bounds the memory of a run that warns with changing numbers
@@ -23,7 +28,9 @@ class Monitor:
     """Console, TensorBoard and `metrics.jsonl` of one run.
 
     enabled     only rank 0 is; every call on a disabled monitor does nothing
-    start_step  the step of the checkpoint that the run goes on from; what was logged after it is dropped
+    start_step  the step of the checkpoint that the run continues from; what was logged after it is dropped
+    every       steps between two that show their best and worst report; 0 for never. They hold report text
+    beat        told what this rank is about to do, on every rank: the watchdog's
     """
 
     def __init__(
@@ -34,9 +41,13 @@ class Monitor:
         tensorboard: bool,
         start_step: int = 0,
         title: str = "",
+        every: int = 0,
+        beat: Callable[[str], None] = lambda place: None,
     ) -> None:
         self.run_dir = Path(run_dir)
         self.enabled = enabled
+        self._best_and_worst_every = every if tensorboard else 0
+        self._beat, self._step = beat, start_step + 1
         self._shown: set[str] = set()
         self._display = self._metrics = self._board = None
         self._first_samples: dict[str, dict[str, Any]] = {}
@@ -56,6 +67,37 @@ class Monitor:
                 logged = {f"{record.get('split', 'train')}/{name}" for record in records for name in record}
                 self._board = Board(self.run_dir / "tensorboard", start_step, logged)
         atexit.register(self.close)
+
+    @contextmanager
+    def step(self, number: int) -> Iterator[Step]:
+        """Time one training step. `with monitor.step(12) as step: with step.phase("updating"): ...`"""
+        self._step = number
+        step = Step(number, self.phase)
+        with step.timed("step"):
+            yield step
+        self._step = number + 1
+
+    def log_step(
+        self, step: int, scores: Scored, groups: Sequence[Sequence[Record]], metrics: dict[str, float]
+    ) -> None:
+        """Everything about a training step; every rank calls it, as the best report may lie on any.
+
+        scores  this rank's, with their texts; groups are the records of all ranks
+        """
+        self.log(step, metrics)
+        records = [record for group in groups for record in group]
+        self.log_histograms(
+            step,
+            {
+                "reward": [r["reward"] for r in records if r["reward"] is not None],
+                "length_tokens": [r["tokens"] for r in records],
+                "verbosity": [r["verbosity"] for r in records],
+            },
+        )
+        if self._best_and_worst_every and step % self._best_and_worst_every == 0:
+            self.log_best_and_worst(step, best_and_worst(scores.groups))
+        for warning in scores.canaries.warnings:
+            self.warn(f"step {step}: {warning}")
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """One training step: TensorBoard `train/<name>`, one line of metrics.jsonl, console, health hints."""
@@ -135,7 +177,8 @@ class Monitor:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Show in the live display that the run is, for example, "generating" while the block runs."""
+        """Tell the watchdog, and show in the live display, that the run is "sampling and scoring" or the like."""
+        self._beat(f"step {self._step}, {name}")
         if self._display is None:
             yield
             return

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
-from online_rl.errors import RankFailed
+from online_rl.errors import JudgeFailed, RankFailed
 from online_rl.exits import exit_code
 
 T = TypeVar("T")
@@ -78,9 +80,22 @@ def agree(error: BaseException | None) -> None:
 
     Every rank must call it at the same point, so that none is left waiting in a collective.
     """
-    met = gather(None if error is None else (f"{type(error).__name__}: {error}", exit_code(error)))
-    if error is not None:
+    text = f"{type(error).__name__}: {error}"
+    met = gather(None if error is None else (text, exit_code(error), isinstance(error, JudgeFailed)))
+    failed = [(index, told) for index, told in enumerate(met) if told is not None]
+    judges = [(index, told) for index, told in failed if told[2]]
+    if error is not None and (isinstance(error, JudgeFailed) or not judges):
         raise error
-    for index, other in enumerate(met):
-        if other is not None:
-            raise RankFailed(f"rank {index} stopped: {other[0]}", other[1])
+    for index, (other, code, judge_failed) in judges or failed:  # what a failed judge asks for, every rank does
+        raise RankFailed(f"rank {index} stopped: {other}", code, judge_failed) from error
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Run code that must not communicate; if any rank fails, every rank raises before the next collective."""
+    error: BaseException | None = None
+    try:
+        yield
+    except Exception as problem:
+        error = problem
+    agree(error)

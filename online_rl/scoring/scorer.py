@@ -15,6 +15,7 @@ from judges.text import clean_report, count_words
 from online_rl.config import Config
 from online_rl.errors import JudgeFailed
 from online_rl.rollout.types import Completion, Rollouts
+from online_rl.scoring.adapt import adapt
 from online_rl.scoring.asked import Asked, Key
 from online_rl.scoring.calls import Calls, drain, out_of_reach
 from online_rl.scoring.canary import Canaries, CanaryReport
@@ -176,6 +177,15 @@ class Scorer:
 
     def _learned(self, group: Sequence[Candidate]) -> list[float | None]:
         return self.blend.learned([None if c.masked else {**c.scores, **c.guards} for c in group])
+
+    def after_step(self, groups: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+        """Let the judges' length rules adapt, then watch how many candidates were unscorable.
+
+        groups  the records of every group of every rank, so that all ranks do the same. Raises JudgeFailed.
+        """
+        adapt(self.judges, groups)
+        candidates = [candidate for group in groups for candidate in group]
+        self.watch_unscorable(sum(c["unscorable"] for c in candidates), len(candidates))
 
     def watch_unscorable(self, unscorable: int, total: int) -> None:
         """Raise JudgeFailed when, over the last steps of all ranks, too many answers could not be read."""

@@ -43,7 +43,7 @@ class CallStats:
         )
 
 
-def step_metrics(ranks: Sequence[CallStats]) -> dict[str, float]:
+def call_metrics(ranks: Sequence[CallStats]) -> dict[str, float]:
     """The metrics of the step. Ranks start it together and go on together, so the slowest one's times are the step's.
 
     time/generate is over when the last rank has its last completion, time/judge_exposed when the last rank has its

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from online_rl.build import _environment
+from online_rl.environment import prepare_environment
 from tests.shapes import SHAPES
 
 SIZES = (((64, 64),), ((112, 60), (30, 100)), ((100, 30),))  # pixels of the studies' images: 1, 2 and 1 of them
@@ -23,7 +23,7 @@ SIZES = (((64, 64),), ((112, 60), (30, 100)), ((100, 30),))  # pixels of the stu
 
 def main() -> int:
     shape, folder = sys.argv[1], Path(sys.argv[2])
-    _environment()
+    prepare_environment()
     import torch
     from safetensors.torch import load_file
 

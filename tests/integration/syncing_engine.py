@@ -11,9 +11,9 @@ from pathlib import Path
 
 
 def main() -> None:
-    from online_rl.build import _environment
+    from online_rl.environment import prepare_environment
 
-    _environment()
+    prepare_environment()
     import torch
 
     from online_rl.config import config_from_dict

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from judges.base import Score
 from online_rl import checkpoint
-from online_rl.algorithms import make_algorithm
 from online_rl.config import config_from_dict
 from online_rl.data.sampler import StudySampler
 from online_rl.errors import ConfigError, JudgeFailed
@@ -20,6 +18,7 @@ from online_rl.metrics import is_better_greater
 from online_rl.monitor import Monitor
 from online_rl.rollout.types import Completion, Prompt, Rollouts
 from online_rl.scoring import Scorer
+from tests.unit.loops import loop_of
 
 REWARDS = {0: 0.1, 1: 0.3, 2: 0.9, 3: 0.5, 4: 0.7, 5: 0.6, 6: 0.4}  # of greedy reports after so many updates
 
@@ -111,15 +110,14 @@ def make_loop(tmp_path, make_study):
         scorers.append(Scorer([(judge or Judge(), 1.0)], cfg))
         found = checkpoint.find(cfg, print)
         parts: dict[str, Any] = {"builder": Builder(), "engine": Engine(), "policy": Policy()}
-        loop = Loop(
-            cfg=cfg,
-            train_studies=[make_study(f"s{i}") for i in range(4)],
-            eval_studies=[make_study("e")],
+        start = found.step if found else 0
+        loop = loop_of(
+            cfg,
+            train=[make_study(f"s{i}") for i in range(4)],
+            held_out=[make_study("e")],
             sampler=StudySampler(4, 2, 0),
             scorer=scorers[-1],
-            algorithm=make_algorithm(cfg),
-            watchdog=SimpleNamespace(beat=lambda place: None),
-            monitor=Monitor(tmp_path, 6, enabled=True, tensorboard=False, start_step=found.step if found else 0),
+            monitor=Monitor(tmp_path, 6, enabled=True, tensorboard=False, start_step=start),
             **parts,
         )
         if found:
@@ -180,29 +178,29 @@ def test_the_best_can_be_what_the_run_ends_with(make_loop, tmp_path):
     loop = make_loop(load_best_model_at_end=True)
     found = loop.run()
     assert found is not None and found[1].metrics["reward"] == 0.9
-    assert (loop.policy.version, loop.engine.weights, loop.exported_step) == (2, 2, 2)
+    assert (loop.policy.version, loop.collector.engine.weights, loop.exported_step) == (2, 2, 2)
     assert json.loads((tmp_path / "samples" / "after.jsonl").read_text())["candidate"] == "version 2"
     assert evaluated(tmp_path) == [0, 1, 2, 3, 4, 5, 6], "the curve keeps the last step's own evaluation"
 
 
 def test_a_resumed_run_knows_its_best(make_loop, tmp_path):
     first = make_loop()
-    first.cfg.train.stop_after = 4
+    first.stop.stop_after = 4
     assert first.run() is None
     again = make_loop(resume="auto")
-    assert again.best == checkpoint.Best(2, "reward", 0.9)
+    assert again.evaluator.best == checkpoint.Best(2, "reward", 0.9)
     again.run()
     assert kept(tmp_path) == ["step-2", "step-5", "step-6"] and named(tmp_path)["step"] == 2
 
 
 def test_a_run_that_goes_back_forgets_the_best_of_its_abandoned_future(make_loop, tmp_path):
     first = make_loop()
-    first.cfg.train.stop_after = 3
+    first.stop.stop_after = 3
     first.cfg.train.keep_checkpoints = 9
     first.run()
     checkpoint.set_later_aside(checkpoint.open_complete(tmp_path / "checkpoints" / "step-1"), tmp_path)
     again = make_loop(resume="auto")
-    assert again.step == 1 and again.best == checkpoint.Best(1, "reward", 0.3)
+    assert again.step == 1 and again.evaluator.best == checkpoint.Best(1, "reward", 0.3)
     assert named(tmp_path)["step"] == 1
 
 
@@ -220,7 +218,7 @@ def test_an_evaluation_that_a_judge_interrupted_is_made_up_for(make_loop, tmp_pa
 
 def test_an_evaluation_that_was_made_is_not_made_again(make_loop, tmp_path):
     first = make_loop()
-    first.cfg.train.stop_after = 2
+    first.stop.stop_after = 2
     first.run()
     make_loop(resume="auto").run()
     assert evaluated(tmp_path) == [0, 1, 2, 3, 4, 5, 6]

@@ -21,9 +21,9 @@ def end(tmp_path, capsys):
         loop = SimpleNamespace(
             cfg=config_from_dict({"run": {"dir": str(tmp_path)}}),
             policy=SimpleNamespace(export=lambda folder, processor: folder.mkdir()),
-            builder=SimpleNamespace(processor=None),
+            collector=SimpleNamespace(builder=SimpleNamespace(processor=None)),
             monitor=Monitor(tmp_path, 2, enabled=False, tensorboard=False),
-            eval_studies=["one"],
+            evaluator=SimpleNamespace(studies=["one"]),
             step=2,
             exported_step=2,
         )

@@ -301,3 +301,27 @@ def test_what_lies_behind_the_resumed_step_is_set_aside(tmp_path):
     left = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert left == ["abandoned-step-30", "step-10", "step-20"]
     assert len(told) == 1 and "step-30" in told[0]
+
+
+def test_parts_keep_their_state_under_names_of_their_own(tmp_path):
+    class Counter:
+        def __init__(self, name: str, value: int) -> None:
+            self.name, self.value = name, value
+
+        def state_dict(self):
+            return {self.name: self.value}
+
+        def load_state_dict(self, state):
+            self.value = state[self.name]
+
+    class Loads(Weights):
+        def load(self, folder: Path) -> None:
+            self.content = (folder / "zero" / "shard_0.pt").read_bytes()
+
+    cfg = config(tmp_path)
+    folder = checkpoint.Checkpoints(cfg, Loads(b"ab"), [Counter("apples", 3), Counter("pears", 5)]).save(7)
+    policy, parts = Loads(b"zz"), [Counter("apples", 0), Counter("pears", 0)]
+    again = checkpoint.Checkpoints(cfg, policy, parts)
+    assert folder == again.folder(7)
+    again.load(checkpoint.open_complete(folder))
+    assert (policy.content, [part.value for part in parts]) == (b"ab", [3, 5])

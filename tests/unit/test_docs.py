@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import re
 import shlex
+import textwrap
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,6 +26,7 @@ from online_rl.config.model import Config, Data
 from online_rl.config.yaml_text import parse_yaml
 from online_rl.data.readers import read_studies
 from online_rl.data.rows import COLUMNS, SPLITS
+from online_rl.loop import Loop
 from online_rl.same_run import FREE_KEYS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +35,6 @@ NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 METRIC_SOURCES = (
     "metrics.py",
-    "loop.py",
     "monitor/starting_policy.py",
     "policy/engine.py",
     "policy/passes/token_batch.py",
@@ -306,3 +308,13 @@ def test_quoted_messages_are_messages_of_the_code() -> None:
         )
 
     assert [message for message in quoted if not known(message)] == []
+
+
+def test_the_step_in_the_readme_is_the_source() -> None:
+    source = inspect.getsource(Loop.one_step)
+    body = textwrap.dedent(source[source.index('"""', source.index('"""') + 3) + 3 :]).strip()
+    assert body in [block.strip() for block in blocks(ROOT / "README.md", "python")]
+
+
+def test_the_loop_fits_on_a_few_screens() -> None:
+    assert len((ROOT / "online_rl" / "loop.py").read_text().splitlines()) <= 150

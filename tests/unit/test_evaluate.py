@@ -5,9 +5,12 @@ import json
 import pytest
 
 from judges.base import Score
+from online_rl.checkpoint import Best
 from online_rl.config import config_from_dict
-from online_rl.evaluate import evaluate, write_samples
+from online_rl.evaluate import Evaluator, evaluate
+from online_rl.monitor import Monitor
 from online_rl.rollout.types import Completion, Prompt, Rollouts
+from online_rl.samples import write_samples
 from online_rl.scoring import Scorer
 
 
@@ -54,7 +57,7 @@ def test_every_study_is_scored_once_and_nothing_is_kept_unasked(scorer, studies,
     assert evaluation.metrics["reward"] == 2.0  # (1 + 2 + 3) / 3
     assert evaluation.metrics["verbosity/mean"] == 1.0
     assert evaluation.samples == []
-    write_samples(evaluation, tmp_path / "samples" / "before.jsonl")
+    write_samples(evaluation.samples, tmp_path / "samples" / "before.jsonl")
     assert not (tmp_path / "samples").exists()
 
 
@@ -65,7 +68,7 @@ def test_samples_are_the_first_studies_with_their_own_reports(scorer, studies, t
         ("s1", "clear clear", 2.0),
     ]
     path = tmp_path / "samples" / "before.jsonl"
-    write_samples(evaluation, path)
+    write_samples(evaluation.samples, path)
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert rows == evaluation.samples and rows[0]["scores"] == {"words": {"value": 1.0, "letters": 5.0}}
     assert [p.name for p in path.parent.iterdir()] == ["before.jsonl"]
@@ -75,14 +78,14 @@ def test_a_full_disk_leaves_the_samples_of_before_and_no_leftovers(scorer, studi
     evaluation = evaluate(Repeats(), Builder(), scorer, studies, samples=2)
     (tmp_path / "s.jsonl").write_text("before")
     with pytest.raises(OSError), full_disk(10):
-        write_samples(evaluation, tmp_path / "s.jsonl")
+        write_samples(evaluation.samples, tmp_path / "s.jsonl")
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("s.jsonl", "before")]
 
 
 def test_samples_with_any_text_can_be_written(scorer, make_study, tmp_path):
     study = make_study(reference="\u200fno effusion \U0001fac1 \udcff", images=(b"bytes of an image",))
     evaluation = evaluate(Repeats(), Builder(), scorer, [study], samples=1)
-    write_samples(evaluation, tmp_path / "s.jsonl")
+    write_samples(evaluation.samples, tmp_path / "s.jsonl")
     assert json.loads((tmp_path / "s.jsonl").read_text())["image"] == ""
 
 
@@ -95,3 +98,20 @@ def test_an_unreadable_study_is_an_error(scorer, studies, make_study):
 
 def test_no_held_out_study_gives_no_metric(scorer):
     assert evaluate(Repeats(), Builder(), scorer, [], samples=4).metrics == {}
+
+
+def test_an_evaluator_reports_writes_and_remembers_without_a_loop(scorer, studies, tmp_path, capsys):
+    settings = {"run": {"dir": str(tmp_path)}, "monitor": {"samples": 1, "tensorboard": False}}
+    settings |= {"train": {"max_steps": 4}, "eval": {"every": 2, "metric_for_best_model": "reward"}}
+    cfg, monitor = config_from_dict(settings), Monitor(tmp_path, 4, enabled=True, tensorboard=False)
+    evaluator = Evaluator(cfg, studies, Builder(), Repeats(), scorer, monitor)
+    before = evaluator.evaluate(0, "before")
+    assert evaluator.state_dict() == {"before": before.metrics} and before.metrics["reward"] == 2.0
+    assert not evaluator.is_best(0, before.metrics), "the starting policy is no checkpoint"
+    assert [evaluator.is_due(step) for step in range(1, 5)] == [False, True, False, False]
+    assert evaluator.is_missing(2)
+    evaluator.evaluate(2, "step-2")
+    assert not evaluator.is_missing(2), "metrics.jsonl has it"
+    assert evaluator.is_best(2, {"reward": 2.0}) and not evaluator.is_best(3, {"reward": 1.9})
+    assert evaluator.best == Best(2, "reward", 2.0)
+    assert sorted(p.name for p in (tmp_path / "samples").iterdir()) == ["before.jsonl", "step-2.jsonl"]

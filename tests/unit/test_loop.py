@@ -11,14 +11,14 @@ import pytest
 from judges.base import Score
 from judges.length import LengthControlled
 from online_rl import checkpoint
-from online_rl.algorithms import make_algorithm
 from online_rl.config import config_from_dict
 from online_rl.data.sampler import StudySampler
-from online_rl.evaluate import Evaluation
 from online_rl.loop import Loop
 from online_rl.monitor import Monitor
+from online_rl.monitor.step import Step
 from online_rl.rollout.types import Completion, Prompt, Rollouts
 from online_rl.scoring import Scorer
+from tests.unit.loops import loop_of
 
 
 class Builder:
@@ -81,16 +81,13 @@ def make_loop(tmp_path, make_study):
         band = LengthControlled(Flat(), "target_band", args={"high": 1.25, "rate": 0.5})
         scorers.append(Scorer([(band, 1.0)], cfg))
         parts: dict[str, Any] = {"builder": Builder(), "engine": Engine(), "policy": Policy()}
-        return Loop(
-            cfg=cfg,
-            train_studies=[make_study(f"s{i}", reference="clear lungs") for i in range(4)],
-            eval_studies=[],
+        return loop_of(
+            cfg,
+            train=[make_study(f"s{i}", reference="clear lungs") for i in range(4)],
+            held_out=[],
             sampler=StudySampler(4, 2, 0),
             scorer=scorers[-1],
-            algorithm=make_algorithm(cfg),
-            watchdog=SimpleNamespace(beat=lambda place: None),
             monitor=Monitor(tmp_path, 4, enabled=False, tensorboard=False),
-            before=Evaluation({}, []),
             **parts,
         )
 
@@ -100,27 +97,27 @@ def make_loop(tmp_path, make_study):
 
 
 def multiplier(loop: Loop) -> float:
-    return loop.scorer.judges[0][0].rule.multiplier  # type: ignore[attr-defined]
+    return loop.collector.scorer.judges[0][0].rule.multiplier  # type: ignore[attr-defined]
 
 
 def test_the_multiplier_moves_once_per_step_and_survives_a_checkpoint(make_loop):
     whole = make_loop()
     seen = []
     for _ in range(4):
-        whole._step()
+        whole.one_step()
         seen.append(multiplier(whole))
     assert seen == [0.5, 1.0, 1.5, 2.0]  # + 0.5 * (2.25 - 1.25) each time
 
     first = make_loop()
-    first._step()
-    first._step()
-    first._save()
+    first.one_step()
+    first.one_step()
+    first.checkpoints.save(first.step)
     again = make_loop()
     found = checkpoint.find(again.cfg, pytest.fail)
     assert found is not None
     again.restore(found)
     assert (again.step, multiplier(again)) == (2, 1.0)
-    again._step()
+    again.one_step()
     assert multiplier(again) == 1.5
 
 
@@ -130,14 +127,14 @@ def test_a_checkpoint_says_whether_the_base_model_was_a_folder(make_loop, tmp_pa
     loop = make_loop()
     loop.cfg.model.path = "models/mine"
     for step, there in ((1, False), (2, True)):
-        loop._step()
+        loop.one_step()
         if there:
             (tmp_path / "models" / "mine").mkdir(parents=True)
-        loop._save()
+        loop.checkpoints.save(loop.step)
         assert checkpoint.open_complete(tmp_path / "checkpoints" / f"step-{step}").state["model_is_local"] is there
 
 
-class Patient(Policy):
+class Reader(Policy):
     """One whose ref_model could read ahead for ever; each pass takes 10 ms."""
 
     ref_model = SimpleNamespace()
@@ -170,28 +167,30 @@ class Slow(Flat):
 def waiting_loop(make_loop):
     """A loop whose judge takes half a second for each of the step's 4 candidates, which it judges beside each other."""
     loop = make_loop()
-    loop.engine = Sleepy()
-    loop.policy = Patient(loop.engine)
-    loop.scorer = Scorer([(Slow(), 1.0)], loop.cfg)
+    engine, scorer = Sleepy(), Scorer([(Slow(), 1.0)], loop.cfg)
+    loop.collector.engine = loop.weights.engine = engine
+    loop.policy = loop.collector.policy = loop.weights.policy = Reader(engine)
+    loop.collector.scorer = scorer
     yield loop
-    loop.scorer.close()
+    scorer.close()
 
 
 def test_the_ref_model_reads_until_the_last_score_is_there(waiting_loop, monkeypatch):
-    monkeypatch.setattr("online_rl.loop.PATIENCE_S", 0.1)
-    waiting_loop._step()
+    monkeypatch.setattr("online_rl.collect.PATIENCE_S", 0.1)
+    waiting_loop.one_step()
     assert 5 < waiting_loop.policy.passes < 60  # 40 in 0.4 s on a free machine
 
 
 @pytest.mark.parametrize("why", ["off", "resampling", "no ref_model", "nothing to wait for"])
 def test_where_nothing_can_be_read_ahead_nothing_is(waiting_loop, monkeypatch, why):
     loop = waiting_loop
-    monkeypatch.setattr("online_rl.loop.PATIENCE_S", 30.0 if why == "nothing to wait for" else 0.0)
+    monkeypatch.setattr("online_rl.collect.PATIENCE_S", 30.0 if why == "nothing to wait for" else 0.0)
     if why == "off":
         loop.cfg.ref_model.read_ahead = False
     elif why == "resampling":
         loop.cfg.algorithm.resample_rounds = 1
     elif why == "no ref_model":
-        loop.policy.ref_model = None
-    loop._sample_and_score(loop._next_studies(), 1, {})
-    assert loop.policy.passes == loop.engine.sleeps == 0
+        loop.collector.policy.ref_model = None
+    loop.collector.collect(Step(1))
+    assert loop.policy.passes == 0
+    assert loop.collector.engine.sleeps == 1, "before the update, not before the scores are there"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from types import SimpleNamespace
 
@@ -10,9 +9,10 @@ import pytest
 
 from judges.base import Score
 from online_rl.algorithms import make_algorithm
+from online_rl.collect import Collector
 from online_rl.config import config_from_dict
 from online_rl.data.sampler import StudySampler
-from online_rl.loop import Loop
+from online_rl.monitor.step import Step
 from online_rl.rollout.types import Prompt, Rollouts
 from online_rl.scoring import Scorer
 
@@ -34,6 +34,8 @@ class Engine:
         ]
         return Rollouts(completions, len(prompts), GROUP, version)
 
+    def sleep(self) -> None: ...
+
 
 class Judge:
     """Tells good from bad only in the studies that it knows; all others are scored alike."""
@@ -48,7 +50,7 @@ class Judge:
 
 
 @pytest.fixture
-def make_loop(make_completion, make_study):
+def make_collector(make_completion, make_study):
     made = []
 
     def make(known, rounds, studies_per_step=4):
@@ -60,18 +62,15 @@ def make_loop(make_completion, make_study):
         )
         scorer = Scorer([(Judge(known), 1.0)], cfg)
         made.append(scorer)
-        return Loop(
+        return Collector(
             cfg=cfg,
-            train_studies=[make_study(f"s{i}", reference="one two") for i in range(12)],
-            eval_studies=[],
+            studies=[make_study(f"s{i}", reference="one two") for i in range(12)],
             builder=SimpleNamespace(build_all=lambda studies: [Prompt(s, "", (), (1,), {}) for s in studies]),
             sampler=StudySampler(12, studies_per_step, seed=0),
             engine=Engine(make_completion),
             scorer=scorer,
             algorithm=make_algorithm(cfg),
             policy=SimpleNamespace(version=0, ref_model=None),
-            monitor=SimpleNamespace(phase=lambda name: contextlib.nullcontext()),
-            watchdog=SimpleNamespace(beat=lambda place: None),
         )
 
     yield make
@@ -79,51 +78,50 @@ def make_loop(make_completion, make_study):
         scorer.close()
 
 
-def step(loop):
+def step(collector):
     """Sampling and scoring of one step: (rollouts, scores, number of further studies)."""
-    cursor = loop.sampler.state_dict()
-    rollouts, scores = loop._sample_and_score(loop._next_studies(), 1, cursor)
-    loop._resample(rollouts, scores, 1, cursor)
-    return rollouts, scores, len(rollouts.groups) - loop.cfg.rollout.studies_per_step
+    rollouts, scores = collector.collect(Step(1))
+    collector.end_step(scores)
+    return rollouts, scores, len(rollouts.groups) - collector.cfg.rollout.studies_per_step
 
 
 def order(n):
     return [f"s{i}" for i in StudySampler(12, 4, seed=0).next_batch(n)]
 
 
-def test_by_default_flat_groups_are_only_skipped(make_loop):
-    loop = make_loop(known=order(12)[:1], rounds=0)
-    rollouts, scores, extra = step(loop)
-    assert (extra, loop.engine.asked) == (0, [order(4)])
-    batch = loop.algorithm.learn_from(rollouts, scores.rewards)
+def test_by_default_flat_groups_are_only_skipped(make_collector):
+    collector = make_collector(known=order(12)[:1], rounds=0)
+    rollouts, scores, extra = step(collector)
+    assert (extra, collector.engine.asked) == (0, [order(4)])
+    batch = collector.algorithm.learn_from(rollouts, scores.rewards)
     assert len(batch.units) == 2 and batch.counts["frac_reward_zero_std"] == (3, 4)
 
 
-def test_as_many_further_studies_as_groups_that_teach_nothing(make_loop):
+def test_as_many_further_studies_as_groups_that_teach_nothing(make_collector):
     walk = order(12)
-    loop = make_loop(known=[walk[0], walk[2], walk[4], walk[5]], rounds=3)
-    rollouts, scores, extra = step(loop)
-    assert loop.engine.asked == [walk[:4], walk[4:6]], "the next ones of the epoch, and no more than are missing"
+    collector = make_collector(known=[walk[0], walk[2], walk[4], walk[5]], rounds=3)
+    rollouts, scores, extra = step(collector)
+    assert collector.engine.asked == [walk[:4], walk[4:6]], "the next ones of the epoch, and no more than are missing"
     assert extra == 2 and len(rollouts.groups) == len(scores.groups) == len(scores.rewards) == 6
-    batch = loop.algorithm.learn_from(rollouts, scores.rewards)
+    batch = collector.algorithm.learn_from(rollouts, scores.rewards)
     assert {c.prompt.study.study_id for (c,) in batch.units} == {walk[0], walk[2], walk[4], walk[5]}
     assert batch.counts["frac_reward_zero_std"] == (2, 6), "all that was sampled is counted"
 
 
-def test_sampling_ends_at_the_cap(make_loop):
-    loop = make_loop(known=[], rounds=2)
-    _, scores, extra = step(loop)
+def test_sampling_ends_at_the_cap(make_collector):
+    collector = make_collector(known=[], rounds=2)
+    _, scores, extra = step(collector)
     assert extra == 8 and len(scores.groups) == 12
-    assert sum(loop.engine.asked, []) == order(12), "every study of the epoch once"
+    assert sum(collector.engine.asked, []) == order(12), "every study of the epoch once"
 
 
-def test_a_resumed_run_goes_on_behind_the_further_studies(make_loop):
+def test_a_resumed_run_goes_on_behind_the_further_studies(make_collector):
     walk = order(12)
-    whole = make_loop(known=walk[3:7], rounds=1)
+    whole = make_collector(known=walk[3:7], rounds=1)
     step(whole)
     state = json.loads(json.dumps(whole.sampler.state_dict()))
     step(whole)
-    resumed = make_loop(known=walk[3:7], rounds=1)
+    resumed = make_collector(known=walk[3:7], rounds=1)
     resumed.sampler.load_state_dict(state)
     step(resumed)
     assert resumed.engine.asked == whole.engine.asked[2:]
@@ -131,11 +129,11 @@ def test_a_resumed_run_goes_on_behind_the_further_studies(make_loop):
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 7])
-def test_ranks_share_any_number_of_studies(make_loop, monkeypatch, count):
+def test_ranks_share_any_number_of_studies(make_collector, monkeypatch, count):
     seen = []
     for rank in range(3):
-        loop = make_loop(known=[], rounds=1, studies_per_step=3)
+        collector = make_collector(known=[], rounds=1, studies_per_step=3)
         monkeypatch.setattr("online_rl.ranks.collectives.world_size", lambda: 3)
         monkeypatch.setattr("online_rl.ranks.collectives.rank", lambda rank=rank: rank)
-        seen += [study.study_id for study in loop._next_studies(count)]
+        seen += [study.study_id for study in collector.next_studies(count)]
     assert seen == order(count)

@@ -75,9 +75,9 @@ def main() -> int:
 def evaluate(task: Task) -> None:
     """Write `scores.jsonl` and `about.json`. Finished results of the same task are left as they are; those of another
     are refused. What an interrupted evaluation has scored is kept, and the next one goes on behind it."""
-    from online_rl.build import _environment
+    from online_rl.environment import prepare_environment
 
-    _environment()
+    prepare_environment()
     from online_rl.demo.prepare import prepare
     from online_rl.scoring import Scorer
     from online_rl.scoring.setup import dry_call, load_judges, make_blend

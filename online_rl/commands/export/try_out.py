@@ -37,9 +37,9 @@ def main() -> int:
 
 def trial(folder: Path, data: dict[str, Any], with_vllm: bool) -> dict[str, Any]:
     """`by`: what loaded it. With vLLM also `tokens` and `difference`, the mean over them, nats per token."""
-    from online_rl.build import _environment
+    from online_rl.environment import prepare_environment
 
-    _environment()
+    prepare_environment()
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 

@@ -4,6 +4,7 @@ import pytest
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from online_rl.errors import JudgeFailed
 from online_rl.ranks import collectives
 
 
@@ -33,6 +34,11 @@ def two_ranks(rank, folder, results):
         collectives.agree(ValueError("row 7") if rank == 1 else None)
     except Exception as error:
         answers["error"] = (type(error).__name__, str(error))
+    try:
+        with collectives.together():
+            raise JudgeFailed("gone") if rank == 1 else ValueError("row 3")
+    except Exception as error:
+        answers["judge"] = (type(error).__name__, str(error), getattr(error, "judge_failed", None))
     results[rank] = answers
     dist.destroy_process_group()
 
@@ -48,3 +54,5 @@ def test_two_ranks(tmp_path):
         assert answers["sums"] == {"loss": 1.5, "only_1": 1.5}
     assert second["error"] == ("ValueError", "row 7")
     assert first["error"] == ("RankFailed", "rank 1 stopped: ValueError: row 7")
+    assert second["judge"] == ("JudgeFailed", "gone", None)
+    assert first["judge"] == ("RankFailed", "rank 1 stopped: JudgeFailed: gone", True), "so that every rank saves"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from online_rl.scoring.stats import CallStats, step_metrics
+from online_rl.scoring.stats import CallStats, call_metrics
 
 
 def stats(generate=1.0, exposed=0.0, **fields):
@@ -29,14 +29,14 @@ def stats(generate=1.0, exposed=0.0, **fields):
     ],
 )
 def test_only_what_no_rank_hides_is_exposed(ranks, generate, exposed):
-    metrics = step_metrics([stats(*times) for times in ranks])
+    metrics = call_metrics([stats(*times) for times in ranks])
     assert (metrics["time/generate"], metrics["time/judge_exposed"]) == (generate, pytest.approx(exposed))
 
 
 def test_counts_add_up_and_percentiles_are_over_all_ranks():
     one = stats(latencies=[0.1] * 15, in_flight=3, retries=2, failed=1, drained={"judge/green/cache_hits": 5.0})
     two = stats(latencies=[0.9] * 5, in_flight=4, retries=1, drained={"judge/green/cache_hits": 1.0, "judge/b/x": 2.0})
-    metrics = step_metrics([one, two])
+    metrics = call_metrics([one, two])
     assert metrics["judge/latency_p50"] == 0.1 and metrics["judge/latency_p95"] == 0.9
     assert metrics["judge/in_flight"] == 4 and metrics["judge/retries"] == 3
     assert metrics["judge/failed_rate"] == 1 / 8
@@ -44,7 +44,7 @@ def test_counts_add_up_and_percentiles_are_over_all_ranks():
 
 
 def test_a_step_without_calls_has_no_latency():
-    assert not any("latency" in name for name in step_metrics([stats(candidates=0)]))
+    assert not any("latency" in name for name in call_metrics([stats(candidates=0)]))
 
 
 def test_further_studies_of_a_step_add_their_time_and_calls():

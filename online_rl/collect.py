@@ -1,0 +1,138 @@
+"""Collecting a step: studies are drawn, reports sampled, and judges answer while other reports still decode."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from online_rl.algorithms import Algorithm
+from online_rl.config import Config
+from online_rl.data.sampler import StudySampler
+from online_rl.data.study import Study
+from online_rl.metrics import Collected, gather_groups
+from online_rl.monitor.step import Step
+from online_rl.policy.engine import Policy
+from online_rl.ranks import collectives
+from online_rl.rollout.engine import RolloutEngine
+from online_rl.rollout.prompts import PromptBuilder
+from online_rl.rollout.types import Rollouts
+from online_rl.scoring import Asked, Scored, Scorer
+from online_rl.scoring.adapt import judge_states, load_judge_states
+
+PATIENCE_S = 0.2  # scores that arrive within it are waited for
+
+
+@dataclass
+class Collector:
+    """Draws studies, samples a group of reports for each, and has them scored.
+
+    studies     training studies, the same list on every rank
+    policy      asked for its version, and for its ref_model's passes while scores are on their way
+    num_tokens  prompt and completion tokens of all steps that ended
+    """
+
+    cfg: Config
+    studies: Sequence[Study]
+    sampler: StudySampler
+    builder: PromptBuilder
+    engine: RolloutEngine
+    scorer: Scorer
+    algorithm: Algorithm
+    policy: Policy
+    num_tokens: int = 0
+    _step_start: dict[str, int] | None = field(default=None, init=False)  # the data's position while a step is open
+
+    def collect(self, step: Step) -> tuple[Rollouts, Scored]:
+        """Return this rank's groups of the step and their scores; engine and judges sleep when it returns.
+
+        Errors of one rank are raised on all: JudgeFailed (out of reach or too slow), JudgeError (contract broken),
+        DataError (an image or a prompt), PolicyMismatch (the engine was not synced).
+        """
+        self._step_start = self.sampler.state_dict()
+        with step.phase("sampling and scoring"):
+            rollouts, scores = self._sample_and_score(self.next_studies(), step.number, self._canaries_due(step.number))
+            self._resample(rollouts, scores, step.number)
+        self.engine.sleep()
+        self.scorer.sleep()
+        return rollouts, scores
+
+    def end_step(self, scores: Scored) -> Collected:
+        """Move on in the data, and return what all ranks collected in the step."""
+        self._step_start = None
+        groups = gather_groups(scores.groups)
+        self.num_tokens += sum(r["tokens"] + r["prompt_tokens"] for group in groups for r in group)
+        return Collected(groups, collectives.gather(scores.stats), scores.canaries.metrics(), self.num_tokens)
+
+    def after_step(self, collected: Collected) -> None:
+        """Let length rules adapt to the step, and stop if too many candidates were unscorable. Raises JudgeFailed."""
+        self.scorer.after_step(collected.groups)
+
+    def next_studies(self, count: int | None = None) -> list[Study]:
+        """Return this rank's share of the next studies: those of a step, or `count` over all ranks."""
+        indices = self.sampler.next_batch(count)
+        ranks, rank = collectives.world_size(), collectives.rank()
+        return [self.studies[i] for i in indices[len(indices) * rank // ranks : len(indices) * (rank + 1) // ranks]]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps. While a step is open, the data's position is that of the step's start."""
+        return {
+            "sampler": self._step_start or self.sampler.state_dict(),
+            "num_tokens": self.num_tokens,
+            "judges": judge_states(self.scorer.judges),
+            "scorer": self.scorer.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where `state` was taken. Raises CheckpointError if the data or the seed is another."""
+        self.sampler.load_state_dict(state["sampler"])
+        self.num_tokens = state["num_tokens"]
+        load_judge_states(self.scorer.judges, state.get("judges", {}))
+        self.scorer.load_state_dict(state.get("scorer", {}))
+
+    def _sample_and_score(self, studies: Sequence[Study], step: int, canaries: bool) -> tuple[Rollouts, Scored]:
+        with collectives.together():
+            prompts = self.builder.build_all(studies)
+            rollouts = self.engine.generate(prompts, step, self.policy.version)
+            asked = self.scorer.ask(rollouts, canaries)
+        self._read_ahead(rollouts, asked)
+        with collectives.together():
+            scores = self.scorer.scored(asked)
+        return rollouts, scores
+
+    def _resample(self, rollouts: Rollouts, scores: Scored, step: int) -> None:
+        """Sample further studies in place of groups that teach nothing, for `algorithm.resample_rounds` at most.
+
+        Everything sampled is added to `rollouts` and `scores`. How much is sampled depends on the rewards alone, so
+        that a resumed run walks through the data as an uninterrupted one would.
+        """
+        for _ in range(self.cfg.algorithm.resample_rounds):
+            teaching = sum(self.algorithm.teaches(group) for group in scores.rewards)
+            missing = self.cfg.rollout.studies_per_step - int(collectives.reduce_numbers([float(teaching)])[0])
+            if missing <= 0:
+                break
+            more_rollouts, more_scores = self._sample_and_score(self.next_studies(missing), step, canaries=False)
+            rollouts.extend(more_rollouts)
+            scores.extend(more_scores)
+
+    def _read_ahead(self, rollouts: Rollouts, asked: Asked) -> None:
+        """Run the ref_model's passes as long as some rank waits for scores; every rank runs equally many."""
+        if self.policy.ref_model is None or not self.cfg.ref_model.read_ahead:
+            return
+        if self.cfg.algorithm.resample_rounds or not self._some_wait(asked, PATIENCE_S):  # or the engine may be needed
+            return
+        self.engine.sleep()
+        started = time.perf_counter()
+        for _ in self.policy.read_ahead([c for group in rollouts.groups for c in group]):
+            asked.busy_seconds = time.perf_counter() - started
+            if not self._some_wait(asked, 0.0):
+                break
+
+    def _some_wait(self, asked: Asked, within: float) -> bool:
+        return bool(collectives.reduce_numbers([float(not asked.done(within))], "max")[0])
+
+    def _canaries_due(self, step: int) -> bool:
+        """Whether this rank sends canaries with the step: the first rank does, from the first step on."""
+        every = self.cfg.scoring.canary_every
+        return bool(every) and (step - 1) % every == 0 and collectives.rank() == 0
