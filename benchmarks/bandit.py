@@ -90,7 +90,7 @@ def learn_all(config: str, wanted: str, steps: int, overrides: list[str]) -> dic
         for step in range(1, taken + 1):
             rollouts = engine.generate(prompts, step, policy.version)
             scores = scorer.score(rollouts)
-            policy.update(algorithm.learn_from(rollouts, scores.rewards), rollouts.groups[0][0], step)
+            policy.update(algorithm.learn_from(rollouts, scores.rewards), step)
             engine.load_weights(policy.trained_weights(), policy.version)
             rewards.append(statistics.fmean(r for group in scores.rewards for r in group if r is not None))
             if has_learned(rewards):

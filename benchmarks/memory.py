@@ -119,7 +119,7 @@ def make_batch(rank: int, ranks: int) -> Any:
             if group * ranks // STUDIES == rank:
                 units.append((Completion(group, i, prompt, made, (-11.9,) * COMPLETION, "", False),))
                 advantages.append(advantage)
-    return LearnBatch(units, advantages, 1)
+    return LearnBatch(units, advantages, 1, units[0][0])
 
 
 def resident(key: str = "VmRSS") -> int:
@@ -137,7 +137,8 @@ def child(folder: Path, name: str, overrides: list[str]) -> None:
     prepare_environment()
     from online_rl.algorithms import make_algorithm
     from online_rl.config import load_config
-    from online_rl.policy.engine import Policy, init_ranks
+    from online_rl.policy.deepspeed import init_ranks
+    from online_rl.policy.engine import Policy
     from online_rl.ranks import collectives
 
     cfg = load_config(ROOT / "configs" / "demo_grpo.yaml", overrides)
@@ -149,10 +150,10 @@ def child(folder: Path, name: str, overrides: list[str]) -> None:
     if name == "logits of every token":
         _with_all_logits(policy.engine.module)
     batch = make_batch(collectives.rank(), collectives.world_size())
-    norms = [policy.update(batch, batch.units[0][0], step=60)["grad_norm"]]  # AdamW's states are made in here
+    norms = [policy.update(batch, step=60)["grad_norm"]]  # AdamW's states are made in here
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark falls to what is resident now
     kept, start = resident(), time.perf_counter()
-    norms.append(policy.update(batch, batch.units[0][0], step=60)["grad_norm"])
+    norms.append(policy.update(batch, step=60)["grad_norm"])
     seconds = time.perf_counter() - start
     result = {"weights": kept - before, "update": resident("VmHWM") - kept, "seconds": seconds, "grad_norm": norms[0]}
     everyone = collectives.gather(result)

@@ -164,7 +164,7 @@ def main() -> int:
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
     arguments = parser.parse_intermixed_args()
     from online_rl.environment import prepare_environment
-    from online_rl.policy.engine import init_ranks
+    from online_rl.policy.deepspeed import init_ranks
 
     prepare_environment()
     shape = {"studies_per_step": max(STUDIES), "group_size": GROUP, "max_num_seqs": AT_ONCE}

@@ -21,7 +21,8 @@ from online_rl.evaluate import Evaluation, Evaluator
 from online_rl.loop import Loop
 from online_rl.monitor import Monitor
 from online_rl.monitor.hparams import final_metrics, hyperparameters
-from online_rl.policy.engine import Policy, init_ranks
+from online_rl.policy.deepspeed import init_ranks
+from online_rl.policy.engine import Policy
 from online_rl.policy.load import read_policy
 from online_rl.policy.model import banned_token_ids
 from online_rl.ranks import collectives

@@ -43,7 +43,7 @@ class Loop:
             rollouts, scores = self.collector.collect(step)  # judges answer while other reports still decode
             batch = self.algorithm.learn_from(rollouts, scores.rewards)  # advantages, or pairs
             with step.phase("updating"):
-                metrics = self.policy.update(batch, rollouts.groups[0][0], step.number)  # ZeRO-3 passes, then AdamW
+                metrics = self.policy.update(batch, step.number)  # ZeRO-3 passes, then AdamW
             with step.phase("syncing weights"):
                 self.weights.sync(step.number, metrics)  # live weights into vLLM, compared with what was sent
         self.step = step.number

@@ -1,6 +1,7 @@
 """Advantages: how much better a completion is than the other candidates of its study.
 
-Rewards come per group; None is a candidate whose answer could not be read: in no mean, in no deviation, no advantage.
+Rewards come per group. None is a candidate whose answer could not be read: it enters no mean and no deviation, and has
+no advantage.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ Rewards = Sequence[float | None]
 
 
 def has_spread(rewards: Rewards, min_std: float) -> bool:
-    """Whether a group can teach: two scored candidates, and a standard deviation above `min_std`."""
+    """Whether a group carries gradient: two scored candidates, and a standard deviation above `min_std`."""
     scored = [r for r in rewards if r is not None]
     return len(scored) > 1 and sample_std(scored) > min_std
 
@@ -20,11 +21,11 @@ def has_spread(rewards: Rewards, min_std: float) -> bool:
 def group_advantage(rewards: Rewards, *, divide_by_std: bool = True, min_std: float = 1e-6) -> list[float | None]:
     """A_i = (r_i - mean(r)) / std(r), over the scored candidates of one group (DeepSeekMath, arXiv 2402.03300, 4.1.2).
 
-    rewards        one per candidate; None where the judge's answer could not be read
+    rewards        one per candidate; None if the judge's answer could not be read
     divide_by_std  False gives A_i = r_i - mean(r) (Dr. GRPO, arXiv 2503.20783)
-    min_std        groups whose standard deviation is at most this teach nothing: all their advantages are None
+    min_std        groups whose standard deviation is at most this carry no gradient: all their advantages are None
 
-    std is the sample standard deviation (n - 1), as in TRL. Fewer than two scored candidates teach nothing either.
+    std is the sample standard deviation (n - 1), as in TRL. Fewer than two scored candidates carry no gradient either.
     """
     if not has_spread(rewards, min_std):
         return [None] * len(rewards)
@@ -51,7 +52,7 @@ def batch_std_advantage(rewards: Rewards, batch_std: float, *, min_std: float = 
     """A_i = (r_i - mean of its group) / std over all rewards of the step (Liu et al., arXiv 2508.08221, 4.1).
 
     batch_std  sample standard deviation of the scored rewards of all groups of all ranks: groups whose candidates
-               hardly differ are not blown up to the size of the others
+               hardly differ are not scaled up to the size of the others
     """
     centred = group_advantage(rewards, divide_by_std=False, min_std=min_std)
     return [None if a is None else a / batch_std for a in centred]

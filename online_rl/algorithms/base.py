@@ -1,16 +1,26 @@
-"""What every algorithm does: choose what to learn from, and turn log-probabilities into a loss that adds up."""
+"""What every algorithm does: choose what to learn from, and turn log-probabilities into a loss that adds up.
+
+torch is imported inside the functions that compute with it, here and in `learn_*`: a configuration asks the classes
+what they need on machines that have no torch.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
 
-from torch import Tensor
-
+from online_rl.metric_types import Mean, Metrics
 from online_rl.rollout.types import Completion, Rollouts
 
-Sums = dict[str, tuple[float, float]]  # metric -> (sum, count), added up over micro-batches and ranks
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from online_rl.config import Config
+    from online_rl.config.algorithm import Algorithm as Settings
+
+Rewards = Sequence[float | None]  # of one group; None is a candidate whose answer could not be read
 
 
 @dataclass(frozen=True)
@@ -19,13 +29,16 @@ class LearnBatch:
 
     units       completions that must stay in one micro-batch: (completion,) or (chosen, rejected)
     advantages  one per unit; in KTO 1 for desirable and -1 for undesirable ones; 1.0 for pairs
+    unit_size   completions of a unit
+    filler      any completion of this rank, with weight 0 in passes that other ranks need and this one has nothing for
     counts      bookkeeping of this rank, such as groups that taught nothing
     """
 
     units: list[tuple[Completion, ...]]
     advantages: list[float]
     unit_size: int
-    counts: Sums = field(default_factory=dict)
+    filler: Completion
+    counts: Metrics = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -36,11 +49,11 @@ class TokenBatch:
 
     logp        under the policy that is trained, with gradient
     old_logp    under the same weights that sampled, computed by the trainer before the step's first update
-    ref_logp    under the ref_model; None where the algorithm needs none
+    ref_logp    under the ref_model; None if the algorithm needs none
     sampled     under the same weights that sampled, as vLLM reported them
     mask        1.0 on completion tokens
     advantages  (units,)
-    weights     (units,) 0.0 for a unit that only fills the pass up
+    weights     (units,) 0.0 for a unit that only fills up the pass
     """
 
     logp: Tensor
@@ -53,64 +66,86 @@ class TokenBatch:
 
     @property
     def ref(self) -> Tensor:
-        """`ref_logp`, for algorithms that need it. Raises ValueError where there is none."""
+        """`ref_logp`, for algorithms that need it. Raises ValueError if there is none."""
         if self.ref_logp is None:
             raise ValueError("this loss needs the ref_model's log-probabilities, and there are none")
         return self.ref_logp
 
     @property
     def live(self) -> Tensor:
-        """(B, T) the mask without the rows that only fill the pass up."""
+        """(B, T) the mask without the rows that only fill up the pass."""
         return self.mask * self.weights.repeat_interleave(len(self.mask) // len(self.weights))[:, None]
 
 
 class Algorithm(ABC):
-    """One way of learning from scores."""
+    """One way of learning from scores.
 
-    unit_size = 1
-    needs_ref_model = False
-    needs_baseline = False
+    unit_size        completions that must share a forward pass: 1, or 2 for pairs
+    needs_ref_model  whether the loss compares with a frozen policy
+    needs_baseline   whether the loss compares with a mean over the whole batch, see `baseline_sums`
+
+    These attributes are the only place that says so: configuration rules and memory estimates ask the class.
+    """
+
+    unit_size: ClassVar[int] = 1
+    needs_ref_model: bool = False
+    needs_baseline: ClassVar[bool] = False
 
     @abstractmethod
-    def teaches(self, rewards: Sequence[float | None]) -> bool:
+    def __init__(self, cfg: Config) -> None: ...
+
+    @classmethod
+    def needs_ref_model_with(cls, settings: Settings) -> bool:
+        """`needs_ref_model` under these settings, for a class in which it depends on them."""
+        return cls.needs_ref_model
+
+    @abstractmethod
+    def teaches(self, rewards: Rewards) -> bool:
         """Whether a group with these rewards carries gradient."""
 
     @abstractmethod
-    def learn_from(self, rollouts: Rollouts, rewards: Sequence[Sequence[float | None]]) -> LearnBatch:
+    def learn_from(self, rollouts: Rollouts, rewards: Sequence[Rewards]) -> LearnBatch:
         """Choose what carries gradient. `rewards[g][i]` belongs to `rollouts.groups[g][i]`; None carries none.
 
-        Every rank calls it at the same point of the step.
+        Every rank calls it at the same point of the step. Two groups a and b of three candidates each, with rewards
+        [[1.0, 3.0, None], [0.5, 0.5, 0.5]]: the mean of a is 2 and its deviation 1.41, b has no spread. Then
+
+            GRPO    units [(a0,), (a1,)]  advantages [-0.71, 0.71]
+            DPO     units [(a1, a0)]      advantages [1.0]          the better one first
+            KTO     units [(a1,), (a0,)]  advantages [1.0, -1.0]    desirable, undesirable
+
+        and in each, filler a0 and counts {"frac_reward_zero_std": Mean(1, 2)}, besides the algorithm's own.
         """
 
     @abstractmethod
-    def loss(self, tokens: TokenBatch, baseline: float = 0.0) -> tuple[Tensor, Sums]:
+    def loss(self, tokens: TokenBatch, baseline: float = 0.0) -> tuple[Tensor, Metrics]:
         """Sum of the units' losses, and metrics. The caller divides the sum by `denominator` summed over the
         micro-batches and ranks of the optimiser step, so that neither changes the gradient.
 
-        baseline  global mean of `baseline_sums` over those micro-batches, where `needs_baseline`
+        baseline  global mean of `baseline_sums` over those micro-batches, if `needs_baseline`
         """
 
     def denominator(self, mask: Tensor, weights: Tensor) -> float:
-        """What this pass adds to the number that losses are divided by: its units, unless tokens are counted."""
+        """What this pass adds to the number that the losses are divided by: its units, unless tokens are counted."""
         return float(weights.sum())
 
     def baseline_sums(self, tokens: TokenBatch) -> tuple[float, float]:
-        """(sum, count) of a number that the loss needs over the whole batch; `tokens.logp` is `old_logp` there."""
+        """(sum, count) of a number that the loss needs over the whole batch. `tokens.logp` is `old_logp` here."""
         return 0.0, 0.0
 
     def after_update(self, metrics: dict[str, float]) -> dict[str, float]:
-        """Adapt to a step's global metrics, the same on every rank; returns further metrics."""
+        """Adapt to a step's global metrics, which are the same on every rank, and return further metrics."""
         return {}
 
     def state_dict(self) -> dict[str, float]:
-        """What has been adapted; small, the same on every rank."""
+        """Values that have been adapted: few, and the same on every rank."""
         return {}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Take back what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         assert not state
 
 
-def flat_fraction(algorithm: Algorithm, rewards: Sequence[Sequence[float | None]]) -> Sums:
+def flat_fraction(algorithm: Algorithm, rewards: Sequence[Rewards]) -> Metrics:
     """Groups of this rank that teach nothing, as a metric."""
-    return {"frac_reward_zero_std": (sum(not algorithm.teaches(group) for group in rewards), len(rewards))}
+    return {"frac_reward_zero_std": Mean(sum(not algorithm.teaches(group) for group in rewards), len(rewards))}

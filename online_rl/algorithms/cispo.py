@@ -8,8 +8,8 @@ from torch import Tensor
 def cispo_loss(logp: Tensor, ratio: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> Tensor:
     """-sg(clip(rho, 1 - low, 1 + high)) A log pi, per token (MiniMax-M1 eq. 4 and 5); sg stops the gradient.
 
-    PPO's clip takes the gradient of a clipped token away; here it only bounds its weight, so that rare tokens, whose
-    ratio moves most, go on teaching. The paper sets no lower bound: clip_low = 1.
+    PPO's clip removes the gradient of a clipped token; here the clip only bounds its weight, so that rare tokens, whose
+    ratio moves most, continue to contribute. The paper sets no lower bound: clip_low = 1.
 
     logp, ratio  (B, T); advantages (B, 1) or (B, T)
     returns      (B, T)

@@ -14,8 +14,8 @@ def clipped_policy_loss(
 ) -> Tensor:
     """-min(rho A, clip(rho, 1 - low, 1 + high) A), per token (PPO, arXiv 1707.06347, eq. 7; clip-higher: DAPO).
 
-    With `dual_clip` c, where A < 0, the loss is at most -c A: min() alone lets a token that has become likely again
-    push with any weight (Ye et al., arXiv 1912.09729, eq. 5). It must lie above 1 + clip_high.
+    With `dual_clip` c, if A < 0, the loss is at most -c A: min() alone puts no bound on the weight of a token that has
+    become likely again (Ye et al., arXiv 1912.09729, eq. 5). It must be above 1 + clip_high.
 
     ratio       (B, T) rho = pi(token) / pi_old(token), or (B, 1) of whole completions
     advantages  (B, 1) or (B, T)
@@ -36,23 +36,23 @@ def mean_per_completion(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def sum_over_limit(values: Tensor, mask: Tensor, limit: int) -> Tensor:
-    """sum_t(values * mask) / limit for every completion: each token weighs the same in short and long ones.
+    """sum_t(values * mask) / limit for every completion: each token has the same weight in short and long ones.
 
-    Dividing by the own length pays a short good completion more per token than a long good one, which pulls reports
-    shorter (Dr. GRPO, Liu et al., arXiv 2503.20783, 3.1).
+    Dividing by a completion's own length rewards a short good completion more per token than a long good one, which
+    makes reports shorter (Dr. GRPO, Liu et al., arXiv 2503.20783, 3.1).
 
-    values, mask  (B, T); limit: tokens that a completion may have
+    values, mask  (B, T); limit: the most tokens a completion may have
     returns       (B,)
     """
     return (values * mask).sum(-1) / limit
 
 
 def reduce_tokens(per_token: Tensor, mask: Tensor, loss_type: str, limit: int) -> Tensor:
-    """Loss of each completion (B,) from those of its tokens; what the sum over them is divided by is in brackets.
+    """Loss of each completion (B,) from those of its tokens; the denominator of the sum over them is in brackets.
 
     grpo     mean over its own tokens (completions); DeepSeekMath eq. 3
     dr_grpo  sum over its tokens / limit (completions); Dr. GRPO, arXiv 2503.20783
-    dapo     sum over its tokens (tokens of all completions): every token weighs the same; DAPO, arXiv 2503.14476, eq. 8
+    dapo     sum over its tokens (tokens of all completions), the same weight for each; DAPO, arXiv 2503.14476, eq. 8
 
     per_token  (B, T), or (B, 1) for one value per completion
     """
@@ -65,7 +65,7 @@ def reduce_tokens(per_token: Tensor, mask: Tensor, loss_type: str, limit: int) -
 def clip_fractions(
     ratio: Tensor, advantages: Tensor, mask: Tensor, clip_low: float, clip_high: float
 ) -> tuple[Tensor, Tensor]:
-    """How many tokens the clip holds back, as counts: ratio < 1 - low with A < 0, and ratio > 1 + high with A > 0.
+    """Number of tokens that the clip holds back: ratio < 1 - low with A < 0, and ratio > 1 + high with A > 0.
 
     ratio       (B, T), or (B, 1) of whole completions, which then counts for each token
     mask        (B, T)

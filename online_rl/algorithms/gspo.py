@@ -9,8 +9,8 @@ from torch import Tensor
 def sequence_ratio(logp: Tensor, old_logp: Tensor, mask: Tensor) -> Tensor:
     """s = (pi(y) / pi_old(y))^(1 / |y|) = exp(mean over tokens of logp - old_logp) (GSPO eq. 7).
 
-    It takes the place of the ratio per token in `clipped_policy_loss`, where a completion is then clipped as a whole.
-    Being a geometric mean it stays far nearer to 1, so its clip range is hundreds of times smaller.
+    It replaces the ratio per token in `clipped_policy_loss`, so that a completion is clipped as a whole. As a geometric
+    mean it stays much closer to 1, so its clip range is hundreds of times smaller.
 
     logp, old_logp, mask  (B, T), nats
     returns               (B, 1); 1 for a row with no token

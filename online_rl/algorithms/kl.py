@@ -1,14 +1,9 @@
-"""The KL divergence to the ref_model: three estimators per token, and a coefficient that holds it at a target."""
+"""The KL divergence to the ref_model: three estimators per token."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
-
-# Ziegler et al.: the coefficient changes by at most this part of itself per step, for an error clipped at CLIP.
-GAIN, CLIP = 0.1, 0.2
 
 
 def k1_kl(logp: Tensor, ref_logp: Tensor) -> Tensor:
@@ -43,30 +38,13 @@ def k3_kl(logp: Tensor, ref_logp: Tensor) -> Tensor:
 
 
 def kl_term(logp: Tensor, old_logp: Tensor, ref_logp: Tensor, estimator: str) -> Tensor:
-    """What the loss adds per token, before its coefficient.
+    """KL term of the loss per token, before its coefficient.
 
     k1 is multiplied by the importance ratio rho = exp(logp - old_logp): the gradient of logp - ref alone is that of
-    log pi, whose mean over the policy's samples is zero, so it would teach nothing (arXiv 2506.09477, 3).
+    log pi, whose mean over the policy's samples is zero, so nothing would be learned (arXiv 2506.09477, 3).
 
     logp, old_logp, ref_logp  (B, T); returns (B, T)
     """
     if estimator == "k1":
         return torch.exp(logp - old_logp) * k1_kl(logp, ref_logp)
     return k2_kl(logp, ref_logp) if estimator == "k2" else k3_kl(logp, ref_logp)
-
-
-@dataclass
-class KLCoefficient:
-    """beta <- beta (1 + 0.1 clip(KL / target - 1, -0.2, 0.2)) (Ziegler et al., arXiv 1909.08593, 2.2).
-
-    value   the coefficient now
-    target  nats per token; None keeps it fixed
-    """
-
-    value: float
-    target: float | None = None
-
-    def update(self, kl: float) -> None:
-        """After a step whose mean KL over all ranks was `kl`, so that every rank takes the same new value."""
-        if self.target is not None:
-            self.value *= 1.0 + GAIN * min(CLIP, max(-CLIP, kl / self.target - 1.0))

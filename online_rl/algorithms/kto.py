@@ -30,7 +30,7 @@ def kto_loss(
 def kto_baseline(mean_log_ratio: float) -> float:
     """z = max(0, mean of log pi(y|x) - log pi_ref(y|x)): KL(policy || ref_model) of whole completions, nats.
 
-    The paper, which learns from stored reports, estimates it on reports paired with other prompts. Online the
+    The paper, which learns from stored reports, estimates it on reports paired with other prompts. Online, the
     candidates are the policy's own samples for their prompt, so their mean estimates the same divergence directly.
     """
     return max(0.0, mean_log_ratio)

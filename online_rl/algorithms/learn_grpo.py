@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from online_rl.algorithms import advantage
-from online_rl.algorithms.base import Algorithm, LearnBatch, Sums, TokenBatch, flat_fraction
-from online_rl.algorithms.cispo import cispo_loss
-from online_rl.algorithms.grpo import clip_fractions, clipped_policy_loss, reduce_tokens
-from online_rl.algorithms.gspo import sequence_ratio
-from online_rl.algorithms.kl import KLCoefficient, kl_term
-from online_rl.algorithms.mismatch import correction_weights
-from online_rl.config import Config
-from online_rl.ranks import collectives
+from online_rl.algorithms.base import Algorithm, LearnBatch, Rewards, TokenBatch, flat_fraction
+from online_rl.algorithms.kl_coefficient import KLCoefficient
+from online_rl.metric_types import Mean, Metrics
 from online_rl.rollout.types import Completion, Rollouts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from online_rl.config import Config
+    from online_rl.config.algorithm import Algorithm as Settings
 
 
 class GRPO(Algorithm):
@@ -22,13 +24,17 @@ class GRPO(Algorithm):
     def __init__(self, cfg: Config) -> None:
         self.name, self.options = cfg.algorithm.name, cfg.algorithm.grpo
         self.limit = cfg.rollout.max_completion_tokens
-        self.needs_ref_model = self.options.kl_coef > 0
+        self.needs_ref_model = self.needs_ref_model_with(cfg.algorithm)
         self.kl = KLCoefficient(self.options.kl_coef, self.options.kl_target)
 
-    def teaches(self, rewards):
+    @classmethod
+    def needs_ref_model_with(cls, settings: Settings) -> bool:
+        return settings.grpo.kl_coef > 0
+
+    def teaches(self, rewards: Rewards) -> bool:
         return advantage.has_spread(rewards, self.options.min_reward_std)
 
-    def learn_from(self, rollouts: Rollouts, rewards):
+    def learn_from(self, rollouts: Rollouts, rewards: Sequence[Rewards]) -> LearnBatch:
         units: list[tuple[Completion, ...]] = []
         advantages: list[float] = []
         for group, group_advantages in zip(rollouts.groups, self._advantages(rewards), strict=True):
@@ -36,23 +42,33 @@ class GRPO(Algorithm):
                 if value is not None:
                     units.append((completion,))
                     advantages.append(value)
-        return LearnBatch(units, advantages, 1, flat_fraction(self, rewards))
+        return LearnBatch(units, advantages, self.unit_size, rollouts.groups[0][0], flat_fraction(self, rewards))
 
-    def _advantages(self, rewards: list[list[float | None]]) -> list[list[float | None]]:
+    def _advantages(self, rewards: Sequence[Rewards]) -> list[list[float | None]]:
         kind, min_std = self.options.advantage, self.options.min_reward_std
         if kind == "rloo":
             return [advantage.rloo_advantage(group, min_std=min_std) for group in rewards]
         if kind == "batch_std":
+            from online_rl.ranks import collectives
+
             scored = [r for part in collectives.gather(rewards) for group in part for r in group if r is not None]
             std = advantage.sample_std(scored)
             return [advantage.batch_std_advantage(group, std, min_std=min_std) for group in rewards]
         by_std = kind == "group"
         return [advantage.group_advantage(group, divide_by_std=by_std, min_std=min_std) for group in rewards]
 
-    def denominator(self, mask, weights):
+    def denominator(self, mask: Tensor, weights: Tensor) -> float:
         return float((mask.sum(-1) * weights).sum()) if self.options.loss_type == "dapo" else float(weights.sum())
 
-    def loss(self, tokens: TokenBatch, baseline: float = 0.0):
+    def loss(self, tokens: TokenBatch, baseline: float = 0.0) -> tuple[Tensor, Metrics]:
+        import torch
+
+        from online_rl.algorithms.cispo import cispo_loss
+        from online_rl.algorithms.grpo import clip_fractions, clipped_policy_loss, reduce_tokens
+        from online_rl.algorithms.gspo import sequence_ratio
+        from online_rl.algorithms.kl import kl_term
+        from online_rl.algorithms.mismatch import correction_weights
+
         o, logp, old_logp, mask = self.options, tokens.logp, tokens.old_logp, tokens.mask
         column = tokens.advantages[:, None]  # (B, 1)
         by_sequence = self.name == "gspo"
@@ -61,29 +77,29 @@ class GRPO(Algorithm):
             per_token = cispo_loss(logp, ratio, column, o.clip_low, o.clip_high)
         else:
             per_token = clipped_policy_loss(ratio, column, o.clip_low, o.clip_high, o.dual_clip)
-        sums: Sums = {}
+        metrics: Metrics = {}
         live = tokens.live  # (B, T)
         count = float(live.sum())
         if o.correction != "none":
             weights, outside = correction_weights(
                 old_logp, tokens.sampled, mask, o.correction, o.correction_min, o.correction_max
             )
-            per_token = per_token * weights  # (B, T), or (B, 1) where both are of whole completions
+            per_token = per_token * weights  # (B, T), or (B, 1) if both are of whole completions
             kind = "sampling/masked_fraction" if o.correction.endswith("mask") else "sampling/truncated_fraction"
-            sums[kind] = (float((outside * live).sum()), count)
+            metrics[kind] = Mean(float((outside * live).sum()), count)
         if self.kl.value:
             per_token = per_token + self.kl.value * kl_term(logp, old_logp, tokens.ref, o.kl_estimator)
         per_unit = reduce_tokens(per_token, mask, o.loss_type, self.limit)  # (B,)
         with torch.no_grad():
             low, high = clip_fractions(ratio, tokens.advantages, live, o.clip_low, o.clip_high)
-        sums |= {
-            "clip_ratio/low_mean": (float(low), count),
-            "clip_ratio/high_mean": (float(high), count),
-            "clip_ratio/region_mean": (float(low + high), count),
+        metrics |= {
+            "clip_ratio/low_mean": Mean(float(low), count),
+            "clip_ratio/high_mean": Mean(float(high), count),
+            "clip_ratio/region_mean": Mean(float(low + high), count),
         }
-        return (per_unit * tokens.weights).sum(), sums
+        return (per_unit * tokens.weights).sum(), metrics
 
-    def after_update(self, metrics):
+    def after_update(self, metrics: dict[str, float]) -> dict[str, float]:
         if not self.needs_ref_model:
             return {}
         used = self.kl.value
@@ -91,8 +107,8 @@ class GRPO(Algorithm):
             self.kl.update(metrics["kl"])
         return {"kl_coef": used}
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, float]:
         return {"kl_coef": self.kl.value}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, float]) -> None:
         self.kl.value = state["kl_coef"]

@@ -2,41 +2,55 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 
-from online_rl.algorithms import preference
-from online_rl.algorithms.base import Algorithm, LearnBatch, Sums, TokenBatch, flat_fraction
-from online_rl.algorithms.pairs import make_pairs
-from online_rl.config import Config
+from online_rl.algorithms.base import Algorithm, LearnBatch, Rewards, TokenBatch, flat_fraction
+from online_rl.algorithms.pairs import Pair, make_pairs
+from online_rl.metric_types import Mean, Metrics
 from online_rl.rollout.types import Completion, Rollouts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from online_rl.config import Config
+    from online_rl.config.algorithm import Algorithm as Settings
 
 
 class OnlinePreference(Algorithm):
     """Candidates of a group against each other, the better one chosen."""
 
     unit_size = 2
+    without_ref_model: ClassVar[tuple[str, ...]] = ("online_simpo", "online_orpo")
 
     def __init__(self, cfg: Config) -> None:
         self.name, self.options = cfg.algorithm.name, cfg.algorithm.online_dpo
-        self.needs_ref_model = cfg.algorithm.needs_ref_model
+        self.needs_ref_model = self.needs_ref_model_with(cfg.algorithm)
 
-    def pairs(self, rewards):
+    @classmethod
+    def needs_ref_model_with(cls, settings: Settings) -> bool:
+        return settings.name not in cls.without_ref_model
+
+    def pairs(self, rewards: Rewards) -> list[Pair]:
         return make_pairs(rewards, self.options.pairing, self.options.tie_threshold)
 
-    def teaches(self, rewards):
+    def teaches(self, rewards: Rewards) -> bool:
         return bool(self.pairs(rewards))
 
-    def learn_from(self, rollouts: Rollouts, rewards):
+    def learn_from(self, rollouts: Rollouts, rewards: Sequence[Rewards]) -> LearnBatch:
         units: list[tuple[Completion, ...]] = [
             (group[chosen], group[rejected])
             for group, group_rewards in zip(rollouts.groups, rewards, strict=True)
             for chosen, rejected in self.pairs(group_rewards)
         ]
-        counts = flat_fraction(self, rewards) | {"dpo/pairs_per_group": (len(units), len(rewards))}
-        return LearnBatch(units, [1.0] * len(units), 2, counts)
+        counts = flat_fraction(self, rewards) | {"dpo/pairs_per_group": Mean(len(units), len(rewards))}
+        return LearnBatch(units, [1.0] * len(units), self.unit_size, rollouts.groups[0][0], counts)
 
-    def loss(self, tokens: TokenBatch, baseline: float = 0.0):
+    def loss(self, tokens: TokenBatch, baseline: float = 0.0) -> tuple[Tensor, Metrics]:
+        import torch
+
+        from online_rl.algorithms import preference
+
         o, mask = self.options, tokens.mask
         logp, lengths = (tokens.logp * mask).sum(-1), mask.sum(-1)  # (2P,), (2P,)
         ref = (tokens.ref * mask).sum(-1) if self.needs_ref_model else torch.zeros_like(logp)  # (2P,)
@@ -46,6 +60,8 @@ class OnlinePreference(Algorithm):
         return (per_pair * tokens.weights).sum(), self._metrics(logp.detach(), ref, lengths, tokens.weights)
 
     def _per_pair(self, logp: Tensor, ref: Tensor, lengths: Tensor) -> Tensor:
+        from online_rl.algorithms import preference
+
         o = self.options
         match self.name:
             case "online_dpo":
@@ -62,11 +78,13 @@ class OnlinePreference(Algorithm):
                 return preference.orpo_loss(logp, lengths, o.beta)
         raise ValueError(f"algorithm.name={self.name!r} has no loss of pairs")
 
-    def _metrics(self, logp: Tensor, ref: Tensor, lengths: Tensor, weights: Tensor) -> Sums:
-        """Implicit rewards: beta (logp - ref), or beta times the mean logp per token where there is no ref_model."""
+    def _metrics(self, logp: Tensor, ref: Tensor, lengths: Tensor, weights: Tensor) -> Metrics:
+        """Implicit rewards: beta (logp - ref), or beta times the mean logp per token if there is no ref_model."""
+        from online_rl.algorithms.preference import margin_of
+
         scale = 1.0 if self.needs_ref_model else lengths.clamp(min=1.0)
         implicit = self.options.beta * (logp - ref) / scale  # (2P,)
-        margins, pairs = preference.margin_of(implicit), float(weights.sum())
+        margins, pairs = margin_of(implicit), float(weights.sum())
         values = {
             "rewards/chosen": implicit[0::2],
             "rewards/rejected": implicit[1::2],
@@ -75,4 +93,4 @@ class OnlinePreference(Algorithm):
             "logps/chosen": logp[0::2],
             "logps/rejected": logp[1::2],
         }
-        return {name: (float((value * weights).sum()), pairs) for name, value in values.items()}
+        return {name: Mean(float((value * weights).sum()), pairs) for name, value in values.items()}

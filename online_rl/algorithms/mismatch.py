@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-Sums = dict[str, tuple[float, float]]
+from online_rl.metric_types import Mean, Metrics
 
 # E[rho], E[rho^2] - 1 and the effective sample size, of tokens and of completions.
 LEVELS = (
@@ -28,7 +28,7 @@ def log_ratio(old_logp: Tensor, sampled: Tensor, mask: Tensor, level: str) -> Te
 def correction_weights(
     old_logp: Tensor, sampled: Tensor, mask: Tensor, mode: str, low: float, high: float
 ) -> tuple[Tensor, Tensor]:
-    """Weights that the policy's part of the loss is multiplied by, without gradient, and where a bound was met.
+    """Weights that the policy's part of the loss is multiplied by, without gradient, and which of them met a bound.
 
     mode  token_truncate, sequence_truncate: rho clamped to [low, high] (Yao et al. 2025, "Your efficient RL framework
           secretly brings you off-policy RL training"; truncated importance sampling, Ionides 2008)
@@ -36,7 +36,7 @@ def correction_weights(
     token_* has one rho per token; sequence_* one per completion, the product over its tokens.
 
     old_logp, sampled, mask  (B, T), nats
-    returns                  two of (B, T) or (B, 1): weights, and 1.0 where rho lay outside the bounds
+    returns                  two of (B, T) or (B, 1): weights, and 1.0 if rho lay outside the bounds
     """
     level, _, kind = mode.partition("_")
     rho = torch.exp(log_ratio(old_logp, sampled, mask, level).clamp(-LOG_BOUND, LOG_BOUND)).detach()
@@ -45,10 +45,10 @@ def correction_weights(
     return weights, outside.to(rho.dtype)
 
 
-def mismatch_sums(old_logp: Tensor, sampled: Tensor, mask: Tensor) -> Sums:
-    """Sums and counts that `mismatch_metrics` turns into diagnostics once they are added up over all ranks.
+def mismatch_sums(old_logp: Tensor, sampled: Tensor, mask: Tensor) -> Metrics:
+    """Means that `mismatch_metrics` turns into diagnostics once they are merged over all ranks.
 
-    old_logp, sampled, mask  (B, T); mask is 0 on padding and on rows that only fill a pass
+    old_logp, sampled, mask  (B, T); mask is 0 on padding and on rows that only fill up a pass
     """
     tokens, rows = float(mask.sum()), (mask.sum(-1) > 0).to(mask.dtype)  # (B,)
     log_rho = log_ratio(old_logp, sampled, mask, "token").double()
@@ -57,12 +57,12 @@ def mismatch_sums(old_logp: Tensor, sampled: Tensor, mask: Tensor) -> Sums:
     sequence = torch.exp(log_rho.sum(-1).clamp(-LOG_BOUND, LOG_BOUND))  # (B,)
     count = float(rows.sum())
     return {
-        "sampling/kl": (float(((rho - 1.0 - log_rho) * mask).sum()), tokens),
-        "sampling/ppl_ratio": (float((torch.exp(-mean) * rows).sum()), count),
-        "sampling/importance_sampling_ratio/mean": (float((rho * mask).sum()), tokens),
-        "sampling/chi2_token": (float((rho**2 * mask).sum()), tokens),
-        "sampling/importance_sampling_ratio/sequence_mean": (float((sequence * rows).sum()), count),
-        "sampling/chi2_sequence": (float((sequence**2 * rows).sum()), count),
+        "sampling/kl": Mean(float(((rho - 1.0 - log_rho) * mask).sum()), tokens),
+        "sampling/ppl_ratio": Mean(float((torch.exp(-mean) * rows).sum()), count),
+        "sampling/importance_sampling_ratio/mean": Mean(float((rho * mask).sum()), tokens),
+        "sampling/chi2_token": Mean(float((rho**2 * mask).sum()), tokens),
+        "sampling/importance_sampling_ratio/sequence_mean": Mean(float((sequence * rows).sum()), count),
+        "sampling/chi2_sequence": Mean(float((sequence**2 * rows).sum()), count),
     }
 
 
@@ -71,8 +71,8 @@ def mismatch_metrics(means: dict[str, float]) -> dict[str, float]:
 
     sampling/kl                       KL(vLLM || trainer) by k3 on vLLM's samples, nats per token
     sampling/ppl_ratio                trainer's perplexity of a completion over vLLM's, mean
-    sampling/chi2_token, _sequence    E[rho^2] - 1: the variance that importance weights bring in
-    sampling/ess_token, _sequence     effective sample size as a part of the samples, E[rho]^2 / E[rho^2]
+    sampling/chi2_token, _sequence    E[rho^2] - 1: the variance that importance weights add
+    sampling/ess_token, _sequence     effective sample size as a fraction of the samples, E[rho]^2 / E[rho^2]
     """
     result = dict(means)
     for first, chi2, ess in LEVELS:

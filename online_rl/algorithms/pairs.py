@@ -1,8 +1,8 @@
 """Pairing: which candidates of a group are preferred to which, by reward.
 
-Rewards are one per candidate, None where unscorable: those never enter a pair, not even as 0. Two candidates whose
-rewards differ by at most `tie_threshold` tie. Among equals the first candidate wins, so that the same rewards always
-give the same pairs.
+There is one reward per candidate, None if it is unscorable: such a candidate never enters a pair, not even as 0. Two
+candidates whose rewards differ by at most `tie_threshold` tie. Among equals the first candidate wins, so that the same
+rewards always give the same pairs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Pair = tuple[int, int]  # (chosen, rejected): positions in the group
 
 
 def best_and_worst(rewards: Rewards, tie_threshold: float = 1e-8) -> Pair | None:
-    """The best and the worst candidate, or None where they tie (CheXalign, arXiv 2410.07025)."""
+    """The best and the worst candidate, or None if they tie (CheXalign, arXiv 2410.07025)."""
     scored = _scored(rewards)
     if len(scored) < 2:
         return None
@@ -39,7 +39,7 @@ def all_above_margin(rewards: Rewards, tie_threshold: float = 1e-8) -> list[Pair
 
 
 def make_pairs(rewards: Rewards, pairing: str, tie_threshold: float) -> list[Pair]:
-    """The pairs of a group under a pairing's name."""
+    """The pairs of a group by the pairing of this name."""
     if pairing == "best_worst":
         pair = best_and_worst(rewards, tie_threshold)
         return [] if pair is None else [pair]
@@ -47,7 +47,7 @@ def make_pairs(rewards: Rewards, pairing: str, tie_threshold: float) -> list[Pai
 
 
 def desirable_by_threshold(rewards: Rewards, threshold: float) -> list[tuple[int, bool]]:
-    """(position, desirable) of every scored candidate: desirable where its reward is above the threshold."""
+    """(position, desirable) of every scored candidate: desirable if its reward is above the threshold."""
     return [(i, reward > threshold) for reward, i in _scored(rewards)]
 
 

@@ -60,8 +60,9 @@ def hinge_loss(logp: Tensor, ref_logp: Tensor, beta: float = 0.1) -> Tensor:
 def ipo_loss(logp: Tensor, ref_logp: Tensor, lengths: Tensor, tau: float = 0.1) -> Tensor:
     """(h - 1 / (2 tau))^2, h = margin of mean log-ratios per token (IPO, Azar et al., arXiv 2310.12036, eq. 17).
 
-    A square pulls the margin to a value where DPO's pushes without end. The mean over tokens instead of the sum is what
-    TRL computes, which reports that the paper's authors confirmed it; without it the target would depend on length.
+    The square pulls the margin to a fixed value, while DPO pushes it without end. TRL, too, takes the mean over tokens
+    instead of the sum, and reports that the paper's authors confirmed it; with the sum the target would depend on
+    length.
     """
     return (margin_of((logp - ref_logp) / lengths.clamp(min=1.0)) - 1.0 / (2.0 * tau)) ** 2
 
@@ -93,7 +94,7 @@ def _log_1m_exp(x: Tensor) -> Tensor:
     """log(1 - exp(x)) for x <= 0; finite at 0, where a completion is certain (its odds have no bound)."""
     x = x.clamp(max=-1e-6)
     near_zero = x > -0.6931
-    # Both branches see values that they are exact and differentiable for, also where the other one is taken.
+    # Both branches get values for which they are exact and differentiable, even if the other one is taken.
     close, far = (
         torch.where(near_zero, x, torch.full_like(x, -0.5)),
         torch.where(near_zero, torch.full_like(x, -1.0), x),

@@ -108,20 +108,24 @@ class Algorithm(Section):
 
     @property
     def needs_ref_model(self) -> bool:
-        """Whether the loss compares with a frozen policy."""
-        if self.name in GRPO_FAMILY:
-            return self.grpo.kl_coef > 0
-        return self.name not in ("online_simpo", "online_orpo")
+        """Whether the loss compares with a frozen policy; the algorithm's class says so."""
+        return self._class.needs_ref_model_with(self)
+
+    @property
+    def unit_size(self) -> int:
+        """Completions that must share a forward pass; the algorithm's class says so."""
+        return self._class.unit_size
 
     @property
     def compares_pairs(self) -> bool:
         """Whether what is learned from comes as (chosen, rejected)."""
-        return self.name in PREFERENCE_FAMILY and self.name != "online_kto"
+        return self.unit_size == 2
 
     @property
-    def unit_size(self) -> int:
-        """Completions that must share a forward pass."""
-        return 2 if self.compares_pairs else 1
+    def _class(self) -> Any:
+        from online_rl.algorithms import algorithm_class
+
+        return algorithm_class(self.name)
 
     def units_per_study(self, group_size: int) -> int:
         """Pairs or completions that one study gives, at most."""

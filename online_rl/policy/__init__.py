@@ -1,4 +1,4 @@
-"""The policy that is trained: forward pass, update under ZeRO-3, saving, export. Only `engine` knows DeepSpeed.
+"""The policy that is trained: forward pass, update under ZeRO-3, saving, export. The only folder that knows DeepSpeed.
 
-Imported by `build`, `loop` and `commands`; imports `algorithms`, `config`, `ranks` and `rollout.types`.
+Imported by `build`, `loop` and `commands`; imports `algorithms`, `config`, `metric_types`, `ranks` and `rollout`.
 """

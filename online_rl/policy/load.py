@@ -1,12 +1,14 @@
-"""Configuration and processor of a policy, and whether it can be trained and served at all, before any weight loads."""
+"""Reading a policy: whether it can be trained and served at all, before any weight loads; then its weights."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from online_rl.config import Config
 from online_rl.errors import ConfigError
-from online_rl.policy.model import freeze_vision, refuse_undivided
+from online_rl.policy.model import freeze_vision, refuse_undivided, without_dropout
 from online_rl.policy.names import disk_names
 from online_rl.rollout.engine import check_version, served_architectures
 
@@ -16,14 +18,14 @@ SERVED = "Qwen2.5-VL, Qwen3-VL, Gemma 3 (MedGemma), LLaVA-OneVision, Idefics3 an
 def read_policy(path: str, cfg: Config) -> tuple[Any, Any]:
     """(configuration, processor) of the policy at `path`, a folder or a name on the hub.
 
-    Raises ConfigError where they cannot be read, or where transformers cannot train the architecture, vLLM cannot
-    serve it, or live weights cannot go from one to the other.
+    Raises ConfigError if they cannot be read, or if transformers cannot train the architecture, vLLM cannot serve it,
+    or live weights cannot be sent from one to the other.
     """
     return read_config(path, cfg), read_processor(path, cfg)
 
 
 def read_config(path: str, cfg: Config) -> Any:
-    """The policy's configuration, after `refuse_unservable`."""
+    """The policy's configuration, checked by `refuse_unservable`. Raises ConfigError."""
     from transformers import AutoConfig, PretrainedConfig
 
     try:
@@ -36,12 +38,46 @@ def read_config(path: str, cfg: Config) -> Any:
         if isinstance(problem, ConfigError):
             raise
         raise _unreadable(cfg, problem) from None
-    if not raw.get("auto_map"):  # code of the model's own may not do without its weights
+    if not raw.get("auto_map"):  # code that comes with a model may need its weights
         _refuse_unsyncable(config, cfg)
     return config
 
 
+def load_model(path: str, cfg: Config, ds_config: dict[str, Any]) -> Any:
+    """The policy's model without dropout, in model.dtype, partitioned over the ranks as `ds_config` says."""
+    import torch
+    from transformers import AutoModelForImageTextToText
+    from transformers.integrations import HfDeepSpeedConfig
+
+    keep_alive = HfDeepSpeedConfig(ds_config)  # while it exists, from_pretrained partitions what it loads
+    with quiet_transformers():
+        model = AutoModelForImageTextToText.from_pretrained(
+            path,
+            dtype=getattr(torch, cfg.model.dtype),
+            attn_implementation=cfg.model.attn_implementation,
+            **_hub(cfg),
+        )
+    del keep_alive
+    without_dropout(model)
+    return model
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Show no progress bar per rank while weights load."""
+    from transformers.utils import logging as hf_logging
+
+    was_on = hf_logging.is_progress_bar_enabled()
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            hf_logging.enable_progress_bar()
+
+
 def read_processor(path: str, cfg: Config) -> Any:
+    """The policy's processor. Raises ConfigError if it cannot be read, or needs a package that is not installed."""
     from transformers import AutoProcessor
 
     try:
@@ -57,7 +93,7 @@ def read_processor(path: str, cfg: Config) -> Any:
 
 
 def refuse_unservable(raw: dict[str, Any], cfg: Config) -> None:
-    """Raise ConfigError for what transformers cannot train, or vLLM cannot serve. `raw` is config.json as it stands."""
+    """Raise ConfigError for a model that transformers cannot train or vLLM cannot serve. `raw` is its config.json."""
     import transformers
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as trainable
 
@@ -84,7 +120,7 @@ def refuse_unservable(raw: dict[str, Any], cfg: Config) -> None:
 
 
 def _refuse_unsyncable(config: Any, cfg: Config) -> None:
-    """The model without any memory, asked what loading, freezing and syncing it would ask."""
+    """Build the model on the meta device and run the checks for loading, freezing and syncing. Raises ConfigError."""
     import torch
     from transformers import AutoModelForImageTextToText
 

@@ -40,7 +40,7 @@ def _linear(model: nn.Module) -> list[str]:
 def targets(model: nn.Module, cfg: Config) -> list[str]:
     """Names of the linear layers that get an adapter.
 
-    Raises ConfigError, naming what there is, where a name of `target_modules` is the end of no layer's name.
+    Raises ConfigError, listing the possible names, if an entry of `target_modules` is the end of no layer's name.
     """
     linear, wanted = _linear(model), cfg.model.lora.target_modules
     vision = [name for name in linear if _is_in(name, VISION) and not _is_in(name, PROJECTOR)]
@@ -73,7 +73,7 @@ def _last_words(names: list[str]) -> list[str]:
 
 
 def check_targets(model_path: str, cfg: Config) -> None:
-    """`targets` of the architecture alone, before any weight is loaded. Raises ConfigError."""
+    """Check `target_modules` on the architecture alone, before any weight is loaded. Raises ConfigError."""
     from transformers import AutoConfig, AutoModelForImageTextToText
 
     hub = {"trust_remote_code": cfg.model.trust_remote_code}
@@ -83,7 +83,7 @@ def check_targets(model_path: str, cfg: Config) -> None:
 
 
 def add_adapters(model: nn.Module, cfg: Config) -> None:
-    """Put an adapter beside every target, in model.dtype and the same on every rank, and freeze all the rest."""
+    """Add an adapter to every target, in model.dtype and equal on every rank, and freeze everything else."""
     from peft import LoraConfig, inject_adapter_in_model
 
     lora, path = cfg.model.lora, cfg.model.path
@@ -92,7 +92,7 @@ def add_adapters(model: nn.Module, cfg: Config) -> None:
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=targets(model, cfg),
-        # A folder's place on this machine is nobody's business who gets the adapter.
+        # The path of a local folder must not leave this machine with the adapter.
         base_model_name_or_path=Path(path).name if Path(path).exists() else path,
         revision=cfg.model.revision,
     )
@@ -107,23 +107,23 @@ def add_adapters(model: nn.Module, cfg: Config) -> None:
 
 
 def adapted(model: nn.Module) -> dict[str, Any]:
-    """Name -> layer with an adapter; none in a model without."""
+    """Name -> layer, of every layer that has an adapter."""
     from peft.tuners.lora import LoraLayer
 
     return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
 
 
 def plain(name: str) -> str:
-    """What a parameter of the base is called where there are no adapters."""
+    """The name of a base parameter in the model without adapters."""
     return name.replace(".base_layer.", ".")
 
 
 @contextmanager
 def switched_off(model: nn.Module) -> Iterator[None]:
-    """The base as it was loaded, for the block.
+    """Run the base as it was loaded, within the block.
 
-    By a factor of 0 and not by leaving the adapters out: ZeRO-3 fetches weights in the order of earlier passes, and
-    peft's own switch also stops their training.
+    The adapters get a factor of 0 and are not left out: ZeRO-3 fetches weights in the order of earlier passes, and
+    peft's own switch would also stop their training.
     """
     layers = adapted(model).values()
     before = [layer.scaling[ADAPTER] for layer in layers]
@@ -137,7 +137,7 @@ def switched_off(model: nn.Module) -> Iterator[None]:
 
 
 def merge(weight: Tensor, a: Tensor, b: Tensor, scaling: float) -> Tensor:
-    """W + (alpha / r) B A, summed in float32 and rounded once; W stays as it is.
+    """W + (alpha / r) B A, summed in float32 and rounded once; W is unchanged.
 
     weight (out, in); a (r, in); b (out, r); returns (out, in) in the dtype of `weight`
     """
@@ -145,10 +145,10 @@ def merge(weight: Tensor, a: Tensor, b: Tensor, scaling: float) -> Tensor:
 
 
 def recipes(model: nn.Module, disk_names: Mapping[str, str], only_changed: bool) -> Iterator[Recipe]:
-    """The policy's tensors as they lie on disk, adapters merged.
+    """The policy's tensors as they are stored on disk, adapters merged.
 
-    only_changed  leave out what the adapters cannot have changed. Neighbours of a changed layer come along (v_proj
-                  with q_proj): an engine that holds them as one tensor must get all of its parts.
+    only_changed  leave out what the adapters cannot have changed. Neighbours of a changed layer are included (v_proj
+                  with q_proj): an engine that holds them as one tensor needs all of its parts.
     """
     layers = adapted(model)
     parents = {name.rpartition(".")[0] for name in layers}
@@ -179,9 +179,9 @@ def adapter_recipes(model: nn.Module) -> Iterator[Recipe]:
 
 
 def save_adapter(folder: Path, tensors: Mapping[str, Tensor], model: nn.Module, base: list[float]) -> None:
-    """A folder that `peft.PeftModel.from_pretrained` loads onto the base, and the `sums` of that base.
+    """Write a folder that `peft.PeftModel.from_pretrained` loads onto the base, and the `sums` of that base.
 
-    Raises OSError where it cannot be written.
+    Raises OSError if it cannot be written.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -200,9 +200,9 @@ def save_adapter(folder: Path, tensors: Mapping[str, Tensor], model: nn.Module, 
 
 
 def merged_weights(base: nn.Module, adapter: Path) -> dict[str, Tensor]:
-    """Name in memory -> tensor of `base` with the adapter of that folder merged; `base` stays as it is.
+    """Name in memory -> tensor of `base` with the adapter of that folder merged; `base` is unchanged.
 
-    Raises CheckpointError where the adapter belongs to another model, or to other weights of it.
+    Raises CheckpointError if the adapter belongs to another model, or to other weights of it.
     """
     from safetensors.torch import load_file
 

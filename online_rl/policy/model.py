@@ -33,19 +33,20 @@ class PolicyModel(nn.Module):
         self.hf = model
         self.temperature = temperature
         self.banned_ids = list(banned_ids)
-        self.cut: VisionCut | None = None  # set where image features are computed once
+        self.cut: VisionCut | None = None  # set if image features are computed once
 
     def forward(self, batch: MicroBatch | Images) -> Any:
-        """`token_statistics` of a micro-batch, or the features of images; what ZeRO-3 needs is behind one door."""
+        """`token_statistics` of a micro-batch, or the features of images; ZeRO-3 gathers weights in no other method."""
         if isinstance(batch, Images):
             assert self.cut is not None
             return self.cut.take(batch)
         return self.token_statistics(batch)
 
     def token_statistics(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
-        """Log-probability of every completion token, and the entropy where it was sampled; both (B, T), nats.
+        """Log-probability of every completion token, and the entropy of the distribution it was sampled from; both
+        (B, T), nats.
 
-        Taken at the sampling temperature, without the tokens that sampling bans: the distribution that vLLM used.
+        At the sampling temperature, without the tokens that sampling bans: the distribution that vLLM used.
         """
         hidden = self._hidden(batch)  # (R, L, D)
         rows = hidden.flatten(0, 1)[batch.predictors]  # (N, D), completion by completion
@@ -64,11 +65,11 @@ class PolicyModel(nn.Module):
             return self.hf.model(**inputs, use_cache=False).last_hidden_state
 
     def _in_slices(self, rows: Tensor, targets: Tensor, slices: int) -> tuple[Tensor, Tensor]:
-        """`_from_hidden` of so many slices, one after the other. Backward computes a slice's logits again: of all that
-        is as wide as the vocabulary, no more than one slice ever exists.
+        """`_from_hidden` in this many slices, one after the other. Backward computes a slice's logits again: of the
+        tensors that are as wide as the vocabulary, only one slice exists at a time.
 
-        The number is given, and not taken from this rank's tokens: every call of the output layer gathers its weight
-        from all ranks, so all must make as many. A rank with fewer tokens than that adds empty ones.
+        The number is given and not derived from this rank's tokens: every call of the output layer gathers its weight
+        from all ranks, so all must make the same number of calls. A rank with fewer tokens than that adds empty ones.
         """
         if slices == 1:
             return self._from_hidden(rows, targets)
@@ -79,12 +80,12 @@ class PolicyModel(nn.Module):
         return torch.cat([p[0] for p in parts])[:count], torch.cat([p[1] for p in parts])[:count]
 
     def _from_hidden(self, rows: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        logp = self.hf.lm_head(rows).float()  # (N, V); one name, so that one copy is let go at once
+        logp = self.hf.lm_head(rows).float()  # (N, V); a single name, so that each copy is freed at once
         if self.temperature != 1.0:
             logp = logp / self.temperature
         if self.banned_ids:
             banned = torch.tensor(self.banned_ids, device=logp.device)
-            logp = logp.index_fill_(1, banned, float("-inf"))  # in place: nothing above needs what it was to learn
+            logp = logp.index_fill_(1, banned, float("-inf"))  # in place: backward does not need its input
         logp = torch.log_softmax(logp, dim=-1)
         chosen = logp.gather(1, targets[:, None])[:, 0]  # (N,)
         with torch.no_grad():
@@ -94,7 +95,7 @@ class PolicyModel(nn.Module):
 
 
 def refuse_undivided(model: nn.Module) -> None:
-    """Raise ConfigError for a model whose hidden states and output layer do not lie where `PolicyModel` takes them."""
+    """Raise ConfigError for a model whose hidden states and output layer are not where `PolicyModel` expects them."""
     if not hasattr(model, "lm_head") or not hasattr(model, "model"):
         raise ConfigError(
             f"model.path: {type(model).__name__} has no `model` and `lm_head` parts, so its hidden states and "
@@ -103,7 +104,7 @@ def refuse_undivided(model: nn.Module) -> None:
 
 
 def without_dropout(model: nn.Module) -> None:
-    """Take out every dropout that the policy's configuration asks for; adapters that come later keep theirs.
+    """Remove every dropout that the policy's configuration asks for; adapters that are added later keep theirs.
 
     The policy that is trained must be the one that sampled, and the ref_model has one answer per report.
     """
@@ -116,9 +117,9 @@ def without_dropout(model: nn.Module) -> None:
 
 
 def freeze_vision(model: nn.Module) -> int:
-    """Stop training the vision encoder; the projector to the language model goes on learning.
+    """Freeze the vision encoder and return the number of frozen tensors; the projector continues to learn.
 
-    Returns the number of tensors frozen.
+    Raises ConfigError if there is no vision encoder.
     """
     frozen = 0
     for name, parameter in model.named_parameters():

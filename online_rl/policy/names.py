@@ -1,4 +1,4 @@
-"""What a weight is called on disk: transformers 5 may use other names in memory, and vLLM knows those on disk."""
+"""Names of weights on disk: transformers 5 may use others in memory, and vLLM knows those on disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def disk_names(model: torch.nn.Module) -> dict[str, str]:
     """Name in memory -> name that `save_pretrained` writes, for every parameter.
 
     Found by sending one number per weight through transformers' own conversion. Raises ConfigError for a model whose
-    weights are split or merged on disk, because those cannot be sent one by one.
+    weights are split or merged on disk, because they cannot be sent one by one.
     """
     from transformers.core_model_loading import revert_weight_conversion
 
@@ -33,10 +33,10 @@ def disk_names(model: torch.nn.Module) -> dict[str, str]:
 
 
 def _forget_unused_conversions(model: Any) -> None:
-    """Only conversions that renamed something on loading are undone on saving.
+    """Drop conversions that renamed nothing on loading, so that saving does not undo them.
 
-    `from_pretrained` sees to that itself, but not where it loads into ZeRO-3: there it keeps all that the architecture
-    has known, among them the prefixes of older checkpoints.
+    `from_pretrained` does so itself, except when it loads into ZeRO-3: then it keeps every conversion that the
+    architecture has ever had, including the prefixes of older checkpoints.
     """
     conversions = getattr(model, "_weight_conversions", None)
     if conversions is not None:

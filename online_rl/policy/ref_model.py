@@ -23,39 +23,39 @@ FOLDER = "ref_model"
 class RefModel:
     """Log-probabilities of the frozen policy.
 
-    engine  DeepSpeed's, of the frozen copy; of the policy itself where that has adapters
+    engine  DeepSpeed's engine of the frozen copy; of the policy itself if that has adapters
     policy  DeepSpeed's engine of the policy
 
     A refresh (`ref_model.sync_steps`) is ref <- alpha policy + (1 - alpha) ref (TR-DPO, Gorbatovski et al., arXiv
-    2404.09656), each rank on its shards, in float32 where alpha < 1: a small alpha would be lost in bfloat16.
+    2404.09656), each rank on its shards, in float32 if alpha < 1: a small alpha would be lost in bfloat16.
     """
 
     def __init__(self, engine: Any, policy: Any, settings: Settings) -> None:
         self.engine, self.policy, self.settings = engine, policy, settings
         self.shares_weights = engine is policy
         self._mixtures: dict[str, Tensor] = {}
-        self._read: dict[int, Tensor] = {}  # a completion's id() -> (T,) what this step has read ahead
+        self._read: dict[str, Tensor] = {}  # a completion's key -> (T,) log-probabilities read ahead in this step
         if settings.sync_steps and settings.mixup_alpha < 1:
             self._mixtures = {name: shard(q).float().clone() for name, _, q in self._pairs()}
 
     def read(self, mb: MicroBatch) -> None:
-        """Keep what the completions of a pass have until the step ends. Every rank must call."""
+        """Keep the log-probabilities of a pass's completions until the step ends. Every rank must call."""
         for completion, logp in zip(mb.completions, self._forward(mb), strict=True):
-            self._read[id(completion)] = logp[: len(completion.ids)]
+            self._read[completion.key] = logp[: len(completion.ids)]
 
     def logp(self, micro_batches: Sequence[MicroBatch]) -> list[Tensor]:
-        """For each, (B, T) log-probabilities of the completion tokens, nats. Every rank must call.
+        """(B, T) log-probabilities of the completion tokens of each pass, nats. Every rank must call.
 
         A pass whose completions have all been read, on every rank, is not run again.
         """
-        unread = [any(id(c) not in self._read for c in mb.completions) for mb in micro_batches]
+        unread = [any(c.key not in self._read for c in mb.completions) for mb in micro_batches]
         runs = collectives.reduce_numbers([float(u) for u in unread], "max")
         return [self._forward(mb) if run else self._kept(mb) for mb, run in zip(micro_batches, runs, strict=True)]
 
     def _kept(self, mb: MicroBatch) -> Tensor:
         padded = torch.zeros_like(mb.mask)
         for row, completion in zip(padded, mb.completions, strict=True):
-            row[: len(completion.ids)] = self._read[id(completion)]
+            row[: len(completion.ids)] = self._read[completion.key]
         return padded
 
     @torch.no_grad()
@@ -69,7 +69,7 @@ class RefModel:
         return logp
 
     def after_step(self, step: int) -> None:
-        """Follow the policy where a refresh is due; every rank alike."""
+        """Refresh from the policy if that is due. Every rank must call."""
         self._read.clear()
         every, alpha = self.settings.sync_steps, self.settings.mixup_alpha
         if not every or step % every:
@@ -82,7 +82,7 @@ class RefModel:
         regather_persistent(self.engine.module)
 
     def save(self, folder: Path) -> None:
-        """This rank's shards, where they are no longer those of the base."""
+        """Write this rank's shards if they may differ from the base's."""
         if not self.settings.sync_steps:
             return
         (folder / FOLDER).mkdir(exist_ok=True)
@@ -90,7 +90,7 @@ class RefModel:
         torch.save({name: t.detach().cpu().clone() for name, t in state.items()}, self._file(folder))
 
     def load(self, folder: Path) -> None:
-        """Take back what `save` wrote. Raises CheckpointError."""
+        """Restore what `save` wrote. Raises CheckpointError."""
         if not self.settings.sync_steps:
             return
         try:
@@ -113,7 +113,7 @@ class RefModel:
         return folder / FOLDER / f"rank-{collectives.rank()}.pt"
 
     def _pairs(self) -> list[tuple[str, torch.nn.Parameter, torch.nn.Parameter]]:
-        """(name, the policy's parameter, the copy's) of what is trained; the rest stays equal by itself."""
+        """(name, the policy's parameter, the copy's) of every trained parameter; the frozen ones stay equal."""
         copies = dict(self.engine.module.hf.named_parameters())
         trained = [(n, p) for n, p in self.policy.module.hf.named_parameters() if p.requires_grad]
         return [(name, p, copies[name]) for name, p in trained]

@@ -1,4 +1,4 @@
-"""What stops a run before an update is applied: a loss or gradient that is not finite, and engines that disagree."""
+"""Refusals before an update is applied: a loss or gradient that is not finite, and engines that disagree."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from online_rl.ranks import collectives
 from online_rl.whole_file import whole_file
 
 SHOWN = 8  # study ids in a message
-MAX_UNUSABLE = 0.01  # part of the tokens whose log-probability vLLM may report as not finite
+MAX_UNUSABLE = 0.01  # fraction of the tokens whose log-probability vLLM may report as not finite
 
 
-def refuse(odd: set[str], gap: float, unusable: float, step: int, cfg: Config) -> None:
-    """Raise, on every rank alike, where applying the gradient would be wrong.
+def refuse(nonfinite_studies: set[str], gap: float, unusable: float, step: int, cfg: Config) -> None:
+    """Raise, on every rank, if applying the gradient would be wrong.
 
-    odd       ids of the studies whose loss is not finite, of all ranks
-    gap       nats per token, mean, by which trainer and vLLM differ
-    unusable  part of the tokens whose log-probability from vLLM cannot be used
+    nonfinite_studies  ids of the studies, of all ranks, whose loss is not finite
+    gap                mean difference between trainer and vLLM, nats per token
+    unusable           fraction of the tokens whose log-probability from vLLM cannot be used
     """
-    if odd:
-        names = ", ".join(sorted(odd)[:SHOWN]) + (" ..." if len(odd) > SHOWN else "")
+    if nonfinite_studies:
+        names = ", ".join(sorted(nonfinite_studies)[:SHOWN]) + (" ..." if len(nonfinite_studies) > SHOWN else "")
         raise NonFiniteUpdate(
-            f"step {step}: the loss is not finite in passes over {len(odd)} studies ({names}; all in "
-            f"{_named(odd, step, cfg)}), so no rank applied the update. Look at their rewards; lower "
+            f"step {step}: the loss is not finite in passes over {len(nonfinite_studies)} studies ({names}; all in "
+            f"{_named(nonfinite_studies, step, cfg)}), so no rank applied the update. Look at their rewards; lower "
             "train.learning_rate, or set model.dtype=float32."
         )
     if not gap <= cfg.rollout.max_logp_difference:
@@ -46,7 +46,7 @@ def refuse(odd: set[str], gap: float, unusable: float, step: int, cfg: Config) -
 
 
 def not_applied(studies: set[str], step: int, cfg: Config) -> NonFiniteUpdate:
-    """The error of a gradient that is not finite, over these studies of all ranks."""
+    """The error for a gradient that is not finite; `studies` are those of the step, of all ranks."""
     return NonFiniteUpdate(
         f"step {step}: the gradient is not finite, so no rank applied the update; {_named(studies, step, cfg)} names "
         "the step's studies. Lower train.learning_rate, or set model.dtype=float32 to see whether precision is the "
@@ -60,7 +60,7 @@ def studies_of(micro_batches: Iterable[MicroBatch]) -> set[str]:
 
 
 def _named(studies: set[str], step: int, cfg: Config) -> Path:
-    """The file in the run's folder to which rank 0 writes their ids."""
+    """Write the ids to a file in the run's folder, on rank 0, and return its path."""
     file = Path(cfg.run.dir) / f"nonfinite-step-{step}.json"
     if collectives.rank() == 0:
         with whole_file(file) as partial:

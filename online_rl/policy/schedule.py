@@ -10,7 +10,7 @@ from online_rl.config import Config
 def learning_rate(cfg: Config, step: int) -> float:
     """Rate of `step` (1-based): linear warm-up over warmup_ratio * max_steps, then constant, or cosine to the minimum.
 
-    A function of the step alone, so that a resumed run goes on where the interrupted one stood.
+    A function of the step alone, so that a resumed run continues where the interrupted one stopped.
     """
     train = cfg.train
     warmup = round(train.warmup_ratio * train.max_steps)

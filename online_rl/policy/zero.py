@@ -1,7 +1,4 @@
-"""Whole tensors and shards of a model that ZeRO-3 has partitioned: gathered in buckets, read, replaced, read from disk.
-
-Beside `policy/engine.py` the only file that knows DeepSpeed.
-"""
+"""Whole tensors and shards of a model that ZeRO-3 has partitioned: gathered in buckets, replaced, read from disk."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from online_rl.errors import CheckpointError
-from online_rl.policy.quiet import quiet_deepspeed
+from online_rl.policy.deepspeed import quiet_deepspeed
 from online_rl.ranks import collectives
 
 SHARDS = "zero"  # name of the folder with DeepSpeed's shards inside a checkpoint
@@ -26,11 +23,11 @@ SHARDS = "zero"  # name of the folder with DeepSpeed's shards inside a checkpoin
 
 @dataclass(frozen=True)
 class Recipe:
-    """One tensor as it lies on disk, and how to make it from whole parameters.
+    """One tensor as it is stored on disk, and how to make it from whole parameters.
 
-    name   what `save_pretrained` calls it
-    parts  the parameters it is made of, and no others are gathered for it
-    make   parts, whole -> the tensor; must not change them
+    name   the name that `save_pretrained` gives it
+    parts  the parameters it is made of; only these are gathered for it
+    make   whole parts -> the tensor; must not change them
     """
 
     name: str
@@ -39,16 +36,16 @@ class Recipe:
 
 
 def copied(parameter: Tensor) -> Tensor:
-    """A parameter that lies on disk as it is. A copy: vLLM holds on to tensors until a whole layer has arrived, and
-    ZeRO takes them back before that."""
+    """A parameter that is stored on disk unchanged. A copy, because vLLM keeps tensors until a whole layer has arrived,
+    and ZeRO frees them before that."""
     return parameter.detach().clone()
 
 
 def gathered(recipes: Iterable[Recipe], limit: int) -> Iterator[tuple[str, Tensor]]:
     """(name on disk, whole tensor), every rank the same, gathered in buckets of at most `limit` bytes.
 
-    A recipe whose parts are larger is a bucket by itself. What is made of a bucket lies beside it: as much again, at
-    most. All ranks must take all of it.
+    A recipe whose parts are larger is a bucket by itself. The tensors made from a bucket exist beside it, and take at
+    most as much memory again. Every rank must take all of them.
     """
     bucket: list[Recipe] = []
     held = 0
@@ -71,26 +68,26 @@ def _made(bucket: list[Recipe]) -> list[tuple[str, Tensor]]:
 
 
 def elements(parameter: Parameter) -> int:
-    """Of the whole parameter; numel() of a partitioned one is 0."""
+    """Number of elements in the unpartitioned parameter; numel() of a partitioned one is 0."""
     return getattr(parameter, "ds_numel", parameter.numel())
 
 
 def shard(parameter: Parameter) -> Tensor:
-    """This rank's part of a partitioned parameter, without the padding behind it. A view."""
+    """This rank's part of a partitioned parameter, without padding. A view."""
     whole, part = elements(parameter), parameter.ds_tensor
     start = collectives.rank() * part.numel()
     return part.data.view(-1)[: max(0, min(part.numel(), whole - start))]
 
 
 def master_shard(parameter: Parameter) -> Tensor:
-    """The same part of the optimiser's float32 copy of a trained parameter."""
+    """This rank's part of the optimiser's float32 copy of a trained parameter."""
     from deepspeed.utils import safe_get_local_fp32_param
 
     return safe_get_local_fp32_param(parameter).view(-1)[: shard(parameter).numel()]
 
 
 def regather_persistent(module: torch.nn.Module) -> None:
-    """Make small parameters, which every rank keeps whole, what their shards are now. All ranks must call it."""
+    """Rebuild small parameters, which every rank keeps whole, from their changed shards. Every rank must call."""
     kept = [p for p in module.parameters() if getattr(p, "ds_persist", False)]
     if kept:
         kept[0].partition(kept)
@@ -98,13 +95,13 @@ def regather_persistent(module: torch.nn.Module) -> None:
 
 
 def frozen_sums(module: torch.nn.Module) -> list[float]:
-    """`sums` of what is not trained, over all ranks."""
+    """`sums` of all parameters that are not trained, over all ranks."""
     mine = sums(shard(p) for p in module.parameters() if not p.requires_grad)
     return collectives.reduce_numbers(mine)
 
 
 def sums(tensors: Iterable[Tensor]) -> list[float]:
-    """Two sums over all elements, absolute and squared, in float64: other weights give other sums."""
+    """Sums of the absolute and of the squared elements, in float64: a fingerprint of the weights."""
     total = torch.zeros(2, dtype=torch.float64)
     for tensor in tensors:
         values = tensor.detach().double()
@@ -113,15 +110,15 @@ def sums(tensors: Iterable[Tensor]) -> list[float]:
 
 
 def same_sums(one: list[float], other: list[float]) -> bool:
-    """Up to the order in which they were added."""
+    """Whether two `sums` are equal up to the order of addition."""
     return len(one) == len(other) and all(math.isclose(a, b, rel_tol=1e-9) for a, b in zip(one, other, strict=True))
 
 
 def saved_weights(folder: Path) -> dict[str, Any]:
-    """What `Policy.save` wrote, on one process and without a GPU: name in memory -> what gives the whole tensor by
-    `.contiguous()`, so that one is put together at a time.
+    """Read what `Policy.save` wrote, in one process and without a GPU: name in memory -> an object whose
+    `.contiguous()` is the whole tensor, so that only one is assembled at a time.
 
-    Trained tensors are the float32 masters, frozen ones are as they were loaded. Raises CheckpointError.
+    Trained tensors are the float32 masters, frozen ones as they were loaded. Raises CheckpointError.
     """
     try:
         with quiet_deepspeed(), contextlib.redirect_stderr(io.StringIO()):
@@ -131,4 +128,4 @@ def saved_weights(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, RuntimeError) as problem:
         reason = str(problem).partition("\n")[0]
         raise CheckpointError(f"{folder}: its ZeRO shards cannot be put together ({reason}).") from problem
-    return {name.removeprefix("hf."): tensor for name, tensor in state.items()}  # as PolicyModel calls the policy
+    return {name.removeprefix("hf."): tensor for name, tensor in state.items()}  # PolicyModel's name for the policy

@@ -64,17 +64,6 @@ def reduce_numbers(values: list[float], op: str = "sum") -> list[float]:
     return tensor.tolist()
 
 
-def reduce_sums(sums: dict[str, tuple[float, float]]) -> dict[str, float]:
-    """Global means of (sum, count) pairs. A name may be missing on some ranks; a count of 0 gives no mean."""
-    total: dict[str, list[float]] = {}
-    for part in gather(sums):
-        for name, (value, count) in part.items():
-            entry = total.setdefault(name, [0.0, 0.0])
-            entry[0] += value
-            entry[1] += count
-    return {name: value / count for name, (value, count) in total.items() if count}
-
-
 def agree(error: BaseException | None) -> None:
     """Return when no rank met an error; otherwise raise on every rank: its own error, or which other rank failed.
 

@@ -51,7 +51,7 @@ def main() -> None:
         return dict(gathered((Recipe(n, (p,), copied) for n, p in named.items()), 10**6))
 
     def step(number):
-        policy.update(LearnBatch([pair], [1.0], 2), pair[0], number)
+        policy.update(LearnBatch([pair], [1.0], 2, pair[0]), number)
         return weights(policy.ref_model.engine.module)
 
     def same(one, other):

@@ -29,7 +29,8 @@ def main() -> int:
 
     from online_rl.algorithms import make_algorithm
     from online_rl.config import config_from_dict
-    from online_rl.policy.engine import Policy, init_ranks
+    from online_rl.policy.deepspeed import init_ranks
+    from online_rl.policy.engine import Policy
     from online_rl.policy.load import read_policy
     from online_rl.policy.model import banned_token_ids
     from online_rl.rollout.engine import RolloutEngine
@@ -64,7 +65,7 @@ def main() -> int:
         rollouts = engine.generate(prompts, step, policy.version)  # compares the prompt's token ids with vLLM's
         completions = list(rollouts)
         batch = algorithm.learn_from(rollouts, [[float(i) for i in range(4)] for _ in SIZES])
-        metrics = policy.update(batch, filler=completions[0], step=step)
+        metrics = policy.update(batch, step)
         return completions, metrics
 
     before, first = one_step(1)

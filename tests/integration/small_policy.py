@@ -15,7 +15,8 @@ def small_policy(folder: Path, settings: dict[str, Any]):
     from online_rl.config import config_from_dict
     from online_rl.data.study import Study
     from online_rl.demo.policy import make_model, make_processor, save_policy
-    from online_rl.policy.engine import Policy, init_ranks
+    from online_rl.policy.deepspeed import init_ranks
+    from online_rl.policy.engine import Policy
     from online_rl.ranks import collectives
     from online_rl.rollout.prompts import PromptBuilder
 

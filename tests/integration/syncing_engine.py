@@ -19,7 +19,7 @@ def main() -> None:
     from online_rl.config import config_from_dict
     from online_rl.demo.policy import make_model, make_processor, save_policy
     from online_rl.errors import PolicyMismatch
-    from online_rl.policy.engine import init_ranks
+    from online_rl.policy.deepspeed import init_ranks
     from online_rl.policy.names import disk_names
     from online_rl.rollout.engine import RolloutEngine
 

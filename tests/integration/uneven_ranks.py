@@ -48,7 +48,7 @@ def main() -> None:
     def step(number, rewards):
         version = policy.version
         batch = policy.algorithm.learn_from(rollouts, rewards[collectives.rank()])
-        metrics = policy.update(batch, completions[0], number)
+        metrics = policy.update(batch, number)
         numbers = {name: metrics.get(name) for name in ("grad_norm", "loss", "frac_reward_zero_std")}
         return collectives.gather(numbers | {"units": len(batch.units), "updates": policy.version - version})
 

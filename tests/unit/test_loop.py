@@ -47,7 +47,7 @@ class Policy:
 
     version, ref_model = 0, None
 
-    def update(self, batch, filler, step):
+    def update(self, batch, step):
         return {}
 
     def save(self, folder):

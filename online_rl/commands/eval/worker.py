@@ -217,7 +217,7 @@ def _writer(cfg: Config, policy: Policy, path: str, judges: list[Any], quarantin
     """
     from transformers import AutoConfig, AutoProcessor
 
-    from online_rl.policy.engine import init_ranks
+    from online_rl.policy.deepspeed import init_ranks
     from online_rl.policy.model import banned_token_ids
     from online_rl.rollout.engine import RolloutEngine
     from online_rl.rollout.prompts import PromptBuilder

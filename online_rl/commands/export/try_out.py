@@ -65,7 +65,7 @@ def trial(folder: Path, data: dict[str, Any], with_vllm: bool) -> dict[str, Any]
     result: dict[str, Any] = {}
     completion = Completion(0, 0, prompt, (processor.tokenizer.eos_token_id,), (0.0,), "", False)
     if with_vllm:
-        from online_rl.policy.engine import init_ranks
+        from online_rl.policy.deepspeed import init_ranks
         from online_rl.rollout.engine import RolloutEngine, check_version
 
         init_ranks(cfg)

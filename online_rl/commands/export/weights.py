@@ -11,8 +11,8 @@ from torch import Tensor
 
 from online_rl.errors import CheckpointError, ConfigError
 from online_rl.policy import lora
+from online_rl.policy.load import quiet_transformers
 from online_rl.policy.names import disk_names
-from online_rl.policy.quiet import quiet_transformers
 from online_rl.policy.zero import saved_weights
 
 

@@ -81,7 +81,7 @@ def _write(
     from online_rl.commands.export.card import model_card
     from online_rl.commands.export.weights import checkpoint_weights, compare, load_policy
     from online_rl.policy import lora
-    from online_rl.policy.quiet import quiet_transformers
+    from online_rl.policy.load import quiet_transformers
 
     logging.set_verbosity_error()  # it comments on what the run has lived with
     origin = _architecture(cfg, run_dir)

@@ -1,4 +1,4 @@
-"""Micro-batches: rows of a prompt with its images and one or more completions behind it, padded to the longest.
+"""Micro-batches: rows of a prompt with its images followed by one or more completions, padded to the longest row.
 
 Legend: R rows, L tokens of the longest row, B completions, T tokens of the longest completion,
 K completions that are laid out, N their tokens.
@@ -23,10 +23,10 @@ class MicroBatch:
 
     ids        (R, L) prompts and completions
     branches   (R, L) what a token belongs to: 0 the prompt, k the row's k-th completion, -1 padding
-    offsets    (R, L) its distance from the prompt's beginning in the text that it belongs to
+    offsets    (R, L) its position in the text that it belongs to, counted from the prompt's beginning
     completions whose tokens these are (B)
     prompts    one per row; their images are laid out when the pass runs, so that they are held once per study
-    features   of the rows' images, where they were seen before; else None
+    features   of the rows' images if all of them have been encoded before; else None
     first      (K,) of the B, each completion that is laid out, once
     again      (B,) which of those K each of the B is: a completion that is in two pairs is laid out once per row
     predictors (N,) positions among the R * L that predict the tokens of the K, completion by completion
@@ -66,7 +66,7 @@ class MicroBatch:
 
     @property
     def inputs(self) -> dict[str, Tensor]:
-        """What the model reads, on the device of the ids: they, their mask, and the images of every row in order."""
+        """Inputs of the model on the device of the ids: the ids, their mask, and the images of every row in order."""
         rows, lengths = [p.inputs for p in self.prompts], [len(p.ids) for p in self.prompts]
         images = {k: v.to(self.ids.device) for k, v in _prompt_inputs(rows, lengths, self.ids.shape[1]).items()}
         return {"input_ids": self.ids, "attention_mask": (self.branches >= 0).long()} | images
@@ -80,13 +80,24 @@ def collate(
     weights: Sequence[float],
     advantages: Sequence[float],
     pad_id: int,
-    features: Mapping[int, Features] | None = None,
+    features: Mapping[str, Features] | None = None,
 ) -> MicroBatch:
     """Lay out `rows` for one forward pass, padded on the right.
 
     rows      completions of one prompt each; one that is in a row twice is laid out once
-    weights, advantages   of the units, which lie one after the other through the rows
-    features  of the prompts' images, by the prompt's id(); used where all rows have them
+    weights, advantages   of the units, which follow one another through the rows
+    features  of the prompts' images, by `Prompt.key`; used if all rows have them
+
+    A prompt [11, 12, 13] with the completions a = [21, 22] and b = [31] in one row, a prompt [14] with c = [41, 42] in
+    another, padded with 99:
+
+        ids         [[11, 12, 13, 21, 22, 31],    tokens  [[21, 22],    a
+                     [14, 41, 42, 99, 99, 99]]             [31,  0],    b
+        branches    [[ 0,  0,  0,  1,  1,  2],             [41, 42]]    c
+                     [ 0,  1,  1, -1, -1, -1]]    mask    [[1, 1], [1, 0], [1, 1]]
+        offsets     [[ 0,  1,  2,  3,  4,  3],    b starts where a does, right behind the prompt
+                     [ 0,  1,  2,  0,  0,  0]]
+        predictors  [2, 3, 2, 6, 7]               positions 0 to 11 of both rows: 13 predicts 21 and also 31
     """
     laid_out = [_Row(row) for row in rows]
     completions = [c for row in rows for c in row]
@@ -103,12 +114,12 @@ def collate(
         branches[r, :size] = torch.tensor(row.branches)
         offsets[r, :size] = torch.tensor(row.offsets)
         predictors += [r * length + position for position in row.predictors]
-        known: dict[int, int] = {}  # a completion's id() -> which of the K it is
+        known: dict[str, int] = {}  # a completion's key -> which of the K it is
         for completion in rows[r]:
-            if id(completion) not in known:
-                known[id(completion)] = len(first)
+            if completion.key not in known:
+                known[completion.key] = len(first)
                 first.append(len(again))
-            again.append(known[id(completion)])
+            again.append(known[completion.key])
     tokens = torch.zeros((len(completions), longest), dtype=torch.long)
     mask, sampled = torch.zeros(tokens.shape), torch.zeros(tokens.shape)
     for b, completion in enumerate(completions):
@@ -117,14 +128,14 @@ def collate(
         mask[b, :size] = 1.0
         sampled[b, :size] = torch.tensor(completion.logprobs)
     prompts = [row[0].prompt for row in rows]
-    seen = [features[id(p)] for p in prompts] if features and all(id(p) in features for p in prompts) else None
+    encoded = [features[p.key] for p in prompts] if features and all(p.key in features for p in prompts) else None
     return MicroBatch(
         ids=ids,
         branches=branches,
         offsets=offsets,
         completions=completions,
         prompts=prompts,
-        features=seen,
+        features=encoded,
         first=torch.tensor(first, dtype=torch.long),
         again=torch.tensor(again, dtype=torch.long),
         predictors=torch.tensor(predictors, dtype=torch.long),
@@ -137,16 +148,16 @@ def collate(
 
 
 class _Row:
-    """A prompt and behind it each of the completions once, token by token.
+    """A prompt followed by each of the completions once, token by token.
 
-    predictors  positions that predict their tokens: of each the prompt's last, then all of its own but the last
+    predictors  positions that predict a completion's tokens: the prompt's last, then all of its own but the last
     """
 
     def __init__(self, completions: Sequence[Completion]) -> None:
         prompt = completions[0].prompt.ids
         self.ids, self.branches, self.offsets = list(prompt), [0] * len(prompt), list(range(len(prompt)))
         self.predictors: list[int] = []
-        for branch, completion in enumerate({id(c): c for c in completions}.values(), start=1):
+        for branch, completion in enumerate({c.key: c for c in completions}.values(), start=1):
             if completion.ids:
                 self.predictors += [len(prompt) - 1, *range(len(self.ids), len(self.ids) + len(completion.ids) - 1)]
             self.ids += completion.ids
@@ -155,7 +166,7 @@ class _Row:
 
 
 def _prompt_inputs(rows: list[dict[str, Any]], prompt_lengths: list[int], length: int) -> dict[str, Tensor]:
-    """The processor's further tensors: one value per token is padded to L, everything else is laid end to end."""
+    """The processor's other tensors: those with one value per token are padded to L, all others are concatenated."""
     joined = {}
     for name in rows[0]:
         parts = [row[name] for row in rows]

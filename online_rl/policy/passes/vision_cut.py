@@ -1,10 +1,10 @@
-"""What a frozen vision encoder makes of a study's images: computed once per step, given to every pass that needs it.
+"""The output of a frozen vision encoder for a study's images: computed once per step, reused by every pass.
 
-A vision-language model is encoder layers, then a projector (connector, merger), then the language model. Where the
-encoder is frozen, what reaches the projector is the same for all candidates of a study, in every pass of a step, and in
-the ref_model. `VisionCut` takes it there, and later puts it there while the layers pass their input through untouched:
-whatever transformers does around the layers goes on as usual, and projector and language model compute and learn as
-ever.
+A vision-language model consists of encoder layers, then a projector (connector, merger), then the language model. If
+the encoder is frozen, the projector's input is the same for all candidates of a study, in every pass of a step, and in
+the ref_model. `VisionCut` records that input, and later substitutes it while the layers pass their input through
+untouched: everything transformers does around the layers stays as it is, and projector and language model compute and
+learn as before.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def is_vision(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Images:
-    """Studies' images as the processor made them: what a pass that only looks at images is given.
+    """Studies' images as the processor made them: the input of a pass that only encodes images.
 
-    studies  what the processor made of each; tensors of like name have like shapes
+    studies  the processor's tensors of each study; those of the same name have the same shape
     """
 
     studies: Sequence[Mapping[str, Tensor]]
@@ -55,7 +55,7 @@ class Images:
         return {name: torch.cat([inputs[name] for inputs in self.studies]) for name in self.studies[0]}
 
     def parted(self, features: Features) -> list[Features]:
-        """What is each study's of what was made of them all, in equal parts. Raises ConfigError if they are not."""
+        """Split the features of all studies into equal parts, one per study. Raises ConfigError if there are none."""
         number = len(self.studies)
         sizes = {name: len(whole) // number for name, whole in features.items()}
         if any(len(whole) % number for whole in features.values()):
@@ -84,23 +84,23 @@ class VisionCut:
         self._proven = False
 
     def images(self, prompt: Prompt) -> dict[str, Tensor]:
-        """What the encoder reads of a prompt's inputs."""
+        """The part of a prompt's inputs that the encoder reads."""
         return {name: tensor for name, tensor in prompt.inputs.items() if name in self._accepted}
 
     @torch.no_grad()
     def take(self, images: Images) -> list[Features]:
-        """Run the encoder on the images of studies and return, of each study, what reaches each projector.
+        """Run the encoder on the images of studies and return the input of each projector, study by study.
 
-        Raises ConfigError for an architecture that does not do what this takes for granted, when it is first called,
-        by as many passes and so on all ranks alike.
+        The first call checks the assumptions, with the same number of passes on every rank, and raises ConfigError if
+        the architecture does not meet them.
         """
         if not self._proven:
             self._prove(images.studies[0])
         return images.parted(self._taken(images)[0])
 
     def _prove(self, study: Mapping[str, Tensor]) -> None:
-        """See that the model makes the same of a study's images when it is given what reached the projectors, and that
-        they are the same when another study's images, here its own turned dark for bright, lie beside them."""
+        """Check that the model computes the same features for a study if the projectors' inputs are substituted, and
+        that these inputs do not depend on another study in the same pass (here the study's own images, inverted)."""
         alone = Images([study])
         taken, seen = self._taken(alone)
         with self.given([taken]):
@@ -121,7 +121,7 @@ class VisionCut:
         self._proven = True
 
     def _taken(self, images: Images) -> tuple[Features, Any]:
-        """What reaches each projector, and what the model makes of it."""
+        """(input of each projector, output of the model's image part)."""
         taken: Features = {}
 
         def keep(name: str) -> Callable[..., None]:
@@ -134,7 +134,7 @@ class VisionCut:
 
     @contextmanager
     def given(self, features: Sequence[Features]) -> Iterator[None]:
-        """Within the block a forward pass over rows with these features does without the encoder's layers."""
+        """Skip the encoder's layers in forward passes within the block: their rows have these features."""
 
         def put(name: str) -> Callable[..., Any]:
             whole = torch.cat([row[name] for row in features])
@@ -159,7 +159,7 @@ class VisionCut:
 
 
 def vision_cut(model: nn.Module) -> VisionCut | None:
-    """None where the encoder is trained or not found, so that every pass must run it."""
+    """The cut, or None if the encoder is trained or not found, so that every pass must run it."""
     try:
         return VisionCut(model)
     except ValueError:
@@ -167,35 +167,35 @@ def vision_cut(model: nn.Module) -> VisionCut | None:
 
 
 @torch.no_grad()
-def see(engine: Any, prompts: Sequence[Prompt], device: torch.device, together: int) -> dict[int, Features]:
-    """Features of every prompt's images, by the prompt's id(). Every rank must call it, with at least one prompt.
+def encode_images(engine: Any, prompts: Sequence[Prompt], device: torch.device, together: int) -> dict[str, Features]:
+    """Features of every prompt's images, by `Prompt.key`. Every rank must call it, with at least one prompt.
 
-    Studies of which the encoder makes equally much share a pass, at most `together` of them; there are as many passes
-    as the rank that needs most needs. Raises ConfigError on all ranks.
+    Studies whose images yield the same number of features share a pass, at most `together` of them. Every rank runs as
+    many passes as the one that needs most. Raises ConfigError on all ranks.
     """
     cut: VisionCut | None = engine.module.cut
     if cut is None:
         return {}
-    once = list({id(prompt): prompt for prompt in prompts}.values())
-    plan = _looks(once, cut, together)
-    found: dict[int, Features] = {}
+    once = list({prompt.key: prompt for prompt in prompts}.values())
+    plan = group_by_shape(once, cut, together)
+    found: dict[str, Features] = {}
     error: ConfigError | None = None
     for i in range(int(collectives.reduce_numbers([len(plan)], "max")[0])):
         shown = plan[i % len(plan)]
         images = Images([cut.images(prompt) for prompt in shown])
         try:
-            found |= zip(map(id, shown), engine(images.to(device)), strict=True)
+            found |= zip((prompt.key for prompt in shown), engine(images.to(device)), strict=True)
         except ConfigError as problem:
             error = problem
     collectives.agree(error)
     return found
 
 
-def _looks(prompts: Sequence[Prompt], cut: VisionCut, together: int) -> list[list[Prompt]]:
-    """The prompts of each pass: inputs have the same shapes, and those that count or mask (sizes of images, of grids)
-    the same values, so that each study has as many rows of features as the other."""
+def group_by_shape(prompts: Sequence[Prompt], cut: VisionCut, together: int) -> list[list[Prompt]]:
+    """The prompts of each pass, at most `together`. Within a pass all inputs have the same shapes, and those that count
+    or mask (image sizes, grids) the same values, so that every study has the same number of features."""
     plan: list[list[Prompt]] = []
-    newest: dict[Any, list[Prompt]] = {}  # what is equal -> the pass that may have room
+    newest: dict[Any, list[Prompt]] = {}  # shapes and counts -> the pass that may have room
     for prompt in prompts:
         kind = tuple(
             (name, tensor.shape, None if tensor.is_floating_point() else tensor.cpu().numpy().tobytes())
@@ -210,7 +210,7 @@ def _looks(prompts: Sequence[Prompt], cut: VisionCut, together: int) -> list[lis
 
 
 def _alike(some: Features, others: Features) -> bool:
-    """Whether features differ by rounding alone: another number of rows may sum in another order."""
+    """Whether features differ by rounding alone: with another number of rows, sums may run in another order."""
     return all(
         a.shape == others[name].shape
         and (a - others[name]).norm() <= (1e-3 if a.dtype == torch.float32 else 5e-2) * a.norm()
@@ -219,7 +219,7 @@ def _alike(some: Features, others: Features) -> bool:
 
 
 def _tensors(output: Any) -> list[Tensor]:
-    """What an encoder hands to the language model: all that it returns but its inner states."""
+    """The tensors that an encoder hands to the language model: all that it returns except its inner states."""
     inner = ("last_hidden_state", "hidden_states", "attentions")
     if isinstance(output, Tensor):
         return [output]
@@ -229,7 +229,7 @@ def _tensors(output: Any) -> list[Tensor]:
 
 
 def _projectors(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The outermost modules called so, for a list its members: Qwen3-VL has one merger per depth."""
+    """The outermost modules with such a name; of a list, its members: Qwen3-VL has one merger per depth."""
     found: list[str] = []
     for name, module in model.named_modules():
         if any(word in name.rpartition(".")[2] for word in PROJECTOR) and not name.startswith(tuple(found)):

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from online_rl.algorithms.kl import KLCoefficient, k1_kl, k2_kl, k3_kl, kl_term
+from online_rl.algorithms.kl import k1_kl, k2_kl, k3_kl, kl_term
+from online_rl.algorithms.kl_coefficient import KLCoefficient
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,6 +8,7 @@ import torch
 from online_rl.algorithms import GRPO, OnlineKTO, OnlinePreference, TokenBatch, make_algorithm
 from online_rl.config import config_from_dict
 from online_rl.config.algorithm import GRPO_FAMILY, PREFERENCE_FAMILY
+from online_rl.metric_types import Mean, merged
 from online_rl.rollout.types import Rollouts
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -63,8 +64,22 @@ def test_grpo_leaves_unscorable_candidates_and_flat_groups_out(rollouts):
     assert places(batch) == [((0, 0),), ((0, 2),), ((0, 3),)]
     assert batch.advantages == pytest.approx([-1.0, 0.0, 1.0])
     assert batch.unit_size == 1
-    assert batch.counts == {"frac_reward_zero_std": (2, 3)}
+    assert batch.counts == {"frac_reward_zero_std": Mean(2, 3)}
     assert [algorithm.teaches(group) for group in rewards] == [True, False, False]
+
+
+def test_the_numbers_of_the_docstring(rollouts):
+    """Groups of three: the fourth candidate is one that could not be scored."""
+    rewards = [[1.0, 3.0, None, None], [0.5, 0.5, 0.5, None], [None] * 4]
+    taught = {name: make_algorithm(config(name)).learn_from(rollouts, rewards) for name in ("grpo", "online_dpo")}
+    taught["online_kto"] = make_algorithm(config("online_kto")).learn_from(rollouts, rewards)
+    assert places(taught["grpo"]) == [((0, 0),), ((0, 1),)]
+    assert taught["grpo"].advantages == pytest.approx([-0.7071, 0.7071], abs=1e-4)
+    assert places(taught["online_dpo"]) == [((0, 1), (0, 0))]
+    assert (places(taught["online_kto"]), taught["online_kto"].advantages) == ([((0, 1),), ((0, 0),)], [1.0, -1.0])
+    for batch in taught.values():
+        assert batch.filler is rollouts.groups[0][0]
+        assert batch.counts["frac_reward_zero_std"] == Mean(2, 3)
 
 
 def test_grpo_without_std_keeps_the_size_of_the_reward(rollouts):
@@ -85,7 +100,7 @@ def test_batch_std_is_that_of_all_rewards_of_all_ranks(rollouts, monkeypatch):
 def test_a_step_that_teaches_nothing_is_an_empty_batch(rollouts):
     for name in EVERY:
         batch = make_algorithm(config(name)).learn_from(rollouts, [[None] * 4] * 3)
-        assert batch.units == [] and batch.counts["frac_reward_zero_std"] == (3, 3), name
+        assert batch.units == [] and batch.counts["frac_reward_zero_std"] == Mean(3, 3), name
 
 
 def test_rewards_of_another_shape_are_refused(rollouts):
@@ -100,7 +115,7 @@ def test_dpo_pairs_best_with_worst_and_drops_ties(rollouts):
     assert places(batch) == [((0, 2), (0, 0)), ((2, 1), (2, 0))]
     assert batch.advantages == [1.0, 1.0]
     assert batch.unit_size == 2
-    assert batch.counts == {"frac_reward_zero_std": (1, 3), "dpo/pairs_per_group": (2, 3)}
+    assert batch.counts == {"frac_reward_zero_std": Mean(1, 3), "dpo/pairs_per_group": Mean(2, 3)}
 
 
 def test_pairing_and_tie_threshold_come_from_the_configuration(rollouts):
@@ -127,7 +142,7 @@ def test_every_pair_of_a_group_and_no_other(rollouts, pairing, first, second):
     expected = [(g, pair) for g, pairs in enumerate([first, second]) for pair in pairs]
     assert places(batch) == [((g, chosen), (g, rejected)) for g, (chosen, rejected) in expected]
     assert batch.advantages == [1.0] * len(expected)
-    assert batch.counts == {"frac_reward_zero_std": (1, 3), "dpo/pairs_per_group": (len(expected), 3)}
+    assert batch.counts == {"frac_reward_zero_std": Mean(1, 3), "dpo/pairs_per_group": Mean(len(expected), 3)}
 
 
 def test_kto_takes_best_and_worst_or_everything_by_threshold(rollouts):
@@ -137,7 +152,7 @@ def test_kto_takes_best_and_worst_or_everything_by_threshold(rollouts):
     by_threshold = OnlineKTO(config("online_kto", kto_threshold=0.45)).learn_from(rollouts, rewards)
     assert places(by_threshold) == [((g, i),) for g, i in ((0, 0), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2), (1, 3))]
     assert by_threshold.advantages == [-1.0, 1.0, -1.0, 1.0, 1.0, 1.0, 1.0], "all of a group with spread may be good"
-    assert by_threshold.counts == {"frac_reward_zero_std": (1, 3), "kto/desirable": (5.0, 7.0)}
+    assert by_threshold.counts == {"frac_reward_zero_std": Mean(1, 3), "kto/desirable": Mean(5.0, 7.0)}
 
 
 @pytest.mark.parametrize("threshold", [None, 0.0, 0.5, 1.0])
@@ -147,7 +162,7 @@ def test_kto_learns_nothing_from_groups_whose_candidates_tie(rollouts, threshold
     algorithm = OnlineKTO(config("online_kto", kto_threshold=threshold, tie_threshold=0.1))
     batch = algorithm.learn_from(rollouts, rewards)
     assert (batch.units, batch.advantages) == ([], [])
-    assert batch.counts["frac_reward_zero_std"] == (3, 3)
+    assert batch.counts["frac_reward_zero_std"] == Mean(3, 3)
     assert not any(algorithm.teaches(group) for group in rewards), "so algorithm.resample_rounds samples others"
 
 
@@ -158,13 +173,13 @@ def test_grpo_metrics_count_clipped_and_corrected_tokens_of_real_rows_only():
     batch = TokenBatch(logp, old, None, old - 1.0, mask, torch.tensor([1.0, -1.0, 1.0]), torch.tensor([1.0, 1.0, 0.0]))
     _, sums = GRPO(config()).loss(batch)
     assert sums == {
-        "clip_ratio/low_mean": (1.0, 3.0),
-        "clip_ratio/high_mean": (1.0, 3.0),
-        "clip_ratio/region_mean": (2.0, 3.0),
-        "sampling/truncated_fraction": (3.0, 3.0),  # exp(1) is over 2
+        "clip_ratio/low_mean": Mean(1.0, 3.0),
+        "clip_ratio/high_mean": Mean(1.0, 3.0),
+        "clip_ratio/region_mean": Mean(2.0, 3.0),
+        "sampling/truncated_fraction": Mean(3.0, 3.0),  # exp(1) is over 2
     }
     _, sums = GRPO(config(correction="sequence_mask")).loss(batch)
-    assert sums["sampling/masked_fraction"] == (3.0, 3.0)
+    assert sums["sampling/masked_fraction"] == Mean(3.0, 3.0)
 
 
 def random_tokens(units, unit_size, seed):
@@ -202,7 +217,7 @@ def test_neither_micro_batches_nor_filling_rows_change_loss_gradient_or_metrics(
         baseline = sum(s for s, _ in sums) / max(1.0, sum(c for _, c in sums))
         losses, metrics = zip(*(algorithm.loss(p, baseline) for p in passes), strict=True)
         (sum(losses) / total).backward()
-        added = {key: [sum(m[key][i] for m in metrics) for i in (0, 1)] for key in metrics[0]}
+        added = {key: [metric.total, metric.count] for key, metric in merged(metrics).items()}
         return (sum(losses) / total).item(), whole.logp.grad, added
 
     loss, gradient, metrics = step([None])
@@ -223,8 +238,8 @@ def test_dpo_sums_over_completion_tokens_and_ignores_filling_pairs():
     learner = OnlinePreference(config("online_dpo", beta=0.1))
     loss, sums = learner.loss(tokens(logp, None, ref, torch.ones(2), torch.tensor([1.0, 0.0]), mask))
     assert loss.item() == pytest.approx(math.log(1 + math.exp(-0.3)))
-    assert sums["rewards/margins"] == (pytest.approx(0.3), 1.0)
-    assert sums["rewards/accuracies"] == (1.0, 1.0)
+    assert sums["rewards/margins"] == Mean(pytest.approx(0.3), 1.0)
+    assert sums["rewards/accuracies"] == Mean(1.0, 1.0)
     loss.backward()
     assert not logp.grad[2:].any() and logp.grad[1, 1] == 0
     assert logp.grad[0, 0] < 0 < logp.grad[1, 0]  # descending raises the chosen one and lowers the rejected one
@@ -256,4 +271,4 @@ def test_a_completion_of_no_tokens_does_no_harm(name):
     loss, sums = algorithm.loss(batch)
     loss.backward()
     assert torch.isfinite(loss) and torch.isfinite(batch.logp.grad).all() and not batch.logp.grad[1].any()
-    assert all(math.isfinite(total) for total, _ in sums.values())
+    assert all(math.isfinite(metric.total) for metric in sums.values())

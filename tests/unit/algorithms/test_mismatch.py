@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from online_rl.algorithms.mismatch import correction_weights, mismatch_metrics, mismatch_sums
+from online_rl.metric_types import values
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -53,7 +54,7 @@ def test_as_trl(random_batch, kind, level):
 
 
 def test_diagnostics_by_hand():
-    means = {name: total / count for name, (total, count) in mismatch_sums(OLD, SAMPLED, MASK).items()}
+    means = values(mismatch_sums(OLD, SAMPLED, MASK))
     metrics = mismatch_metrics(means)
     # Three tokens with rho 3, 0.5, 0.25: mean 1.25; squares 9, 0.25, 0.0625: mean 3.10417
     assert metrics["sampling/importance_sampling_ratio/mean"] == pytest.approx(1.25)
@@ -68,7 +69,7 @@ def test_diagnostics_by_hand():
 
 
 def test_where_both_agree_nothing_is_lost():
-    means = {name: total / count for name, (total, count) in mismatch_sums(OLD, OLD, MASK).items()}
+    means = values(mismatch_sums(OLD, OLD, MASK))
     metrics = mismatch_metrics(means)
     for name, value in metrics.items():
         assert value == pytest.approx(0.0 if name.startswith(("sampling/kl", "sampling/chi2")) else 1.0), name

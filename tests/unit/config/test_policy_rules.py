@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from online_rl.config import config_from_dict
@@ -69,4 +72,14 @@ def test_the_algorithms_that_need_a_ref_model_say_so():
     for name in (*GRPO_FAMILY, *PREFERENCE_FAMILY):
         for kl_coef in (0.0, 0.1):
             cfg = config_from_dict({"algorithm": {"name": name, "grpo": {"kl_coef": kl_coef}}})
-            assert cfg.algorithm.needs_ref_model == bool(make_algorithm(cfg).needs_ref_model), name
+            algorithm = make_algorithm(cfg)
+            assert cfg.algorithm.needs_ref_model == bool(algorithm.needs_ref_model), name
+            assert cfg.algorithm.unit_size == type(algorithm).unit_size == (2 if cfg.algorithm.compares_pairs else 1)
+
+
+def test_asking_an_algorithm_what_it_needs_loads_no_torch():
+    """A judge server or the doctor of a machine without it reads the same configuration."""
+    ask = "import sys; from online_rl.config import config_from_dict as read; "
+    ask += "print(read({'algorithm': {'name': 'online_dpo'}}).algorithm.needs_ref_model, 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert done.stdout == "True False\n"

@@ -13,7 +13,7 @@ from online_rl.config.model import RefModel as Settings
 from online_rl.errors import CheckpointError
 from online_rl.policy import lora
 from online_rl.policy.model import PolicyModel
-from online_rl.policy.passes.plan import micro_batches
+from online_rl.policy.passes.plan import PassSettings, micro_batches
 from online_rl.policy.ref_model import RefModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -42,8 +42,8 @@ def ref_model(demo_model):
 
 
 def passes(units, size, budget, filler):
-    batch = LearnBatch(units, [1.0] * len(units), size)
-    return micro_batches(batch, slice(None), filler, budget, 0, {}, share_prompts=True)
+    batch = LearnBatch(units, [1.0] * len(units), size, filler)
+    return micro_batches(batch, slice(None), PassSettings(budget, 0, share_prompts=True), {})
 
 
 @pytest.fixture
@@ -76,6 +76,14 @@ def test_read_ahead_gives_what_reading_gives(ref_model, candidates, pairs):
     ref_model.after_step(1)
     ref_model.logp(wanted)
     assert ref_model.engine.passes == read + len(wanted), "another step's policy may be another ref_model's"
+
+
+def test_a_copied_candidate_is_not_read_again(ref_model, candidates, pairs):
+    for mb in passes([(c,) for c in copy.deepcopy(candidates)], 1, 10_000, candidates[0]):
+        ref_model.read(mb)
+    read = ref_model.engine.passes
+    ref_model.logp(passes(pairs, 2, 100, candidates[0]))
+    assert ref_model.engine.passes == read
 
 
 def test_what_was_not_reached_is_read_then(ref_model, candidates, pairs):

@@ -5,6 +5,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from online_rl.errors import JudgeFailed
+from online_rl.metric_types import Mean, over_ranks
 from online_rl.ranks import collectives
 
 
@@ -12,7 +13,7 @@ def test_one_rank_alone():
     assert (collectives.rank(), collectives.world_size()) == (0, 1)
     assert collectives.gather({"a": 1}) == [{"a": 1}]
     assert collectives.reduce_numbers([1.0, 2.0]) == [1.0, 2.0]
-    assert collectives.reduce_sums({"loss": (6.0, 4.0), "never": (0.0, 0.0)}) == {"loss": 1.5}
+    assert over_ranks([{"loss": Mean(6.0, 4.0), "never": Mean(0.0, 0.0)}]) == {"loss": 1.5}
     collectives.barrier()
     collectives.agree(None)
     with pytest.raises(KeyError, match="mine"):
@@ -22,12 +23,12 @@ def test_one_rank_alone():
 def two_ranks(rank, folder, results):
     """Runs in a process of its own."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    sums = {"loss": (1.0 + rank, 1.0)} | ({"only_1": (3.0, 2.0)} if rank == 1 else {})
+    counted = {"loss": Mean(1.0 + rank, 1.0)} | ({"only_1": Mean(3.0, 2.0)} if rank == 1 else {})
     answers = {
         "gather": collectives.gather(f"rank {rank}"),
         "sum": collectives.reduce_numbers([1.0 + rank, 10.0]),
         "max": collectives.reduce_numbers([1.0 + rank, -rank], "max"),
-        "sums": collectives.reduce_sums(sums),
+        "sums": over_ranks([counted]),
     }
     collectives.agree(None)
     try:

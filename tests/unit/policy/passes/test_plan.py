@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import random
+from dataclasses import replace
 
 import pytest
 
 from online_rl.algorithms import LearnBatch
-from online_rl.policy.passes.plan import even_passes, micro_batches, passes, row_length, together
+from online_rl.policy.passes.plan import PassSettings, even_passes, micro_batches, passes, row_length, together
 from online_rl.ranks import collectives
 from online_rl.rollout.types import Prompt
 
@@ -63,8 +65,8 @@ def test_even_passes_are_no_more_than_they_may_be_and_none_is_larger_than_before
                 assert len(passes(lengths, 1, max(tokens) - 1)) > number, "a smaller pass would do"
 
 
-def batch_of(completions):
-    return LearnBatch([(c,) for c in completions], [float(len(c.ids)) for c in completions], 1)
+def batch_of(completions, filler):
+    return LearnBatch([(c,) for c in completions], [float(len(c.ids)) for c in completions], 1, filler)
 
 
 @pytest.fixture
@@ -74,32 +76,52 @@ def three(make_completion):
 
 
 def test_units_keep_their_advantages(three):
-    first, second = micro_batches(batch_of(three), slice(0, None, 1), three[0], 12, 0, {})
+    first, second = micro_batches(batch_of(three, three[0]), slice(0, None, 1), PassSettings(12, 0), {})
     assert first.mask.sum(-1).tolist() == first.advantages.tolist() == [5.0]
     assert second.mask.sum(-1).tolist() == second.advantages.tolist() == [3.0, 2.0]
 
 
 def test_a_rank_with_less_to_do_fills_up_with_passes_that_weigh_nothing(three, monkeypatch):
     monkeypatch.setattr(collectives, "reduce_numbers", lambda values, op: [4.0])
-    weights = [mb.weights.tolist() for mb in micro_batches(batch_of(three), slice(0, None, 1), three[0], 12, 0, {})]
+    weights = [
+        mb.weights.tolist()
+        for mb in micro_batches(batch_of(three, three[0]), slice(0, None, 1), PassSettings(12, 0), {})
+    ]
     assert weights == [[1.0], [1.0], [1.0], [0.0]]
-    nothing = micro_batches(batch_of([]), slice(0, None, 1), three[0], 12, 0, {})
+    nothing = micro_batches(batch_of([], three[0]), slice(0, None, 1), PassSettings(12, 0), {})
     assert [mb.weights.tolist() for mb in nothing] == [[0.0]] * 4
 
 
 def test_features_go_where_every_row_has_them(three, make_completion, make_study):
-    other = make_completion(prompt=Prompt(make_study(), "", (), (1, 2, 3), {}))
+    other = make_completion(prompt=Prompt(make_study("s2"), "", (), (1, 2, 3), {}))
     rows = [*three[:1], other]
-    known = {id(c.prompt): {"projector": c} for c in rows}
-    (both,) = micro_batches(batch_of(rows), slice(0, None, 1), other, 99, 0, known)
+    known = {c.prompt.key: {"projector": c} for c in rows}
+    (both,) = micro_batches(batch_of(rows, other), slice(0, None, 1), PassSettings(99, 0), known)
     assert [row["projector"] for row in both.features] == rows
-    (one_missing,) = micro_batches(batch_of(rows), slice(0, None, 1), other, 99, 0, {id(other.prompt): {}})
+    (one_missing,) = micro_batches(
+        batch_of(rows, other), slice(0, None, 1), PassSettings(99, 0), {other.prompt.key: {}}
+    )
     assert one_missing.features is None
+
+
+def test_a_copied_prompt_keeps_its_features_and_its_row(three, make_study):
+    """As one that has come back from another process: an equal prompt is the same prompt."""
+    one, _, other = three
+    copied = replace(other, prompt=copy.deepcopy(one.prompt), candidate=1)
+    assert copied.prompt is not one.prompt
+    batch, features = batch_of([one, copied], one), {one.prompt.key: {"projector": one}}
+    (apart,) = micro_batches(batch, slice(0, None, 1), PassSettings(99, 0), features)
+    assert [row["projector"] for row in apart.features] == [one, one]
+    (shared,) = micro_batches(batch, slice(0, None, 1), PassSettings(99, 0, share_prompts=True), features)
+    assert shared.ids.tolist() == [[1, 2, 3, *one.ids, *other.ids]] and len(shared.features) == 1
+    another = replace(copied, prompt=replace(copied.prompt, study=make_study("s2")))
+    (unknown,) = micro_batches(batch_of([one, another], one), slice(0, None, 1), PassSettings(99, 0), features)
+    assert unknown.features is None
 
 
 def test_every_rank_computes_its_logits_in_as_many_slices_as_the_busiest(three, monkeypatch):
     def slices(logits_chunk):
-        made = micro_batches(batch_of(three), slice(0, None, 1), three[0], 12, 0, {}, logits_chunk)
+        made = micro_batches(batch_of(three, three[0]), slice(0, None, 1), PassSettings(12, 0, logits_chunk), {})
         return [mb.slices for mb in made]
 
     assert slices(0) == [1, 1]
@@ -115,9 +137,10 @@ def groups(make_study, make_completion):
 
     def make(*of):
         made = []
-        for prompt, sizes in of:
-            seen = Prompt(make_study(), "", (), tuple(range(1, prompt + 1)), {})
-            made.append([make_completion(ids=tuple(range(10, 10 + n)), prompt=seen) for n in sizes])
+        for g, (prompt, sizes) in enumerate(of):
+            seen = Prompt(make_study(f"s{g}"), "", (), tuple(range(1, prompt + 1)), {})
+            ids = [tuple(range(10, 10 + n)) for n in sizes]
+            made.append([make_completion(ids=of, prompt=seen, group=g, candidate=i) for i, of in enumerate(ids)])
         return made
 
     return make
@@ -150,8 +173,8 @@ def test_shared_rows_hold_every_unit_once_within_the_budget(groups, unit_size):
         units = [tuple(candidates[i : i + unit_size]) for i in range(0, len(candidates), unit_size)]
         draw.shuffle(units)
         advantages = [float(u) for u in range(len(units))]
-        batch = LearnBatch(units, advantages, unit_size)
-        made = micro_batches(batch, slice(0, None, 1), candidates[0], budget, 0, {}, share_prompts=True)
+        batch = LearnBatch(units, advantages, unit_size, candidates[0])
+        made = micro_batches(batch, slice(0, None, 1), PassSettings(budget, 0, share_prompts=True), {})
         assert sorted(a for mb in made for a in mb.advantages.tolist()) == advantages
         for mb in made:
             assert mb.ids.numel() <= max(budget, 20 + unit_size * 12)
@@ -168,5 +191,6 @@ def test_a_shared_row_that_fills_up_is_as_large_as_a_unit(groups, monkeypatch):
     """The loss looks at chosen and rejected of each unit: a filler must be a pair where units are."""
     monkeypatch.setattr(collectives, "reduce_numbers", lambda values, op: [3.0])
     ((one, other),) = groups((4, (1, 2)))
-    made = micro_batches(LearnBatch([(one, other)], [1.0], 2), slice(0, None, 1), one, 99, 0, {}, share_prompts=True)
+    batch = LearnBatch([(one, other)], [1.0], 2, one)
+    made = micro_batches(batch, slice(0, None, 1), PassSettings(99, 0, share_prompts=True), {})
     assert [(mb.weights.tolist(), len(mb.tokens), len(mb.ids)) for mb in made] == [([1.0], 2, 1)] + [([0.0], 2, 1)] * 2

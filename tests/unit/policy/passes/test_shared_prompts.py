@@ -10,7 +10,7 @@ import torch
 from online_rl.policy.model import PolicyModel
 from online_rl.policy.passes.collate import collate
 from online_rl.policy.passes.shared_prompts import agrees, can_share, gap, tree_mask, two_of_one_prompt
-from online_rl.policy.passes.vision_cut import VisionCut, see
+from online_rl.policy.passes.vision_cut import VisionCut, encode_images
 from online_rl.rollout.types import Prompt
 from tests.unit.policy.gradients import gradients, same_gradients
 
@@ -112,7 +112,7 @@ def test_with_images_that_were_seen_before(policy, rows):
     with torch.no_grad():
         expected, _ = module(apart([rows]))
         module.cut = VisionCut(model)
-        features = see(Engine(module), [c.prompt for c in rows], torch.device("cpu"), 8)
+        features = encode_images(Engine(module), [c.prompt for c in rows], torch.device("cpu"), 8)
         batch = collate([rows[:2], rows[2:]], [1.0] * 4, [1.0] * 4, 0, features)
         if can_share(model):
             torch.testing.assert_close(module(batch)[0], expected, atol=1e-5, rtol=1e-5)

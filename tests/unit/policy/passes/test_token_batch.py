@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from online_rl.algorithms.mismatch import mismatch_metrics
+from online_rl.metric_types import Max, Mean, values
 from online_rl.policy.passes.collate import collate
 from online_rl.policy.passes.token_batch import token_batch, token_metrics
 
@@ -30,16 +31,16 @@ def test_a_token_without_a_finite_log_probability_is_masked_and_counted(pass_of)
     assert seen.mask.tolist() == [[0.0, 1.0, 0.0], [1.0] * 3, [1.0] * 3]
     assert torch.isfinite(seen.sampled).all()
     sums = token_metrics(mb, seen, torch.ones(3, 3))
-    assert sums["sampling/unusable_fraction"] == (2.0, 6.0)
-    assert sums["sampling/sampling_logp_difference/mean"] == (pytest.approx(4 * 0.5), 4.0)
-    assert sums["sampling/max"] == (0.5, 1.0), "nothing of the row that fills the pass up"
+    assert sums["sampling/unusable_fraction"] == Mean(2.0, 6.0)
+    assert sums["sampling/sampling_logp_difference/mean"] == Mean(pytest.approx(4 * 0.5), 4.0)
+    assert sums["sampling/sampling_logp_difference/max"] == Max(0.5), "nothing of the row that fills the pass up"
 
 
 def test_where_all_is_well_nothing_is_masked(pass_of):
     mb, seen = pass_of((-1.0,) * 3)
     assert torch.equal(seen.mask, mb.mask)
     sums = token_metrics(mb, seen, torch.ones(3, 3))
-    metrics = mismatch_metrics({name: total / count for name, (total, count) in sums.items()})
+    metrics = mismatch_metrics(values(sums))
     assert metrics["sampling/unusable_fraction"] == 0
     assert metrics["sampling/importance_sampling_ratio/mean"] == pytest.approx(torch.tensor(-0.5).exp().item())
     assert metrics["sampling/ess_token"] == pytest.approx(1.0)
@@ -49,5 +50,5 @@ def test_a_token_that_both_see_differently_is_masked_and_counted(pass_of):
     mb, seen = pass_of((-11.6, -11.4, -1.0))
     assert seen.mask.tolist() == [[0.0, 1.0, 1.0], [1.0] * 3, [1.0] * 3], "10.1 and 9.9 nats"
     sums = token_metrics(mb, seen, torch.ones(3, 3))
-    assert sums["sampling/unusable_fraction"] == (1.0, 6.0)
-    assert sums["sampling/max"] == (pytest.approx(9.9), 1.0)
+    assert sums["sampling/unusable_fraction"] == Mean(1.0, 6.0)
+    assert sums["sampling/sampling_logp_difference/max"] == Max(pytest.approx(9.9))

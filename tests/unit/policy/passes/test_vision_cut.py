@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from online_rl.errors import ConfigError
 from online_rl.policy.model import PolicyModel, freeze_vision
 from online_rl.policy.passes.collate import collate
-from online_rl.policy.passes.vision_cut import Images, VisionCut, see, vision_cut
+from online_rl.policy.passes.vision_cut import Images, VisionCut, encode_images, vision_cut
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -42,7 +43,7 @@ def with_cut(model):
 
 
 def look(module, prompts, together=8):
-    return see(Engine(module), prompts, torch.device("cpu"), together)
+    return encode_images(Engine(module), prompts, torch.device("cpu"), together)
 
 
 def learn(module, rows, features):
@@ -86,7 +87,7 @@ def test_the_features_are_the_images_own(policy, rows):
     module.cut = VisionCut(policy[0])
     one = look(module, [c.prompt for c in rows])
     blank = replace(rows[0].prompt, inputs=rows[0].prompt.inputs | {"pixel_values": _blank(rows[0].prompt)})
-    other = one | {id(rows[0].prompt): look(module, [blank])[id(blank)]}
+    other = one | {rows[0].prompt.key: look(module, [blank])[blank.key]}
     with torch.no_grad():
         difference = (learn_free(module, rows, one) - learn_free(module, rows, other)).abs().amax(-1)
     assert (difference[:2] > 1e-6).all() and (difference[2:] < 1e-6).all()
@@ -99,25 +100,31 @@ def test_studies_that_are_looked_at_together_keep_their_own_features(policy, row
         replace(rows[0].prompt, inputs=rows[0].prompt.inputs | {"pixel_values": _noise(rows[0])}),
     ]
     engine = Counting(module)
-    together = see(engine, prompts, torch.device("cpu"), 8)
+    together = encode_images(engine, prompts, torch.device("cpu"), 8)
     assert engine.calls == 1
-    alone = see(engine, prompts, torch.device("cpu"), 1)
+    alone = encode_images(engine, prompts, torch.device("cpu"), 1)
     assert engine.calls == 1 + 2
-    first, second = (together[id(prompt)] for prompt in prompts)
+    first, second = (together[prompt.key] for prompt in prompts)
     for name in first:
         assert (first[name] - second[name]).norm() > 1e-3 * first[name].norm(), "the images differ"
         for prompt in prompts:
-            torch.testing.assert_close(together[id(prompt)][name], alone[id(prompt)][name], atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(together[prompt.key][name], alone[prompt.key][name], atol=1e-5, rtol=1e-5)
+
+
+def test_a_copied_prompt_is_not_looked_at_again(frozen, make_prompt):
+    engine, prompt = Counting(with_cut(frozen)), make_prompt("cough", 1)
+    features = encode_images(engine, [prompt, copy.deepcopy(prompt), replace(prompt)], torch.device("cpu"), 1)
+    assert (engine.calls, list(features)) == (1, [prompt.key])
 
 
 def test_images_of_other_shapes_are_looked_at_apart(frozen, make_prompt):
     module = with_cut(frozen)
     prompts = [make_prompt("cough", 1), make_prompt("cough", 1, 2), make_prompt("fever", 3)]
     engine = Counting(module)
-    features = see(engine, prompts, torch.device("cpu"), 8)
-    [name] = features[id(prompts[0])]
+    features = encode_images(engine, prompts, torch.device("cpu"), 8)
+    [name] = features[prompts[0].key]
     assert engine.calls == 2
-    assert [len(features[id(prompt)][name]) for prompt in prompts] == [1, 2, 1], "one block of patches per image"
+    assert [len(features[prompt.key][name]) for prompt in prompts] == [1, 2, 1], "one block of patches per image"
 
 
 class Counting(Engine):
@@ -179,7 +186,7 @@ def test_a_model_that_mixes_studies_up_is_refused_whatever_is_looked_at_first(fr
         look(with_cut(frozen), [make_prompt("cough", 1)])
 
 
-def test_studies_whose_images_count_differently_do_not_share_a_look(frozen, make_prompt):
+def test_studies_whose_images_count_differently_do_not_share_a_look(frozen, make_prompt, make_study):
     """Padded to the same shape, as LLaVA-Next's processor does, their features are of different numbers."""
     module = with_cut(frozen)
     prompt = make_prompt("cough", 1)
@@ -188,7 +195,10 @@ def test_studies_whose_images_count_differently_do_not_share_a_look(frozen, make
     )
     part = mask.clone()
     part[..., : part.shape[-1] // 2] = False
-    prompts = [replace(prompt, inputs=prompt.inputs | {"pixel_attention_mask": m}) for m in (mask, part, mask.clone())]
+    prompts = [
+        replace(prompt, study=make_study(f"s{i}"), inputs=prompt.inputs | {"pixel_attention_mask": m})
+        for i, m in enumerate((mask, part, mask.clone()))
+    ]
     engine = Counting(module)
-    assert len(see(engine, prompts, torch.device("cpu"), 8)) == 3
+    assert len(encode_images(engine, prompts, torch.device("cpu"), 8)) == 3
     assert engine.calls == 2

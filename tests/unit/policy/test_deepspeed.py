@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from online_rl.policy.saving import errors_after_barriers
+from online_rl.policy.deepspeed import errors_after_barriers
 
 
 class Writer:

@@ -1,0 +1,105 @@
+"""DeepSpeed: joining the ranks, starting an engine, keeping it quiet, saving. Supports 0.19.
+
+`zero.py` reads the weights that it partitions; no folder but this one knows DeepSpeed.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from online_rl.config import Config
+from online_rl.errors import ConfigError
+from online_rl.ranks import collectives
+
+SUPPORTED = ("0.19.",)
+
+
+def init_ranks(cfg: Config) -> None:
+    """Join the ranks that the launcher started. Must come before vLLM, which uses the same process group.
+
+    Raises ConfigError for an unsupported version of DeepSpeed.
+    """
+    version = importlib.metadata.version("deepspeed")
+    if not version.startswith(SUPPORTED):
+        raise ConfigError(f"deepspeed {version} is installed; this release works with {SUPPORTED[0]}x.")
+    import deepspeed
+
+    deepspeed.utils.logger.setLevel(logging.WARNING)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(collectives.local_rank())  # DeepSpeed does so only after the first collective
+    if "RANK" not in os.environ:  # no launcher: a single rank, for which DeepSpeed would try MPI
+        alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+        os.environ.update(alone, MASTER_PORT=str(collectives.free_port()))
+    deepspeed.init_distributed(timeout=timedelta(seconds=cfg.train.collective_timeout_s), verbose=False)
+    _unname_shared_memory()
+
+
+def _unname_shared_memory() -> None:
+    """Remove the names of the buffers (66 MiB each) that ranks of one machine without GPUs share.
+
+    DeepSpeed never removes them. Once every rank has opened the buffers the names can go, so that the memory is free
+    when the run ends, however it ends, and a relaunch on the same port does not begin in the middle of a killed run's
+    exchange.
+    """
+    collectives.barrier()
+    place = f"{os.getuid()}_{os.environ['MASTER_ADDR']}_{os.environ['MASTER_PORT']}_{collectives.rank()}"
+    Path(f"/dev/shm/deepspeed_allreduce_buffer_{place}").unlink(missing_ok=True)
+
+
+def initialize(module: torch.nn.Module, ds_config: dict[str, Any]) -> Any:
+    """DeepSpeed's engine around `module`; it optimises what requires a gradient if `ds_config` has an optimizer."""
+    import deepspeed
+
+    trained = [p for p in module.parameters() if p.requires_grad]
+    optimised = {"model_parameters": trained} if "optimizer" in ds_config else {}
+    with quiet_deepspeed():
+        engine, *_ = deepspeed.initialize(model=module, config=ds_config, **optimised)
+    return engine
+
+
+@contextmanager
+def quiet_deepspeed() -> Iterator[None]:
+    """Keep DeepSpeed from printing to stdout and logging at INFO while it is imported, starts and saves."""
+    with redirect_stdout(io.StringIO()):
+        import deepspeed
+
+        deepspeed.utils.logger.setLevel(logging.WARNING)
+        yield
+
+
+@contextmanager
+def errors_after_barriers(engine: Any) -> Iterator[None]:
+    """Raise what a rank cannot write when the block ends, not in the middle of it.
+
+    DeepSpeed's `save_checkpoint` has barriers between its files. A rank whose disk is full would leave it at the first
+    file, and the others would wait at the next barrier until the time-out. torch.save raises RuntimeError in this case.
+    """
+    writer = engine.checkpoint_engine
+    errors: list[Exception] = []
+
+    def save(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return plain(*args, **kwargs)
+        except (OSError, RuntimeError) as problem:
+            errors.append(problem)
+            return None
+
+    plain, recovery = writer.save, engine._copy_recovery_script
+    writer.save = save
+    engine._copy_recovery_script = lambda folder: None  # DeepSpeed's own script; `online-rl export` is ours
+    try:
+        yield
+    finally:
+        writer.save, engine._copy_recovery_script = plain, recovery
+    if errors:
+        raise errors[0]
