@@ -49,9 +49,9 @@ class Estimate:
 
 def estimate(statistic: Statistic, rows: Any, patients: Sequence[Hashable]) -> Estimate | None:
     """The figure of the column sums of `rows` (n, k), one row per study. None if it is undefined, never 0."""
-    table = np.asarray(rows, dtype=np.float64).reshape(len(patients), -1)  # (n, k)
-    if not len(table):
+    if not len(patients):
         return None
+    table = np.asarray(rows, dtype=np.float64).reshape(len(patients), -1)  # (n, k)
     value = float(statistic(table.sum(axis=0)))
     if not math.isfinite(value):
         return None
@@ -66,6 +66,8 @@ def estimate(statistic: Statistic, rows: Any, patients: Sequence[Hashable]) -> E
 
 def difference(statistic: Statistic, ours: Any, theirs: Any, patients: Sequence[Hashable]) -> Estimate | None:
     """statistic(ours) - statistic(theirs) on the same studies, both (n, k) and in the same order."""
+    if not len(patients):
+        return None
     a, b = (np.asarray(rows, dtype=np.float64).reshape(len(patients), -1) for rows in (ours, theirs))
     width = a.shape[1]
     return estimate(lambda s: statistic(s[..., :width]) - statistic(s[..., width:]), np.hstack([a, b]), patients)

@@ -1,0 +1,196 @@
+"""Whether reports follow the image: the right image against another patient's, everything else equal.
+
+Indication, prompt and reference stay; the images alone are another study's. Who gets whose images is fixed by the seed
+and the studies, so every evaluation asks the same question and gains of two evaluations are paired.
+
+    gain_f1      F1 with the right image - mean F1 over DERANGEMENTS exchanges, counts pooled over studies
+    gain_reward  mean reward with the right image - mean reward over the exchanges, over studies that all of them scored
+
+Normal statements match whatever the image is, so the reward's gain is small beside F1's. A gain of 0 means that a report
+says the same of any image. Exchanged images are real ones; a blank one would be a case that the policy never saw.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from online_rl.data.study import Study
+from online_rl.truth import bootstrap
+from online_rl.truth.bootstrap import Array, Estimate, f1
+from online_rl.truth.counts import Claims
+
+DERANGEMENTS = 2
+SEED = 20_260
+MIN_STUDIES = 64  # below, an interval is too wide to tell a policy that looks from one that does not
+
+Outcome = tuple[str, "float | None"]  # a report and its reward
+Write = Callable[[list[Study]], list[Outcome]]
+Read = Callable[[Sequence[str], Sequence[Study]], "list[Claims | None]"]
+
+
+@dataclass(frozen=True)
+class ImageCheck:
+    """What the exchange showed.
+
+    rows      per study that took part: TP, FP, FN with the right image, then with each exchange; zeros if unread
+    rewards   per study that took part: with the right image, then with each exchange
+    left_out  studies for which no other patient has as many images to give
+    """
+
+    rows: list[list[float]]
+    rewards: list[list[float | None]]
+    patients: list[str]
+    left_out: int
+
+    @property
+    def studies(self) -> int:
+        return len(self.patients)
+
+    @property
+    def gain_f1(self) -> Estimate | None:
+        return bootstrap.estimate(f1_gain, self.rows, self.patients)
+
+    @property
+    def f1_right(self) -> Estimate | None:
+        return bootstrap.estimate(lambda s: f1(s[..., :3]), self.rows, self.patients)
+
+    @property
+    def f1_wrong(self) -> Estimate | None:
+        return bootstrap.estimate(_f1_wrong, self.rows, self.patients)
+
+    @property
+    def gain_reward(self) -> Estimate | None:
+        gains = [
+            None if any(r is None for r in found) else found[0] - sum(found[1:]) / (len(found) - 1)  # type: ignore
+            for found in self.rewards
+        ]
+        return bootstrap.mean(gains, self.patients)
+
+    def metrics(self) -> dict[str, float]:
+        """`image/<name>`; what is undefined is absent."""
+        named = {
+            "gain_f1": self.gain_f1,
+            "gain_reward": self.gain_reward,
+            "f1_wrong": self.f1_wrong,
+        }
+        figures = {f"image/{name}": found.value for name, found in named.items() if found}
+        gain = self.gain_f1
+        if gain and gain.low is not None and gain.high is not None:
+            figures |= {"image/gain_f1_low": gain.low, "image/gain_f1_high": gain.high}
+        if self.left_out:
+            figures["image/left_out"] = float(self.left_out)
+        return figures
+
+    def verdict(self) -> str:
+        """One sentence for a person; under MIN_STUDIES it says that there is none."""
+        out = f" ({self.left_out} left out: no other patient has as many images)" if self.left_out else ""
+        if self.studies < MIN_STUDIES:
+            return (
+                f"image check: {self.studies} studies{out}, expected at least {MIN_STUDIES} for a verdict. Raise "
+                "eval.studies and data.max_eval_studies."
+            )
+        gain, right, wrong = self.gain_f1, self.f1_right, self.f1_wrong
+        if gain is None or gain.low is None or right is None or wrong is None:
+            return f"image check: {self.studies} studies{out}, and no finding is called present or is there: no verdict."
+        numbers = (
+            f"F1 {right.value:.3f} with the right image, {wrong.value:.3f} with another patient's (gain {gain.value:+.3f}, "
+            f"{gain.low:+.3f} to {gain.high:+.3f}; {self.studies} studies{out})"
+        )
+        if gain.low > 0:
+            return f"the reports follow the image: {numbers}."
+        return (
+            f"no sign that the reports follow the image: {numbers}. Check that images reach the policy; otherwise it "
+            "needs better fine-tuning before reinforcement learning can help."
+        )
+
+
+def check_images(
+    studies: Sequence[Study], right: Sequence[Outcome], write: Write, read: Read, seed: int = SEED
+) -> ImageCheck:
+    """Let `write` report on every study with another patient's images, DERANGEMENTS times, and compare.
+
+    right  what was written with the right images, in the order of `studies`
+    write  greedy reports and rewards of the studies that it is given, in order
+    read   claims of reports about studies, in order
+    """
+    exchanges = derangements(studies, seed)
+    chosen = [i for i in range(len(studies)) if exchanges[0][i] is not None]
+    kept = [studies[i] for i in chosen]
+    outcomes = [[right[i] for i in chosen]]
+    for givers in exchanges:
+        swapped = [with_images_of(studies[i], studies[giver]) for i in chosen if (giver := givers[i]) is not None]
+        outcomes.append(write(swapped) if swapped else [])
+    claims = [read([text for text, _ in written], kept) for written in outcomes]
+    rows = [
+        [float(n) for c in found for n in c.counts] if all(found) else [0.0] * 3 * len(outcomes)
+        for found in zip(*claims, strict=True)
+    ]
+    rewards = [[reward for _, reward in found] for found in zip(*outcomes, strict=True)]
+    return ImageCheck(rows, rewards, [study.patient_id for study in kept], len(studies) - len(chosen))
+
+
+def derangements(studies: Sequence[Study], seed: int = SEED, count: int = DERANGEMENTS) -> list[list[int | None]]:
+    """For each exchange and study the index of the study that gives its images, None for those left out.
+
+    Giver and taker are of different patients and have equally many images; every study that takes part gives once.
+    Studies in blocks by patient are shifted by at least the largest block, so a patient with over half of the studies
+    cannot wholly take part: the surplus is left out, the same in every exchange.
+    """
+    groups: dict[int, list[int]] = {}
+    for i, study in enumerate(studies):
+        groups.setdefault(len(study.images), []).append(i)
+    exchanges: list[list[int | None]] = [[None] * len(studies) for _ in range(count)]
+    for images, members in sorted(groups.items()):
+        if not images:
+            continue
+        members = _without_surplus(members, studies)
+        largest = max(Counter(studies[i].patient_id for i in members).values(), default=0)
+        for number, givers in enumerate(exchanges):
+            rng = random.Random(f"{seed}/{number}/{images}")
+            order = _in_blocks(members, studies, rng)
+            shift = rng.randint(largest, len(order) - largest) if order else 0
+            for place, i in enumerate(order):
+                givers[i] = order[(place + shift) % len(order)]
+    return exchanges
+
+
+def _without_surplus(members: Sequence[int], studies: Sequence[Study]) -> list[int]:
+    """The studies without those that one patient has beyond half of them."""
+    patient, size = Counter(studies[i].patient_id for i in members).most_common(1)[0]
+    room = min(size, len(members) - size)
+    own = [i for i in members if studies[i].patient_id == patient][:room]
+    return [i for i in members if studies[i].patient_id != patient or i in own]
+
+
+def _in_blocks(members: Sequence[int], studies: Sequence[Study], rng: random.Random) -> list[int]:
+    """The studies in random order, those of a patient side by side."""
+    blocks: dict[str, list[int]] = {}
+    for i in members:
+        blocks.setdefault(studies[i].patient_id, []).append(i)
+    shuffled = list(blocks.values())
+    rng.shuffle(shuffled)
+    for block in shuffled:
+        rng.shuffle(block)
+    return [i for block in shuffled for i in block]
+
+
+def with_images_of(study: Study, giver: Study) -> Study:
+    """The study with the giver's images. It has an id of its own: what is cached by study must not give the old image."""
+    return replace(
+        study, study_id=f"{study.study_id} with images of {giver.study_id}", images=giver.images, views=giver.views
+    )
+
+
+def f1_gain(sums: Array) -> Array:
+    """Sums (..., 3 + 3 k) of TP, FP, FN with the right images and with k exchanges -> gain (...)."""
+    return f1(sums[..., :3]) - _f1_wrong(sums)
+
+
+def _f1_wrong(sums: Array) -> Array:
+    wrong = [f1(sums[..., at : at + 3]) for at in range(3, sums.shape[-1], 3)]
+    return np.mean(wrong, axis=0)
