@@ -135,11 +135,13 @@ def same_report(start: HeldOut, now: HeldOut) -> str | None:
     if was is None or is_now is None:
         return None
     largest = sum(bool(now.in_cluster[i]) for i in chosen) / len(chosen)
-    told = "Reports stop following the study: lower the learning rate, raise algorithm.grpo.kl_coef or the temperature. "
+    told = (
+        "Reports stop following the study: lower the learning rate, raise algorithm.grpo.kl_coef or the temperature. "
+    )
     if _fell(was, is_now, bootstrap.difference(distinct, after, before, patients)):
         return (
-            f"{is_now.value:.0%} of the reports of {len(chosen)} studies differ from each other, {was.value:.0%} at the "
-            f"start. {told}{WHAT_HELPS}."
+            f"{is_now.value:.0%} of the reports of {len(chosen)} studies differ from each other, {was.value:.0%} at "
+            f"the start. {told}{WHAT_HELPS}."
         )
     if now.abnormal and lower_end(largest, len(set(patients))) >= CLUSTER:  # normal studies may well read alike
         return f"{largest:.0%} of the reports of {len(chosen)} studies are one and the same. {told}{WHAT_HELPS}."

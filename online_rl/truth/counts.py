@@ -2,8 +2,8 @@
 
     precision = TP / (TP + FP)    recall = TP / (TP + FN)    F1 = 2 TP / (2 TP + FP + FN)
 
-with TP, FP and FN summed over all studies (micro). A mean of F1 per study is another number: a silent report of a normal
-study counts 1 there, so a policy that never calls anything present earns the share of normal studies.
+with TP, FP and FN summed over all studies (micro). A mean of F1 per study is another number: a silent report of a
+normal study counts 1 there, so a policy that never calls anything present earns the share of normal studies.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def _figures(reports: Sequence[str]) -> dict[str, float]:
 
 
 def uniqueness(reports: Sequence[str]) -> list[float]:
-    """1 / number of reports that equal this one, itself included: the sum over all is the number of distinct reports."""
+    """1 / number of reports that equal this one, itself included; the sum over all is the number of distinct ones."""
     count = Counter(map(same_report, reports))
     return [1 / count[same_report(report)] for report in reports]
 

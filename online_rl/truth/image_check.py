@@ -4,10 +4,11 @@ Indication, prompt and reference stay; the images alone are another study's. Who
 and the studies, so every evaluation asks the same question and gains of two evaluations are paired.
 
     gain_f1      F1 with the right image - mean F1 over DERANGEMENTS exchanges, counts pooled over studies
-    gain_reward  mean reward with the right image - mean reward over the exchanges, over studies that all of them scored
+    gain_reward  mean reward with the right image - mean reward over the exchanges, over studies scored in all of them
 
-Normal statements match whatever the image is, so the reward's gain is small beside F1's. A gain of 0 means that a report
-says the same of any image. Exchanged images are real ones; a blank one would be a case that the policy never saw.
+Normal statements match whatever the image is, so the reward's gain is small beside F1's. A gain of 0 means that a
+report says the same of any image. Exchanged images are real ones; a blank one would be a case that the policy never
+saw.
 """
 
 from __future__ import annotations
@@ -96,10 +97,10 @@ class ImageCheck:
             )
         gain, right, wrong = self.gain_f1, self.f1_right, self.f1_wrong
         if gain is None or gain.low is None or right is None or wrong is None:
-            return f"image check: {self.studies} studies{out}, and no finding is called present or is there: no verdict."
+            return f"image check: {self.studies} studies{out} without any finding, said or there: no verdict."
         numbers = (
-            f"F1 {right.value:.3f} with the right image, {wrong.value:.3f} with another patient's (gain {gain.value:+.3f}, "
-            f"{gain.low:+.3f} to {gain.high:+.3f}; {self.studies} studies{out})"
+            f"F1 {right.value:.3f} with the right image, {wrong.value:.3f} with another patient's "
+            f"(gain {gain.value:+.3f}, {gain.low:+.3f} to {gain.high:+.3f}; {self.studies} studies{out})"
         )
         if gain.low > 0:
             return f"the reports follow the image: {numbers}."
@@ -180,7 +181,7 @@ def _in_blocks(members: Sequence[int], studies: Sequence[Study], rng: random.Ran
 
 
 def with_images_of(study: Study, giver: Study) -> Study:
-    """The study with the giver's images. It has an id of its own: what is cached by study must not give the old image."""
+    """The study with the giver's images, and an id of its own: a cache by study must not give the old images back."""
     return replace(
         study, study_id=f"{study.study_id} with images of {giver.study_id}", images=giver.images, views=giver.views
     )

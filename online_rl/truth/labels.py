@@ -37,15 +37,14 @@ def label_names(columns: dict[str, object]) -> frozenset[str] | None:
 def claims(readings: Sequence[Reading], labels: Sequence[frozenset[str] | None]) -> list[Claims | None]:
     """One per study, in order; None for a study without labels."""
     return [
-        None if true is None else Claims(reading.present, true)
-        for reading, true in zip(readings, labels, strict=True)
+        None if true is None else Claims(reading.present, true) for reading, true in zip(readings, labels, strict=True)
     ]
 
 
 def labels_metrics(readings: Sequence[Reading], labels: Sequence[frozenset[str] | None]) -> dict[str, float]:
     """`labels/<name>`, as `findings/<name>` but against the labels; empty if no study has any.
 
-    labels/unknown_sentences  share of the candidates' sentences that the reader does not know, and that say nothing here
+    labels/unknown_sentences  share of the candidates' sentences that the reader does not know; they say nothing here
     """
     metrics = prefixed("labels", pooled([c for c in claims(readings, labels) if c is not None]))
     sentences = sum(reading.sentences for reading in readings)

@@ -1,4 +1,4 @@
-"""Present findings, pooled: against the formulas of a script of its own, and what is absent where nothing is defined."""
+"""Present findings, pooled: against the formulas of a script of its own, and what is absent if nothing is defined."""
 
 import json
 from collections import Counter
