@@ -91,9 +91,9 @@ class FindingsF1:
         return Score(
             value=value,
             parts={
-                "right_claims": len(right),
-                "false_claims": len(false),
-                "missed_claims": len(missing),
+                "true_positives": len(right),
+                "false_positives": len(false),
+                "false_negatives": len(missing),
                 "attribute_errors": len(result.errors["wrong_location"]) + len(result.errors["wrong_severity"]),
             },
             detail=f"right: {_listed(right)}\nfalse: {_listed(false)}\nmissing: {_listed(missing)}",

@@ -68,14 +68,18 @@ class Alarms:
         return {f"alarms/{name}": float(name in self.on) for name in NAMES if name in self._watched | self.on.keys()}
 
     def state_dict(self) -> dict[str, Any]:
-        return {
+        """What a checkpoint keeps; numbers alone, and no study's name."""
+        state = {
             "on": dict(self.on),
             "start": self._start.state_dict() if self._start else None,
             "start_images": self._start_images,
             "watched": sorted(self._watched),
         }
+        return {"alarms": state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue; a checkpoint of a version without alarms leaves the next evaluation as the first one."""
+        state = state.get("alarms", {})
         self.on = dict(state.get("on", {}))
         start, images = state.get("start"), state.get("start_images")
         self._start = HeldOut.from_state(start) if start else None

@@ -21,15 +21,13 @@ def present(text: str) -> frozenset[str] | None:
     return frozenset(entity for entity, finding in findings.items() if finding.present) if findings else None
 
 
-def claims(candidates: Sequence[str], references: Sequence[str]) -> list[Claims | None]:
-    """One per study, in order. None if the rules understand nothing in the reference: that study has no answer.
+def claims_of(candidate: str, reference: str) -> Claims | None:
+    """None if the rules understand nothing in the reference: that study has no answer.
 
     A candidate in which they understand nothing calls nothing present.
     """
-    return [
-        None if true is None else Claims(present(candidate) or frozenset(), true)
-        for candidate, true in zip(candidates, map(present, references), strict=True)
-    ]
+    true = present(reference)
+    return None if true is None else Claims(present(candidate) or frozenset(), true)
 
 
 def findings_metrics(found: Sequence[Claims | None]) -> dict[str, float]:

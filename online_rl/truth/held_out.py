@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from online_rl.truth.counts import Claims
-from online_rl.truth.diversity import same_report, uniqueness
+from online_rl.truth.diversity import uniqueness
+from online_rl.truth.results import Result
 
 
 @dataclass(frozen=True)
@@ -46,26 +46,20 @@ class HeldOut:
         return [i for i, row in enumerate(self.counts) if row is not None and row[0] + row[2] > 0]
 
 
-def held_out(
-    study_ids: Sequence[str],
-    patients: Sequence[str],
-    reports: Sequence[str],
-    rewards: Sequence[float | None],
-    claims: Sequence[Claims | None],
-) -> HeldOut:
-    """All arguments have one entry per study, in the same order."""
-    number = {patient: i for i, patient in enumerate(dict.fromkeys(patients))}
-    understood = any(c is not None for c in claims)
-    compared = [i for i, c in enumerate(claims) if (c is not None and c.abnormal) or not understood]
-    texts = [same_report(reports[i]) for i in compared]
-    unique = dict(zip(compared, uniqueness(texts), strict=True))
-    most = Counter(texts).most_common(1)[0][0] if texts else None
-    cluster = {i: text == most for i, text in zip(compared, texts, strict=True)}
+def held_out(results: Sequence[Result]) -> HeldOut:
+    """The columns of one evaluation, whose results come in the order of its studies."""
+    number = {patient: i for i, patient in enumerate(dict.fromkeys(r.patient_id for r in results))}
+    understood = any(r.found is not None for r in results)
+    compared = [i for i, r in enumerate(results) if (r.found is not None and r.found.abnormal) or not understood]
+    reports = [results[i].report for i in compared]
+    unique = dict(zip(compared, uniqueness(reports), strict=True))
+    most = Counter(reports).most_common(1)[0][0] if reports else None
+    cluster = {i: report == most for i, report in zip(compared, reports, strict=True)}
     return HeldOut(
-        key=hashlib.sha256("\n".join(study_ids).encode()).hexdigest()[:16],
-        patients=[number[patient] for patient in patients],
-        rewards=list(rewards),
-        counts=[None if c is None else c.counts for c in claims],
-        uniqueness=[unique.get(i) for i in range(len(study_ids))],
-        in_cluster=[cluster.get(i) for i in range(len(study_ids))],
+        key=hashlib.sha256("\n".join(r.study_id for r in results).encode()).hexdigest()[:16],
+        patients=[number[r.patient_id] for r in results],
+        rewards=[r.reward for r in results],
+        counts=[None if r.found is None else r.found.counts for r in results],
+        uniqueness=[unique.get(i) for i in range(len(results))],
+        in_cluster=[cluster.get(i) for i in range(len(results))],
     )

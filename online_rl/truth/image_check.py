@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,15 +23,14 @@ import numpy as np
 from online_rl.data.study import Study
 from online_rl.truth import bootstrap
 from online_rl.truth.bootstrap import Array, Estimate, f1
-from online_rl.truth.counts import Claims
+from online_rl.truth.results import Result
 
 DERANGEMENTS = 2
 SEED = 20_260
 MIN_STUDIES = 64  # below, an interval is too wide to tell a policy that looks from one that does not
 
-Outcome = tuple[str, "float | None"]  # a report and its reward
-Write = Callable[[list[Study]], list[Outcome]]
-Read = Callable[[Sequence[str], Sequence[Study]], "list[Claims | None]"]
+Results = Mapping[str, Result]  # by study id
+Write = Callable[[list[Study]], Results]
 
 
 @dataclass(frozen=True)
@@ -66,10 +65,11 @@ class ImageCheck:
 
     @property
     def gain_reward(self) -> Estimate | None:
-        gains = [
-            None if any(r is None for r in found) else found[0] - sum(found[1:]) / (len(found) - 1)  # type: ignore
-            for found in self.rewards
-        ]
+        gains: list[float | None] = []
+        for right, *wrong in self.rewards:
+            there = [r for r in wrong if r is not None]
+            complete = right is not None and len(there) == len(wrong)
+            gains.append(right - sum(there) / len(there) if complete and right is not None else None)
         return bootstrap.mean(gains, self.patients)
 
     def metrics(self) -> dict[str, float]:
@@ -110,29 +110,29 @@ class ImageCheck:
         )
 
 
-def check_images(
-    studies: Sequence[Study], right: Sequence[Outcome], write: Write, read: Read, seed: int = SEED
-) -> ImageCheck:
+def check_images(studies: Sequence[Study], right: Results, write: Write, seed: int = SEED) -> ImageCheck:
     """Let `write` report on every study with another patient's images, DERANGEMENTS times, and compare.
 
-    right  what was written with the right images, in the order of `studies`
-    write  greedy reports and rewards of the studies that it is given, in order
-    read   claims of reports about studies, in order
+    right  what was written with the right images; studies without a result take no part
+    write  greedy reports on the studies that it is given, read and scored as those in `right`
     """
-    exchanges = derangements(studies, seed)
-    chosen = [i for i in range(len(studies)) if exchanges[0][i] is not None]
-    kept = [studies[i] for i in chosen]
-    outcomes = [[right[i] for i in chosen]]
+    able = [study for study in studies if study.study_id in right]
+    exchanges = derangements(able, seed)
+    chosen = [i for i, giver in enumerate(exchanges[0]) if giver is not None] if exchanges else []
+    kept = [able[i] for i in chosen]
+    columns = [[right[study.study_id] for study in kept]]
     for givers in exchanges:
-        swapped = [with_images_of(studies[i], studies[giver]) for i in chosen if (giver := givers[i]) is not None]
-        outcomes.append(write(swapped) if swapped else [])
-    claims = [read([text for text, _ in written], kept) for written in outcomes]
-    rows = [
-        [float(n) for c in found for n in c.counts] if all(found) else [0.0] * 3 * len(outcomes)
-        for found in zip(*claims, strict=True)
-    ]
-    rewards = [[reward for _, reward in found] for found in zip(*outcomes, strict=True)]
-    return ImageCheck(rows, rewards, [study.patient_id for study in kept], len(studies) - len(chosen))
+        swapped = [with_images_of(able[i], able[giver]) for i in chosen if (giver := givers[i]) is not None]
+        written = write(swapped) if swapped else {}
+        columns.append([written[study.study_id] for study in swapped])
+    rows, rewards = [], []
+    for outcomes in zip(*columns, strict=True):
+        found = [outcome.found for outcome in outcomes]
+        read = [c for c in found if c is not None]
+        counts = [float(n) for c in read for n in c.counts]
+        rows.append(counts if len(read) == len(found) else [0.0] * 3 * len(found))
+        rewards.append([outcome.reward for outcome in outcomes])
+    return ImageCheck(rows, rewards, [study.patient_id for study in kept], len(studies) - len(kept))
 
 
 def derangements(studies: Sequence[Study], seed: int = SEED, count: int = DERANGEMENTS) -> list[list[int | None]]:

@@ -34,20 +34,13 @@ def label_names(columns: dict[str, object]) -> frozenset[str] | None:
     return frozenset(str(label["name"]) for label in labels)
 
 
-def claims(readings: Sequence[Reading], labels: Sequence[frozenset[str] | None]) -> list[Claims | None]:
-    """One per study, in order; None for a study without labels."""
-    return [
-        None if true is None else Claims(reading.present, true) for reading, true in zip(readings, labels, strict=True)
-    ]
-
-
-def labels_metrics(readings: Sequence[Reading], labels: Sequence[frozenset[str] | None]) -> dict[str, float]:
+def labels_metrics(claims: Sequence[Claims | None], unknown: int, sentences: int) -> dict[str, float]:
     """`labels/<name>`, as `findings/<name>` but against the labels; empty if no study has any.
 
+    claims                    one per study; None without labels
     labels/unknown_sentences  share of the candidates' sentences that the reader does not know; they say nothing here
     """
-    metrics = prefixed("labels", pooled([c for c in claims(readings, labels) if c is not None]))
-    sentences = sum(reading.sentences for reading in readings)
+    metrics = prefixed("labels", pooled([c for c in claims if c is not None]))
     if metrics and sentences:
-        metrics["labels/unknown_sentences"] = sum(len(reading.unknown) for reading in readings) / sentences
+        metrics["labels/unknown_sentences"] = unknown / sentences
     return metrics

@@ -74,7 +74,7 @@ def test_normal_statements_and_comparisons_neither_earn_nor_cost():
 
 def test_parts_count_what_the_value_is_made_of():
     [score] = FindingsF1().score([Case("s1", "Large left effusion. Edema.", SICK)])
-    assert score.parts == {"right_claims": 1, "false_claims": 1, "missed_claims": 1, "attribute_errors": 1}
+    assert score.parts == {"true_positives": 1, "false_positives": 1, "false_negatives": 1, "attribute_errors": 1}
     assert score.value == pytest.approx((0.75 + 1) / (1 + 1 + 0.5 + 1))
 
 

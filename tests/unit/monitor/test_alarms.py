@@ -11,6 +11,7 @@ import pytest
 from online_rl.monitor.alarms import Alarms, lower_end
 from online_rl.truth.counts import Claims
 from online_rl.truth.held_out import held_out
+from online_rl.truth.results import Result
 
 THERE, OTHER = frozenset({"effusion"}), frozenset({"edema"})
 
@@ -28,9 +29,8 @@ def evaluation(silent, recall, distinct, reward, sick=88, normal=40, largest=1, 
     claims = [Claims(s, THERE) for s in said] + [Claims(frozenset(), frozenset())] * normal
     kinds = max(1, round(distinct * sick))
     reports = [f"report {0 if i < largest else i % kinds}" for i in range(sick)] + ["normal"] * normal
-    count = sick + normal
-    ids = [f"s{i + first}" for i in range(count)]
-    return held_out(ids, [f"p{i}" for i in range(count)], reports, [reward] * count, claims)
+    rows = zip(claims, reports, strict=True)
+    return held_out([Result(f"s{i + first}", f"p{i}", reward, report, found) for i, (found, report) in enumerate(rows)])
 
 
 def rung(*evaluations, images=None):
@@ -156,8 +156,7 @@ def test_the_image_counting_less_rings_while_the_reward_rises():
 
 def test_in_another_language_only_a_change_in_diversity_rings():
     def foreign(kinds, reward):
-        ids = [f"s{i}" for i in range(128)]
-        return held_out(ids, ids, [f"Befund {i % kinds}" for i in range(128)], [reward] * 128, [None] * 128)
+        return held_out([Result(f"s{i}", f"p{i}", reward, f"Befund {i % kinds}", None) for i in range(128)])
 
     assert rung(foreign(2, 0.5)) == set()
     assert rung(foreign(100, 0.5), foreign(20, 0.6)) == {"same_report"}

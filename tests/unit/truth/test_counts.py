@@ -6,9 +6,10 @@ from collections import Counter
 import pytest
 
 from judges.findings.parse import parse
-from online_rl.truth import counts, findings, labels
+from online_rl.truth import counts, findings
 from online_rl.truth.counts import Claims
 from online_rl.truth.diversity import diversity_metrics, uniqueness
+from online_rl.truth.results import result_of, truth_metrics
 
 NORMAL = "No pleural effusion. No pneumothorax. The heart is normal in size."
 ROWS = [
@@ -43,7 +44,7 @@ def test_the_numbers_are_those_of_a_script_over_a_samples_file(tmp_path):
     r, f, m = (sum(c.values()) for c in (right, false, missing))
     each = {e: 2 * right[e] / (2 * right[e] + false[e] + missing[e]) for e in right if right[e] + missing[e] >= 3}
 
-    metrics = findings.findings_metrics(findings.claims([c for c, _ in ROWS], [r for _, r in ROWS]))
+    metrics = findings.findings_metrics([findings.claims_of(c, r) for c, r in ROWS])
     assert metrics["findings/f1"] == pytest.approx(2 * r / (2 * r + f + m), abs=5e-4)
     assert metrics["findings/precision"] == pytest.approx(r / (r + f), abs=5e-4)
     assert metrics["findings/recall"] == pytest.approx(r / (r + m), abs=5e-4)
@@ -76,31 +77,38 @@ def test_a_finding_is_shown_from_25_positives_on_and_enters_the_macro_mean_from_
 
 
 def test_in_another_language_the_numbers_are_absent_and_not_zero():
-    found = findings.claims(["Kein Pleuraerguss."], ["Pleuraerguss links."])
-    assert findings.findings_metrics(found) == {}
+    assert findings.findings_metrics([findings.claims_of("Kein Pleuraerguss.", "Pleuraerguss links.")]) == {}
     assert "absent" in findings.NO_FINDINGS
 
 
 def test_references_that_are_not_understood_are_left_out_and_counted():
-    metrics = findings.findings_metrics(findings.claims(["Edema.", "Edema."], ["Mild edema.", "Bild siehe oben."]))
+    references = ["Mild edema.", "Bild siehe oben."]
+    metrics = findings.findings_metrics([findings.claims_of("Edema.", reference) for reference in references])
     assert metrics["findings/precision"] == 1.0
     assert metrics["findings/unread_references"] == 0.5
 
 
 class Reading:
-    def __init__(self, present, unknown=(), sentences=1):
-        self.present, self.unknown, self.sentences = frozenset(present), unknown, sentences
+    """A second reader that knows the word effusion alone."""
+
+    def __init__(self, text):
+        self.present = frozenset({"effusion"} if "effusion" in text else ())
+        self.unknown = ["?"] * text.count("?")
+        self.sentences = 2
 
 
-def test_labels_are_compared_with_what_another_reader_reads():
+def test_labels_are_compared_with_what_another_reader_reads(make_study):
     columns = [{"labels": [{"name": "effusion", "side": "left"}]}, {"labels": []}, {}]
-    drawn = [labels.label_names(column) for column in columns]
-    assert drawn == [frozenset({"effusion"}), frozenset(), None]
-    readings = [Reading({"effusion"}, sentences=3), Reading({"edema"}, ["Who knows."], 1), Reading({"edema"})]
-    metrics = labels.labels_metrics(readings, drawn)
+    studies = [make_study(f"s{i}", columns=column) for i, column in enumerate(columns)]
+    results = [result_of(study, "An effusion?", 1.0, Reading) for study in studies]
+    metrics = truth_metrics(results)
     assert metrics["labels/precision"] == 1 / 2  # the study without labels is not counted
-    assert metrics["labels/unknown_sentences"] == 1 / 5
-    assert labels.labels_metrics([Reading({"edema"})], [None]) == {}
+    assert metrics["labels/unknown_sentences"] == 2 / 4
+    assert not [name for name in truth_metrics(results[2:]) if name.startswith("labels/")]
+
+
+def test_an_evaluation_without_studies_has_no_numbers():
+    assert truth_metrics([]) == {}
 
 
 def test_diversity_counts_words_and_not_whitespace():

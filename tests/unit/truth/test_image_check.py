@@ -3,8 +3,8 @@
 import pytest
 
 from online_rl.data.study import Study
-from online_rl.truth import findings
 from online_rl.truth.image_check import DERANGEMENTS, check_images, derangements, with_images_of
+from online_rl.truth.results import result_of
 
 SICK = "There is a pleural effusion."
 NORMAL = "No pleural effusion."
@@ -13,10 +13,6 @@ NORMAL = "No pleural effusion."
 def study(number, patient=None, images=1, reference=SICK):
     own = tuple(f"{number}-{i}.png" for i in range(images))
     return Study(f"s{number}", f"p{number if patient is None else patient}", own, "cough", reference)
-
-
-def read(reports, studies):
-    return findings.claims(reports, [s.reference for s in studies])
 
 
 @pytest.mark.parametrize(
@@ -71,52 +67,63 @@ def corpus(count):
     return [study(i, reference=SICK if i % 2 else NORMAL) for i in range(count)]
 
 
-def outcomes(studies, looks):
+def write(looks):
     """A policy that reads the finding off the file name, or always says the same; the reward is 1 if it is right."""
-    written = []
-    for s in studies:
-        shown = int(s.images[0].split("-")[0]) % 2
-        report = (SICK if shown else NORMAL) if looks else SICK
-        written.append((report, float(report == s.reference)))
+
+    def written(studies):
+        reports = [SICK if not looks or int(s.images[0].split("-")[0]) % 2 else NORMAL for s in studies]
+        pairs = zip(studies, reports, strict=True)
+        return {s.study_id: result_of(s, report, float(report == s.reference)) for s, report in pairs}
+
     return written
+
+
+def check(studies, looks):
+    return check_images(studies, write(looks)(studies), write(looks))
 
 
 def test_a_policy_that_looks_gains_from_the_right_image():
     studies = corpus(120)
-    check = check_images(studies, outcomes(studies, True), lambda given: outcomes(given, True), read)
-    assert check.left_out == 0 and check.studies == 120
-    assert check.f1_right.value == 1.0
+    found = check(studies, looks=True)
+    assert found.left_out == 0 and found.studies == 120
+    assert found.f1_right.value == 1.0
     agree = [  # whose new image shows what the own one shows
         sum((i - giver) % 2 == 0 for i, giver in enumerate(givers)) / 120 for givers in derangements(studies)
     ]
-    assert check.gain_reward.value == pytest.approx(1 - sum(agree) / 2)
-    assert 0.3 < check.gain_f1.low < check.gain_f1.value < check.gain_f1.high < 0.7
-    assert check.verdict().startswith("the reports follow the image: F1 1.000 with the right image")
-    assert check.metrics()["image/gain_f1"] == check.gain_f1.value
+    assert found.gain_reward.value == pytest.approx(1 - sum(agree) / 2)
+    assert 0.3 < found.gain_f1.low < found.gain_f1.value < found.gain_f1.high < 0.7
+    assert found.verdict().startswith("the reports follow the image: F1 1.000 with the right image")
+    assert found.metrics()["image/gain_f1"] == found.gain_f1.value
 
 
 def test_a_policy_that_does_not_look_gains_nothing():
-    studies = corpus(120)
-    check = check_images(studies, outcomes(studies, False), lambda given: outcomes(given, False), read)
-    assert check.gain_f1.value == 0.0 and check.gain_reward.value == 0.0
-    assert check.verdict().startswith("no sign that the reports follow the image")
+    found = check(corpus(120), looks=False)
+    assert found.gain_f1.value == 0.0 and found.gain_reward.value == 0.0
+    assert found.verdict().startswith("no sign that the reports follow the image")
 
 
 def test_under_64_studies_there_is_no_verdict():
-    studies = corpus(62)
-    check = check_images(studies, outcomes(studies, True), lambda given: outcomes(given, True), read)
-    assert "62 studies, expected at least 64" in check.verdict()
+    assert "62 studies, expected at least 64" in check(corpus(62), looks=True).verdict()
 
 
 def test_a_report_without_a_reward_is_left_out_of_the_rewards_gain_alone():
     studies = corpus(80)
-    right = [(report, None if i == 0 else reward) for i, (report, reward) in enumerate(outcomes(studies, False))]
-    check = check_images(studies, right, lambda given: outcomes(given, False), read)
-    assert check.gain_reward.value == 0.0 and check.studies == 80
+    right = write(False)(studies)
+    right["s0"] = result_of(studies[0], SICK, None)
+    found = check_images(studies, right, write(False))
+    assert found.gain_reward.value == 0.0 and found.studies == 80
+
+
+def test_a_study_without_a_report_takes_no_part():
+    studies = corpus(80)
+    right = write(True)(studies)
+    del right["s7"]
+    found = check_images(studies, right, write(True))
+    assert found.studies == 79 and found.left_out == 1
 
 
 def test_without_a_partner_nothing_is_written_and_nothing_said():
     studies = [study(0, patient=1), study(1, patient=1)]
-    check = check_images(studies, outcomes(studies, True), lambda given: pytest.fail("nothing to write"), read)
-    assert check.metrics() == {"image/left_out": 2.0}
-    assert "0 studies (2 left out" in check.verdict()
+    found = check_images(studies, write(True)(studies), lambda given: pytest.fail("nothing to write"))
+    assert found.metrics() == {"image/left_out": 2.0}
+    assert "0 studies (2 left out" in found.verdict()
