@@ -32,6 +32,7 @@ from judges.length import LengthControlled, Unit
 
 BUILT_IN = {
     "findings": "judges.findings:FindingsJudge",
+    "findings_f1": "judges.findings:FindingsF1",
     "green": "judges.green.judge:GreenJudge",
     "http": "judges.remote:HttpJudge",
 }
