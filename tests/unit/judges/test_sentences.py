@@ -25,7 +25,8 @@ def test_the_corpus_is_large_enough_and_mostly_of_forms_that_nobody_quoted(corpu
     assert len({(row["text"], row.get("changed")) for row in rows}) >= len(rows) - 5
 
 
-def test_the_share_right_is_printed_by_kind(corpus):
+def test_nearly_all_of_it_is_read_right(corpus):
     counts = corpus.shares(corpus.read_corpus())
-    print(corpus.table(counts))
-    assert sum(total for _, total in counts.values()) == len(corpus.read_corpus())
+    right, total = (sum(column) for column in zip(*counts.values(), strict=True))
+    assert right >= 0.97 * total, corpus.table(counts)
+    assert all(right >= 0.9 * total for right, total in counts.values()), corpus.table(counts)
