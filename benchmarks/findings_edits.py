@@ -26,12 +26,13 @@ from machine import machine
 
 from judges.base import Case
 from judges.findings import FindingsJudge
+from judges.findings.parse import forget_statements
 from online_rl.errors import DataError
 from online_rl.exits import run_with_exit_codes
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-GOAL_CAUGHT, GOAL_HARMLESS, GOAL_SPEED = 0.95, 0.02, 300
+GOAL_CAUGHT, GOAL_HARMLESS, GOAL_SPEED = 0.95, 0.02, 3000
 
 CATEGORIES = (
     "false_finding",
@@ -110,7 +111,8 @@ def measure_speed(reports: list[str], group: int = 8, studies: int = 200, repeat
     ]
     rates = []
     for _ in range(repeats):
-        judge = FindingsJudge()  # empty cache of references each time
+        judge = FindingsJudge()  # with nothing read before: neither references nor statements
+        forget_statements()
         started = time.process_time()
         judge.score(cases)
         rates.append(len(cases) / (time.process_time() - started))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from judges.findings.entities import IMPLIES, SAME_FINDING
+from judges.findings.instances import Instance
 from judges.findings.parse import Finding, Report
 from judges.findings.sentence import Comparison
 
@@ -50,6 +51,7 @@ def compare(candidate: Report, reference: Report) -> Comparative:
         elif entity in paired:
             result.matched.append(entity)
             _compare_attributes(entity, candidate.findings[paired[entity]], finding, result)
+            _compare_instances(entity, candidate.instances[paired[entity]], reference.instances[entity], result)
         elif not _told_by_a_sibling(entity, finding, reference.findings, paired):
             result.errors["missing_finding"].append(entity)
     for entity, finding in candidate.findings.items():
@@ -108,6 +110,30 @@ def _compare_attributes(entity: str, candidate: Finding, reference: Finding, res
         result.errors["wrong_location"].append(entity)
     if candidate.severity and reference.severity and not candidate.severity & reference.severity:
         result.errors["wrong_severity"].append(entity)
+
+
+def _compare_instances(
+    entity: str, candidate: tuple[Instance, ...], reference: tuple[Instance, ...], result: Comparative
+) -> None:
+    """Each instance needs one at its place in the other report, and the reference's one of its size there.
+
+    What the merged findings have shown already is not counted twice.
+    """
+    if len(candidate) == len(reference) == 1 and candidate[0].size is None:
+        return
+    places, sizes = result.errors["wrong_location"], result.errors["wrong_severity"]
+    if entity not in places and (_misplaced(candidate, reference) or _misplaced(reference, candidate)):
+        places.append(entity)
+    if entity not in sizes:
+        for wanted in reference:
+            there = [instance for instance in candidate if instance.at_the_place_of(wanted)]
+            if there and not any(instance.as_large_as(wanted) for instance in there):
+                sizes.append(entity)
+                return
+
+
+def _misplaced(ours: tuple[Instance, ...], theirs: tuple[Instance, ...]) -> bool:
+    return any(not any(one.at_the_place_of(other) for other in theirs) for one in ours)
 
 
 def _compare_comparisons(candidate: Report, reference: Report, result: Comparative) -> None:

@@ -18,11 +18,15 @@ LOCATED = word_set(
     "central_line|pacemaker|subcutaneous_emphysema|edema|congestion|lymphadenopathy|shoulder_disease"
 )
 
+# Entities whose size in mm is compared.
+SIZED = word_set("nodule|cavity|granuloma|opacity|consolidation|pneumothorax|bone_lesion|hernia|effusion")
+
 ENTITIES: dict[str, str] = {
     # pleura
-    "effusion": "pleural effusion|effusion|pleural fluid|pleural fluid collection|hydrothorax|hemothorax|haemothorax|"
+    "effusion": "pleural effusion|effusion|eff|pleural eff|pleural fluid|pleural fluid collection|hydrothorax|"
+    "hemothorax|haemothorax|"
     "layering fluid|empyema",
-    "pneumothorax": "pneumothorax|ptx|hydropneumothorax|pleural air|pleural air collection",
+    "pneumothorax": "pneumothorax|ptx|pnx|hydropneumothorax|pleural air|pleural air collection",
     "pleural_thickening": "pleural thickening|pleural scar|"
     "apical thickening|biapical thickening|pleural scarring|pleural plaque|"
     "apical cap|apical capping|pleural cap|pleural parenchymal thickening|pleural calcification|"
@@ -31,7 +35,7 @@ ENTITIES: dict[str, str] = {
     # lungs
     "consolidation": "consolidation|airspace disease|air space disease|airspace opacity|air space opacity|"
     "airspace consolidation|air space consolidation|airspace process|air space process|airspace opacification|"
-    "air space opacification|infiltrate|infiltration|pneumonia|bronchopneumonia|pneumonic process|"
+    "air space opacification|infiltrate|infiltration|pneumonia|pna|consol|bronchopneumonia|pneumonic process|"
     "pneumonic infiltrate|pneumonitis|alveolar opacity|alveolar infiltrate|alveolar consolidation|alveolar disease|"
     "consolidative opacity|consolidative change|consolidative process|air bronchogram|airspace infiltrate|"
     "air space infiltrate|airspace disease process|opacity of pneumonia|pulmonary infiltrate|pulmonary consolidation|"
@@ -42,9 +46,11 @@ ENTITIES: dict[str, str] = {
     "patchy density|streaky density|parenchymal density|lung density|increased density|focal density|hazy density|"
     "linear density|bandlike density|vague density|perihilar density|basilar density|pulmonary opacity|"
     "parenchymal opacity|lung opacity|shadowing|parenchymal abnormality|patchy shadowing",
-    "atelectasis": "atelectasis|atelectatic change|atelectatic|atelectases|volume loss|loss of volume|collapse|"
+    "atelectasis": "atelectasis|atx|atel|atelectatic change|atelectatic|atelectases|volume loss|loss of volume|"
+    "collapse|"
     "collapsed|subsegmental atelectasis|atelectatic opacity|atelectatic density",
-    "edema": "edema|oedema|pulmonary edema|interstitial edema|fluid overload|volume overload|heart failure|chf|"
+    "edema": "edema|oedema|pulmonary edema|pulm edema|interstitial edema|fluid overload|volume overload|heart failure|"
+    "chf|"
     "congestive heart failure|cardiac decompensation|congestive failure",
     "congestion": "vascular congestion|pulmonary vascular congestion|venous congestion|pulmonary venous congestion|"
     "pulmonary congestion|vascular engorgement|vascular redistribution|cephalization|vascular prominence|"
@@ -59,7 +65,8 @@ ENTITIES: dict[str, str] = {
     "septal line|kerley b line",
     "bronchial_disease": "bronchial wall thickening|peribronchial cuffing|peribronchial thickening|bronchial cuffing|"
     "bronchiectasis|peribronchial wall thickening|airway thickening|bronchial thickening",
-    "nodule": "nodule|mass|nodular opacity|nodular density|nodularity|pulmonary lesion|lung lesion|tumor|tumour|"
+    "nodule": "nodule|mass|nodular opacity|nodular density|nodularity|pulmonary lesion|lung lesion|lesion|"
+    "parenchymal lesion|tumor|tumour|"
     "neoplasm|malignancy|metastasis|metastatic disease|metastases|lung cancer|carcinoma|mass lesion|rounded opacity|"
     "round opacity|rounded density|nodular lesion|pulmonary nodule|masslike opacity|mass like opacity|"
     "nodular consolidation|nodular focus",
@@ -131,6 +138,7 @@ ENTITIES: dict[str, str] = {
     "vertebral fracture|anterior wedging|vertebral body wedging|compressed vertebra",
     "bone_lesion": "bone lesion|lytic lesion|blastic lesion|sclerotic lesion|bony lesion|destructive bony lesion|"
     "osseous lesion|bony destruction|bone destruction|destructive process|lytic bone lesion|osteolytic lesion|"
+    "rib lesion|vertebral lesion|skeletal lesion|"
     "bony metastasis",
     "dislocation": "dislocation|subluxation|separation",
     "degenerative": "degenerative change|degenerative disease|degenerative disc disease|degenerative disk disease|"
@@ -165,7 +173,7 @@ ENTITIES: dict[str, str] = {
     # devices and operations
     "et_tube": "endotracheal tube|et tube|ett|tracheal tube|intubated|intubation|endotracheal",
     "tracheostomy": "tracheostomy|tracheostomy tube|tracheostomy cannula|trach",
-    "central_line": "central venous catheter|cvc|cvl|picc|picc line|picc catheter|central line|central catheter|"
+    "central_line": "central venous catheter|cvc|ij cvc|cvl|picc|picc line|picc catheter|central line|central catheter|"
     "central venous line|port|portacath|port a cath|chest port|mediport|infusion port|jugular catheter|ij catheter|"
     "subclavian catheter|venous catheter|dialysis catheter|swan ganz|swan ganz catheter|catheter|jugular line|"
     "internal jugular catheter|internal jugular line|subclavian line|port catheter|infusaport|power port|"
@@ -203,7 +211,7 @@ ENTITIES: dict[str, str] = {
 
 # Anatomical structures: with a predicate they state a finding ("heart" + "enlarged"; "lungs" + "clear").
 STRUCTURES: dict[str, str] = {
-    "heart": "heart|heart size|cardiac|cardiac silhouette|cardiac contour|cardiac size|heart silhouette|"
+    "heart": "heart|hrt|hrt size|heart size|cardiac|cardiac silhouette|cardiac contour|cardiac size|heart silhouette|"
     "heart contour|cardiac shadow|cardiac silhouette size|heart shadow|size of the heart|cardiothoracic ratio|"
     "cardiac border|heart border|size of the cardiac silhouette|cardiopericardial silhouette",
     "cardiomediastinum": "cardiomediastinal silhouette|cardio mediastinal silhouette|cardiomediastinal contour|"

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
-from judges.findings.sentence import Comparison, Mention, Sentence
-from judges.findings.tokens import sentences, tokenise
+from judges.findings.attributes import Mention
+from judges.findings.instances import Instance, instances
+from judges.findings.sentence import Comparison, Reading, comparisons_of, read
+from judges.findings.statements import Statement, statements
+from judges.findings.tokens import tokenise
+
+_NONE: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -25,36 +31,54 @@ class Finding:
 class Report:
     findings: dict[str, Finding]
     comparisons: frozenset[Comparison]
+    instances: dict[str, tuple[Instance, ...]]  # of the findings that are present
 
 
 def parse(text: str) -> Report:
-    mentions: list[Mention] = []
+    by_entity: dict[str, list[tuple[Mention, int]]] = {}
     comparisons: set[Comparison] = set()
     last_targets: frozenset[str] = frozenset()
-    for number, words in enumerate(sentences(text)):
-        found = Sentence(tokenise(words), number)
-        mentions += found.mentions
-        comparisons |= found.comparisons(last_targets)
-        if found.targets:
-            last_targets = found.targets
-    return Report(_merged(mentions), frozenset(comparisons))
-
-
-def _merged(mentions: list[Mention]) -> dict[str, Finding]:
-    by_entity: dict[str, list[Mention]] = {}
-    for mention in mentions:
-        by_entity.setdefault(mention.entity, []).append(mention)
-    findings = {}
+    for number, statement in enumerate(statements(text)):
+        sentence = _read(statement)
+        for mention in sentence.mentions:
+            by_entity.setdefault(mention.entity, []).append((mention, number))
+        if sentence.compared:
+            comparisons |= comparisons_of(sentence, last_targets)
+        last_targets = sentence.targets or last_targets
+    findings: dict[str, Finding] = {}
+    told_apart: dict[str, tuple[Instance, ...]] = {}
     for entity, group in by_entity.items():
-        present = [m for m in group if not m.absent]
-        used = present or group
-        findings[entity] = Finding(
-            present=bool(present),
-            uncertain=all(m.uncertain for m in used),
-            sides=frozenset().union(*(m.sides for m in used)),
-            zones=frozenset().union(*(m.zones for m in used)),
-            severity=frozenset().union(*(m.severity for m in used)),
-            signs=frozenset().union(*(m.signs for m in used)),
-            sentences=frozenset(m.sentence for m in used),
-        )
-    return findings
+        used = [pair for pair in group if not pair[0].absent]
+        findings[entity] = _merged(used or group, bool(used))
+        if used:
+            told_apart[entity] = instances(mention for mention, _ in used)
+    return Report(findings, frozenset(comparisons), told_apart)
+
+
+@functools.lru_cache(maxsize=8192)
+def _read(statement: Statement) -> Reading:
+    """One statement, read. Reports share most of their statements: candidates of a study, normal ones of a clinic."""
+    return read(tokenise(statement.words), statement.place)
+
+
+def forget_statements() -> None:
+    """Empty the cache of read statements, for measurements."""
+    _read.cache_clear()
+
+
+def _merged(group: list[tuple[Mention, int]], present: bool) -> Finding:
+    if len(group) == 1:
+        mention, number = group[0]
+        places = frozenset(mention.sides), frozenset(mention.zones)
+        told = frozenset(mention.severity), frozenset(mention.signs)
+        return Finding(present, mention.uncertain, *places, *told, frozenset([number]))
+    mentions = [mention for mention, _ in group]
+    return Finding(
+        present=present,
+        uncertain=all(m.uncertain for m in mentions),
+        sides=_NONE.union(*(m.sides for m in mentions)),
+        zones=_NONE.union(*(m.zones for m in mentions)),
+        severity=_NONE.union(*(m.severity for m in mentions)),
+        signs=_NONE.union(*(m.signs for m in mentions)),
+        sentences=frozenset(number for _, number in group),
+    )

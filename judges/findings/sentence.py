@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from judges.findings.attributes import SPATIAL_BREAKS, Attributes, Mention
 from judges.findings.entities import LOCATED, NORMAL_MEANS, PREDICATE_MEANS, REFINED_BY, SIGNS, word_set
 from judges.findings.scopes import leads_on, mark
 from judges.findings.tokens import Kind, Token
 
-_LINKS = {Kind.CONJUNCTION, Kind.COMMA, Kind.UNCERTAIN}
-_SPATIAL_BREAKS = {Kind.VERB, Kind.PREPOSITION, Kind.COMMA, Kind.STOP, Kind.NEGATION}
 _SUBJECTS = frozenset({Kind.STRUCTURE, Kind.ENTITY, Kind.ABNORMALITY})
 _BACK_REFERENCES = ("this", "these", "it", "they", "appearance", "overall appearance", "finding")
 _EXPLAINS = word_set(
-    "consistent with|compatible with|in keeping with|represent|representing|reflect|reflecting|indicate|indicating"
+    "consistent with|c / w|compatible with|in keeping with|represent|representing|reflect|reflecting|indicate|"
+    "indicating"
 )
 _CONTRASTS = ("but", "however", "although", "though")
-_RELATIVE = ("which", "also", "still")
+_BIGGER, _BIG = ("larger", "bigger"), Token(Kind.PREDICATE, "big", "larger")
 _PLAIN = word_set("acute|active|focal|significant|definite|radiographic|visible|obvious|any|suspicious|other")
-
-
-@dataclass(slots=True)
-class Mention:
-    """One entity in one sentence."""
-
-    entity: str
-    absent: bool = False
-    uncertain: bool = False
-    sides: set[str] = field(default_factory=set)
-    zones: set[str] = field(default_factory=set)
-    severity: set[str] = field(default_factory=set)
-    signs: set[str] = field(default_factory=set)  # what it explains: the opacity that is "likely atelectasis"
-    sentence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,33 +28,33 @@ class Comparison:
     direction: str
 
 
-class Sentence:
-    """The mentions of one sentence. `at[i]` is the mention that token i made, if any."""
+class Sentence(Attributes):
+    """The mentions of one sentence."""
 
-    def __init__(self, tokens: list[Token], number: int) -> None:
-        self.tokens, self.number = tokens, number
-        self.at: dict[int, list[Mention]] = {}
+    def __init__(self, tokens: list[Token], place: str = "") -> None:
+        super().__init__(tokens)
         self.structures: dict[int, tuple[str, ...]] = {}  # structures without a predicate, for comparisons
-        kinds = {token.kind for token in tokens}
-        self.kinds = kinds
-        mark(tokens)
+        mark(tokens, self.kinds)
         self._entities()
-        if Kind.STRUCTURE in kinds or Kind.ABNORMALITY in kinds:
+        if Kind.STRUCTURE in self.kinds or Kind.ABNORMALITY in self.kinds:
             self._predicates()
         if self.at:
-            self._locations()
-            self._severities()
+            self.attach()
             self._explained_signs()
+            if place:
+                self.place_by_heading(place)
         self.mentions = list({id(m): m for index in sorted(self.at) for m in self.at[index]}.values())
         stated = {m.entity for m in self.mentions if not m.absent}
         self.targets = frozenset(stated or {key for keys in self.structures.values() for key in keys})
+        self.compared = self._comparisons()
+        self.refers_back = any(token.words in _BACK_REFERENCES for token in tokens[:3])
 
     # Findings
 
     def _add(self, i: int, entity: str, absent: bool) -> None:
         token = self.tokens[i]
         doubtful = token.uncertain or token.value == "borderline"
-        mention = Mention(entity, absent, doubtful and not absent, sentence=self.number)
+        mention = Mention(entity, absent, doubtful and not absent, at=i)
         self.at.setdefault(i, []).append(mention)
 
     def _entities(self) -> None:
@@ -81,7 +67,7 @@ class Sentence:
     def _refined(self, i: int, entity: str) -> str:
         if entity in REFINED_BY:
             words, other = REFINED_BY[entity]
-            before = [t.words for t in self.tokens[max(i - 4, 0) : i] if t.kind not in _SPATIAL_BREAKS]
+            before = [t.words for t in self.tokens[max(i - 4, 0) : i] if t.kind not in SPATIAL_BREAKS]
             if words.intersection(" ".join(before).split()):
                 return other
         return entity
@@ -113,6 +99,9 @@ class Sentence:
                     pending = []
             elif kind is Kind.STOP:
                 pending, before, verb_since = [], None, False
+            elif kind is Kind.COMPARISON and token.value == "worse" and token.words in _BIGGER and verb_since:
+                for j in pending:
+                    self._state(_BIG, i, j)
             elif kind is Kind.PREDICATE:
                 follows = self._structure_follows(i)
                 about = pending if verb_since or not follows else []
@@ -186,101 +175,6 @@ class Sentence:
                 return True
         return False
 
-    # Attributes
-
-    def _kind(self, i: int) -> Kind:
-        return self.tokens[i].kind if 0 <= i < len(self.tokens) else Kind.STOP
-
-    def _locations(self) -> None:
-        if Kind.SIDE_ZONE not in self.kinds:
-            return
-        for i, token in enumerate(self.tokens):
-            if token.kind is not Kind.SIDE_ZONE:
-                continue
-            start = i
-            while start and self.tokens[start - 1].kind in (Kind.SIDE_ZONE, Kind.CONJUNCTION, Kind.ARTICLE):
-                start -= 1
-            in_phrase = start > 0 and self.tokens[start - 1].kind is Kind.PREPOSITION
-            forward, backward = self._forward(i), self._backward(i)
-            target: int | None
-            if in_phrase and backward is not None:
-                target, step = backward, -1
-            elif forward is not None:
-                target, step = forward, 1
-            elif backward is not None:
-                target, step = backward, -1
-            else:
-                target, step = next((j for j in sorted(self.at) if j > i), None), 1
-            for mention in self._linked(target, step):
-                if mention.entity in LOCATED:
-                    mention.sides |= {c for c in token.value if c in "LR"}
-                    mention.zones |= {c for c in token.value if c in "UMD"}
-
-    def _forward(self, i: int) -> int | None:
-        """The mention that the adjective at `i` stands before."""
-        for j in range(i + 1, len(self.tokens)):
-            if j in self.at:
-                return j
-            kind = self.tokens[j].kind
-            if kind in _SPATIAL_BREAKS or kind is Kind.UNCERTAIN:
-                return None
-            if kind is Kind.CONJUNCTION and self._kind(j + 1) not in (Kind.SIDE_ZONE, Kind.SEVERITY):
-                return None
-        return None
-
-    def _backward(self, i: int) -> int | None:
-        for j in range(i - 1, -1, -1):
-            if j in self.at:
-                return j
-            token = self.tokens[j]
-            if token.kind is Kind.NEGATION or (token.kind is Kind.STOP and token.words not in _RELATIVE):
-                return None
-        return None
-
-    def _linked(self, target: int | None, step: int) -> list[Mention]:
-        """The mentions at `target`, and those joined to it by nothing but "and", "or", "/" or "versus"."""
-        if target is None:
-            return []
-        mentions = list(self.at[target])
-        j = target + step
-        while 0 <= j < len(self.tokens):
-            if j in self.at and self.tokens[j - step].kind in _LINKS:
-                mentions += self.at[j]
-            elif self.tokens[j].kind not in _LINKS:
-                break
-            j += step
-        return mentions
-
-    def _severities(self) -> None:
-        if Kind.SEVERITY not in self.kinds:
-            return
-        for i, token in enumerate(self.tokens):
-            if token.kind is not Kind.SEVERITY:
-                continue
-            after_verb = i > 0 and self.tokens[i - 1].kind is Kind.VERB
-            target = None
-            for j in range(i + 1, len(self.tokens)):
-                if j in self.at:
-                    target = j
-                    break
-                following = self.tokens[j]
-                if following.kind in (Kind.VERB, Kind.STOP, Kind.NEGATION):
-                    break
-                if following.kind is Kind.CONJUNCTION and self._kind(j + 1) is not Kind.SEVERITY:
-                    break
-                if following.kind is Kind.PREPOSITION and following.words != "of":
-                    break
-                if following.kind is Kind.COMMA and after_verb:
-                    break
-            if target is None and self._ends_phrase(i):
-                target = self._backward(i)
-            if target is not None:
-                for mention in self.at[target]:
-                    mention.severity |= set(token.value)
-
-    def _ends_phrase(self, i: int) -> bool:
-        return self._kind(i + 1) in (Kind.STOP, Kind.COMMA, Kind.CONJUNCTION, Kind.PREPOSITION)
-
     def _explained_signs(self) -> None:
         """Let what explains a sign stand for it, with the sign's place and severity where it has none of its own."""
         for i in sorted(self.at):
@@ -291,6 +185,8 @@ class Sentence:
                     if mention.entity in LOCATED and not mention.sides and not mention.zones:
                         mention.sides |= sign.sides
                         mention.zones |= sign.zones
+                    if not mention.attributes:
+                        mention.attributes += sign.attributes
                     mention.severity |= set() if mention.severity else sign.severity
                 if explaining:
                     self.at[i] = [m for m in self.at[i] if m is not sign] + explaining
@@ -312,23 +208,14 @@ class Sentence:
 
     # Comparisons
 
-    def comparisons(self, last_targets: frozenset[str]) -> set[Comparison]:
-        """What this sentence compares; "these are unchanged" speaks of `last_targets`, those of the sentence before."""
-        found: set[Comparison] = set()
+    def _comparisons(self) -> list[Comparison]:
+        found: list[Comparison] = []
         for i, token in enumerate(self.tokens):
             if token.kind is Kind.COMPARISON and not (token.negated and token.value != "same"):
-                targets = self._compared(i)
-                found.add(Comparison(targets or (last_targets if self._refers_back() else frozenset()), token.value))
+                found.append(Comparison(self._compared(i), token.value))
             elif token.resolved and i in self.at:
-                found.add(Comparison(frozenset(m.entity for m in self.at[i]), "resolved"))
-        if any(comparison.direction != "prior" for comparison in found):
-            found = {comparison for comparison in found if comparison.direction != "prior"}
-        elif len(found) > 1:
-            found = {Comparison(frozenset().union(*(c.targets for c in found)), "prior")}
+                found.append(Comparison(frozenset(m.entity for m in self.at[i]), "resolved"))
         return found
-
-    def _refers_back(self) -> bool:
-        return any(token.words in _BACK_REFERENCES for token in self.tokens[:3])
 
     def _compared(self, i: int) -> frozenset[str]:
         """The entities (present) or structures that the comparison at `i` is about."""
@@ -361,3 +248,30 @@ class Sentence:
         if j in self.structures:
             return frozenset(self.structures[j])
         return frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one statement says, and whether its comparisons may speak of the statement before."""
+
+    mentions: tuple[Mention, ...]
+    targets: frozenset[str]
+    compared: tuple[Comparison, ...]
+    refers_back: bool
+
+
+def read(tokens: list[Token], place: str = "") -> Reading:
+    """Read one statement; `place` holds the sides and zones that its heading gives."""
+    sentence = Sentence(tokens, place)
+    return Reading(tuple(sentence.mentions), sentence.targets, tuple(sentence.compared), sentence.refers_back)
+
+
+def comparisons_of(sentence: Reading, last_targets: frozenset[str]) -> set[Comparison]:
+    """What a sentence compares; "these are unchanged" speaks of `last_targets`, those of the sentence before."""
+    targets = last_targets if sentence.refers_back else frozenset()
+    found = {Comparison(each.targets or targets, each.direction) for each in sentence.compared}
+    if any(comparison.direction != "prior" for comparison in found):
+        return {comparison for comparison in found if comparison.direction != "prior"}
+    if len(found) > 1:
+        return {Comparison(frozenset().union(*(each.targets for each in found)), "prior")}
+    return found

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import unicodedata
-from collections.abc import Iterator
-from enum import Enum
+from collections.abc import Iterator, Sequence
+from enum import IntEnum, auto
 
 from judges.findings import cues
-from judges.findings.entities import ENTITIES, STRUCTURES
+from judges.findings.entities import ENTITIES, STRUCTURES, word_set
 
 
-class Kind(Enum):
-    ENTITY = "entity"
-    STRUCTURE = "structure"
-    PREDICATE = "predicate"
-    ABSENT = "absent"  # a phrase that states absence by itself
-    ABNORMALITY = "abnormality"
-    NEGATION = "negation"
-    NEGATION_AFTER = "negation after"
-    UNCERTAIN = "uncertain"
-    UNCERTAIN_AFTER = "uncertain after"
-    PLACE = "place"
-    SIDE_ZONE = "side and zone"
-    SEVERITY = "severity"
-    COMPARISON = "comparison"
-    STOP = "stop"
-    VERB = "verb"
-    PREPOSITION = "preposition"
-    ARTICLE = "article"
-    COMMA = "comma"
-    CONJUNCTION = "conjunction"
-    OTHER = "other"
+class Kind(IntEnum):  # hashed as an integer: sets of kinds are asked for everywhere
+    ENTITY = auto()
+    STRUCTURE = auto()
+    PREDICATE = auto()
+    ABSENT = auto()  # a phrase that states absence by itself
+    ABNORMALITY = auto()
+    NEGATION = auto()
+    NEGATION_AFTER = auto()
+    UNCERTAIN = auto()
+    UNCERTAIN_AFTER = auto()
+    PLACE = auto()
+    SIDE_ZONE = auto()
+    SEVERITY = auto()
+    COMPARISON = auto()
+    STOP = auto()
+    VERB = auto()
+    PREPOSITION = auto()
+    ARTICLE = auto()
+    COMMA = auto()
+    CONJUNCTION = auto()
+    UNIT = auto()
+    OTHER = auto()
 
 
 class Token:
@@ -45,12 +45,20 @@ class Token:
         self.negated = self.resolved = self.uncertain = False
 
     def __repr__(self) -> str:
-        return f"<{self.kind.value} {self.value or self.words}{' negated' if self.negated else ''}>"
+        return f"<{self.kind.name} {self.value or self.words}{' negated' if self.negated else ''}>"
 
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn"}
-_PIECE = re.compile(r"[a-z]+|\d+(?:\.\d+)?|[.;!?,/()&]")
-_ENDS = frozenset(".;!?")
+_PIECE = re.compile(
+    r"[a-z]+|(?<=\s)\(?\d{1,2}\)(?=\s)|(?<=\s)\(?[a-h]\)(?=\s)|\d+(?:\.\d+)?|\.{3,}|…|"
+    r"(?<=\s)(?:-+>|[-–—]+|→)(?=\s)|—|[.;!?,/()&:=|│¦•▪◦●‣·■□○►▶➢✓✔]|(?<=\s)\*(?=\s)"
+)
+_ENDS = frozenset(".;!•▪◦●‣·■□○►▶➢✓✔*")
+_ITEM_ENDS = ")"  # of "2)" and "(b)"
+MARKS = frozenset(":|-?")  # between a key and its value, the cells of a row, the items of a line
+_HYPHENATED = re.compile(r"([a-z]+)-\s+([a-z]+)")
+ANSWERS = word_set("no|none|nil|negative|neg|absent|yes|present|positive|n|y")
 _SINGULAR = {
     "pneumothoraces": "pneumothorax", "pneumothoraxes": "pneumothorax", "apices": "apex", "bases": "base",
     "hila": "hilum", "hilus": "hilum", "masses": "mass", "processes": "process", "diagnoses": "diagnosis",
@@ -66,7 +74,6 @@ _SINGULAR = {
 }  # fmt: skip
 
 
-@functools.lru_cache(maxsize=20_000)
 def singular(word: str) -> str:
     """`word` without its plural ending, as far as phrases need it."""
     known = _SINGULAR.get(word)
@@ -81,30 +88,58 @@ def singular(word: str) -> str:
     return word
 
 
+class _Words(dict):
+    """Piece of text -> the word that the trie knows it by, kept for up to 20,000 pieces."""
+
+    def __missing__(self, piece: str) -> str:
+        word = _MARK_OF.get(piece[0]) or singular(piece)
+        if len(self) < 20_000:
+            self[piece] = word
+        return word
+
+
+_MARK_OF = {**dict.fromkeys("-–—→.…", "-"), **dict.fromkeys("|│¦", "|"), ":": ":", "=": ":", "?": "?"}
+_WORDS = _Words()
+
+
 def normalise(text: str) -> str:
     """NFKC, lower case, without zero-width, control and lone surrogate characters (line ends become spaces)."""
     if text.isascii():
-        return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", "", text).lower()
+        return _CONTROL.sub("", text).lower()
     kept = (c if unicodedata.category(c) not in _INVISIBLE else " " if c in "\n\r\t" else "" for c in text)
     folded = unicodedata.normalize("NFKC", "".join(kept)).lower()
     return "".join(c for c in folded if unicodedata.category(c) not in _INVISIBLE)
 
 
-def sentences(text: str) -> Iterator[list[str]]:
-    """The sentences as lists of normalised words and punctuation marks."""
+def sentences(line: str) -> Iterator[list[str]]:
+    """The sentences of one line: normalised words, punctuation inside sentences, and MARKS between key and value."""
     sentence: list[str] = []
-    for piece in _PIECE.findall(normalise(text)):
-        if piece in _ENDS:
-            if sentence:
+    text = normalise(line)
+    if "- " in text:
+        text = _HYPHENATED.sub(_rejoined, text)
+    pieces = _PIECE.findall(text)
+    for i, piece in enumerate(pieces):
+        if piece in _ENDS or piece[-1] in _ITEM_ENDS and len(piece) > 1:
+            if piece == ";" and sentence and i + 1 < len(pieces) and pieces[i + 1] in ANSWERS:
+                sentence.append(":")
+            elif sentence:
                 yield sentence
                 sentence = []
         else:
-            sentence.append(singular(piece))
+            sentence.append(_WORDS[piece])
     if sentence:
         yield sentence
 
 
-def tokenise(words: list[str]) -> list[Token]:
+def _rejoined(match: re.Match[str]) -> str:
+    """ "pneumo- thorax" is one word, "left- sided" two, and "effusion- none" a key and its value."""
+    first, second = match.groups()
+    if singular(first + second) in _VOCABULARY:
+        return first + second
+    return f"{first} : {second}" if second in ANSWERS else f"{first} {second}"
+
+
+def tokenise(words: Sequence[str]) -> list[Token]:
     """The longest phrases of the trie, left to right; unknown words stay as tokens of kind OTHER."""
     tokens, at, count = [], 0, len(words)
     while at < count:
@@ -119,6 +154,9 @@ def tokenise(words: list[str]) -> list[Token]:
         tokens.append(Token(kind, value, phrase))
         at = end
     return tokens
+
+
+_SIDE_WORDS = (("left", "L"), ("right", "R"), ("l", "L"), ("r", "R"), ("both", "LR"), ("bilateral", "LR"))
 
 
 def _build() -> dict:
@@ -153,8 +191,17 @@ def _build() -> dict:
         add(phrases, Kind.SIDE_ZONE, side)
     for zone, phrases in cues.ZONES.items():
         add(phrases, Kind.SIDE_ZONE, zone)
-        for side_words, side in (("left", "L"), ("right", "R"), ("both", "LR"), ("bilateral", "LR")):
+        for side_words, side in (
+            ("left", "L"),
+            ("right", "R"),
+            ("l", "L"),
+            ("r", "R"),
+            ("both", "LR"),
+            ("bilateral", "LR"),
+        ):
             add("|".join(f"{side_words} {phrase}" for phrase in phrases.split("|")), Kind.SIDE_ZONE, side + zone)
+    for place, phrases in cues.LOBES.items():
+        add(phrases, Kind.SIDE_ZONE, place)
     add(cues.PLACES, Kind.PLACE)
     for value, phrases in cues.SEVERITIES.items():
         add(phrases, Kind.SEVERITY, value)
@@ -169,7 +216,16 @@ def _build() -> dict:
     add(cues.TERMINATION, Kind.STOP)
     add(",|(|)", Kind.COMMA)
     add("and|or|/|&", Kind.CONJUNCTION)
+    add(cues.UNITS, Kind.UNIT)
     return trie
 
 
+def _vocabulary(trie: dict) -> set[str]:
+    words = set(trie) - {""}
+    for word in words.copy():
+        words |= _vocabulary(trie[word])
+    return words
+
+
 _TRIE = _build()
+_VOCABULARY = _vocabulary(_TRIE)
