@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Protocol, runtime_checkable
 
+from judges.errors import JudgeError
+
 
 class Status(str, Enum):  # noqa: UP042 - StrEnum needs Python 3.11; a judge server may have an older one
     """What became of one case.
@@ -108,3 +110,19 @@ class Judge(Protocol):
     name: str
 
     def score(self, cases: Sequence[Case]) -> list[Score]: ...
+
+
+def checked_scores(judge: Judge, cases: Sequence[Case], scores: Any, seconds: float = 0.0) -> list[Score]:
+    """The judge's answer, if it is one Score per case; `seconds` are shared out among those it has not timed itself.
+
+    Raises JudgeError, which names judge and study.
+    """
+    if not isinstance(scores, list) or len(scores) != len(cases):
+        got = f"{len(scores)} scores" if isinstance(scores, list) else type(scores).__name__
+        raise JudgeError(f"judge {judge.name!r} returned {got} for {len(cases)} cases; expected a list of Score.")
+    for case, score in zip(cases, scores):  # noqa: B905 - as long as each other
+        if not isinstance(score, Score):
+            raise JudgeError(
+                f"judge {judge.name!r}, study {case.study_id!r}: returned {type(score).__name__}, expected a Score."
+            )
+    return [s if s.seconds else replace(s, seconds=seconds / len(cases)) for s in scores]

@@ -204,6 +204,7 @@ class LengthControlled:
         self.judge = judge
         self.name = judge.name
         self.rule = make_rule(rule, args) if isinstance(rule, str) else rule
+        self.rule_name, self.rule_args = rule if isinstance(rule, str) else "", dict(args or {})
         self.unit = unit
         self.count_tokens = count_tokens
         is_async = inspect.iscoroutinefunction(judge.score)

@@ -20,6 +20,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -37,10 +38,11 @@ BUILT_IN = {
     "http": "judges.remote:HttpJudge",
 }
 ENTRY_POINT_GROUP = "online_rl.judges"
+GIVEN = "python"  # python:NAME stands in a run's configuration for a judge that was given as an object
 
 
 def load_judge(
-    use: str,
+    use: str | Judge | Callable[..., Any],
     args: dict[str, Any] | None = None,
     length_control: str = "none",
     name: str | None = None,
@@ -51,9 +53,11 @@ def load_judge(
 ) -> Judge:
     """The judge that `use` names, made with `args`, called `name`, under the length rule `length_control`.
 
+    use             a name as in the table above, or the object itself: a Judge class or instance, or a reward function
     conversational  give a reward function its prompts and completions as lists of messages, not as strings
     """
-    judge = _as_judge(_find(use), use, dict(args or {}), name, conversational)
+    found, shown = (_find(use), use) if isinstance(use, str) else (use, _shown(use))
+    judge = _as_judge(found, shown, dict(args or {}), name, conversational)
     if length_control == "none":
         return judge
     return LengthControlled(judge, length_control, length_unit, length_args)
@@ -64,8 +68,18 @@ def judge_name(use: str) -> str:
     return use.rpartition(":")[2]
 
 
+def _shown(given: Any) -> str:
+    """What messages call an object that was given instead of named."""
+    return str(getattr(given, "__name__", None) or type(given).__name__)
+
+
 def _find(use: str) -> Any:
     place, colon, attribute = BUILT_IN.get(use, use).rpartition(":")
+    if place == GIVEN:
+        raise JudgeError(
+            f"judge {use!r} was given to online_rl.train in Python, so it cannot be found by name. Give it again, or "
+            "name a judge: a built-in one, package.module:object, or path/to/file.py:object."
+        )
     if not colon:
         return _entry_point(use)
     if not place or not attribute:

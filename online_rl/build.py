@@ -13,11 +13,14 @@ from online_rl import checkpoint
 from online_rl.algorithms import make_algorithm
 from online_rl.collect import Collector
 from online_rl.config import Config, load_config, save_resolved
+from online_rl.config.load import Overrides, Source
+from online_rl.data.in_memory import studies_in_memory
 from online_rl.data.readers import Studies, read_studies
 from online_rl.data.sampler import StudySampler
 from online_rl.demo.prepare import Demo, prepare
 from online_rl.environment import prepare_environment
 from online_rl.evaluate import Evaluation, Evaluator
+from online_rl.given import Given
 from online_rl.loop import Loop
 from online_rl.monitor import Monitor
 from online_rl.monitor.hparams import final_metrics, hyperparameters
@@ -37,24 +40,28 @@ from online_rl.scoring import Scorer
 from online_rl.scoring.setup import count_tokens_with, describe_judges, dry_call, load_judges, make_blend
 
 
-def build(config: str | Path, overrides: list[str]) -> Loop:
-    """Build every part of the run. What can be wrong is found out before a model is loaded."""
+def build(config: Source, overrides: Overrides = (), given: Given | None = None) -> Loop:
+    """Build every part of the run. What can be wrong is found out before a model is loaded.
+
+    given  judges, studies and a callback that a caller in Python hands over
+    """
     prepare_environment()
     cfg = load_config(config, overrides)
     with ExitStack() as undo:  # a judge that has started something is closed if the rest cannot be built
-        loop = _build(cfg, undo)
+        loop = _build(cfg, given or Given(), undo)
         undo.pop_all()
     return loop
 
 
-def _build(cfg: Config, undo: ExitStack) -> Loop:
+def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
     cfg.check_world(int(os.environ.get("WORLD_SIZE", "1")))
-    judges, guards = load_judges(cfg)
+    judges, guards = load_judges(cfg, given.judges)
     demo = prepare(cfg)
-    studies = _read_data_and_join(cfg, demo)
+    studies = _read_data_and_join(cfg, given, demo)
     path = str(demo.policy or cfg.model.path)
     model_config, processor = read_policy(path, cfg)
     watchdog = Watchdog(cfg.train.collective_timeout_s * EARLIER)
+    undo.callback(watchdog.close)
     scorer = Scorer(judges, cfg, guards, make_blend(cfg))
     undo.callback(scorer.close)
     found, messages = _claim_folder_and_try_judges(cfg, scorer, studies)
@@ -73,6 +80,8 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
     if unseen:
         messages.append(f"warning: {_cannot_compare(unseen)}")
     monitor = _open_monitor(cfg, found.step if found else 0, watchdog, messages)
+    undo.callback(monitor.close)
+    monitor.on_step = given.on_step
     policy.warn = monitor.warn
     builder = PromptBuilder(processor, cfg, studies.quarantine)
     collector = Collector(cfg, studies.train, sampler, builder, engine, scorer, algorithm, policy)
@@ -88,13 +97,14 @@ def _build(cfg: Config, undo: ExitStack) -> Loop:
         checkpoints=checkpoint.Checkpoints(cfg, policy, [collector, weights, evaluator]),
         monitor=monitor,
         stop=StopRequest(cfg.train.stop_after),
+        watchdog=watchdog,
     )
     if found:
         loop.restore(found)
     return loop
 
 
-def _read_data_and_join(cfg: Config, demo: Demo) -> Studies:
+def _read_data_and_join(cfg: Config, given: Given, demo: Demo) -> Studies:
     """Read the studies and join the other ranks, in the order in which wrong data is reported soonest.
 
     All ranks of one machine read the same files, so they can read before DeepSpeed is imported, which takes many
@@ -103,7 +113,7 @@ def _read_data_and_join(cfg: Config, demo: Demo) -> Studies:
     if several_machines():
         init_ranks(cfg)
     with collectives.together():
-        studies = read_studies(cfg, demo.world)
+        studies = read_studies(cfg, demo.world) if given.studies is None else studies_in_memory(given.studies, cfg)
     if not several_machines():
         init_ranks(cfg)
     return studies

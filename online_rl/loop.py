@@ -14,6 +14,7 @@ from online_rl.metrics import step_metrics
 from online_rl.monitor import Monitor
 from online_rl.policy.engine import Policy
 from online_rl.ranks.stop import StopRequest
+from online_rl.ranks.watchdog import Watchdog
 from online_rl.rollout.sync import WeightSync
 
 
@@ -34,6 +35,7 @@ class Loop:
     checkpoints: Checkpoints
     monitor: Monitor
     stop: StopRequest
+    watchdog: Watchdog | None = None
     step: int = 0
     exported_step: int | None = None
 
@@ -121,6 +123,8 @@ class Loop:
             self._name_best()
 
     def close(self) -> None:
-        """End what the judges run and the monitor writes. Calling it again does nothing."""
+        """End what runs beside the steps: judges, monitor, watchdog. Calling it again does nothing."""
         self.collector.scorer.close()
         self.monitor.close()
+        if self.watchdog is not None:
+            self.watchdog.close()

@@ -1,4 +1,7 @@
-"""Entry point: `deepspeed --num_gpus N --module online_rl.train --config FILE [section.key=value ...]`."""
+"""Entry point: `deepspeed --num_gpus N --module online_rl.train --config FILE [section.key=value ...]`.
+
+The module can be called as well: `online_rl.train(config, reward=...)` is `online_rl.api.train`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from online_rl.exits import run_with_exit_codes
 
@@ -15,18 +20,10 @@ STOPPED_EARLY = 75  # saved on request (SIGTERM, train.stop_after); start again 
 
 def run(config: str | Path, overrides: Sequence[str] = ()) -> int:
     """Train as the configuration says; returns the exit code."""
-    from online_rl.build import build, finish
+    from online_rl.api import train
+    from online_rl.config import load_config
 
-    loop = build(config, list(overrides))
-    try:
-        evaluations = loop.run()
-        if evaluations is None:
-            loop.monitor.warn(f"stopped at step {loop.step}, saved; go on with resume=auto.")
-            return STOPPED_EARLY
-        finish(loop, *evaluations)
-        return 0
-    finally:
-        loop.close()
+    return STOPPED_EARLY if train(load_config(config, overrides)).after is None else 0
 
 
 def main() -> int:
@@ -42,6 +39,17 @@ def main() -> int:
         os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
     return run_with_exit_codes(lambda: run(arguments.config, arguments.overrides), arguments.debug)
 
+
+class _Callable(ModuleType):
+    """This module, which Python binds to the name `online_rl.train`, as the function of that name."""
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        from online_rl.api import train
+
+        return train(*arguments, **keywords)
+
+
+sys.modules[__name__].__class__ = _Callable
 
 if __name__ == "__main__":
     code = main()

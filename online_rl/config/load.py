@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from online_rl.config import algorithm_rules, eval_rules, policy_rules  # noqa: F401  (they register their rules)
 from online_rl.config.messages import dotted, explain
@@ -17,10 +17,38 @@ from online_rl.config.rules import broken_rules
 from online_rl.config.yaml_text import parse_yaml
 from online_rl.errors import ConfigError
 
+Source = str | os.PathLike[str] | Mapping[str, Any] | Config
+Overrides = Sequence[str] | Mapping[str, Any]
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read `path`, apply `section.key=value` overrides, check everything; ConfigError lists all problems."""
-    path = Path(path).expanduser()
+
+def load_config(source: Source, overrides: Overrides = ()) -> Config:
+    """Read a configuration, apply overrides and check everything. ConfigError lists all problems.
+
+    source     the path of a YAML file; or its sections as a dict, {"train": {"max_steps": 2}}; or a `Config`
+    overrides  "section.key=value" as on the command line, or {"section.key": value}
+    """
+    if isinstance(source, Config):
+        data, origin = source.model_dump(mode="json", warnings=False), ""
+    elif isinstance(source, Mapping):
+        data, origin = _sections(source), ""
+    elif isinstance(source, str | os.PathLike):
+        data, origin = _read_file(Path(source).expanduser()), str(Path(source).expanduser())
+    else:
+        raise ConfigError(
+            f"config: found {type(source).__name__}, expected the path of a YAML file, a dict of sections, or a Config."
+        )
+    if isinstance(overrides, str):
+        raise ConfigError(f"overrides: found the text {overrides!r}, expected a list, [{overrides!r}], or a dict.")
+    if isinstance(overrides, Mapping):
+        for name, value in overrides.items():
+            _set(data, str(name), _plain(value), str(name))
+    else:
+        for override in overrides:
+            apply_override(data, override)
+    return config_from_dict(data, origin)
+
+
+def _read_file(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -34,9 +62,32 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         data = {}
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: found {type(data).__name__}, expected sections such as `rollout:` with keys below.")
-    for override in overrides:
-        apply_override(data, override)
-    return config_from_dict(data, origin=str(path))
+    return data
+
+
+def _sections(given: Mapping[Any, Any]) -> dict[str, Any]:
+    """A dict from Python as YAML would have given it."""
+    for name in given:
+        if isinstance(name, str) and "." in name:
+            section, _, key = name.partition(".")
+            raise ConfigError(
+                f"{name}: found a dotted key in a dict, expected its section with keys below it: "
+                f"{{{section!r}: {{{key!r}: ...}}}}. Dotted keys are for overrides."
+            )
+    return _plain(given)
+
+
+def _plain(value: Any) -> Any:
+    """Paths as text, tuples as lists, sections that are models as dicts; all else as it is."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", warnings=False)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return {key if isinstance(key, str) else str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value
 
 
 def apply_override(data: dict[str, Any], override: str) -> None:
@@ -45,7 +96,10 @@ def apply_override(data: dict[str, Any], override: str) -> None:
     name = name.strip()
     if not equals or not name or not all(name.split(".")):
         raise ConfigError(f"{override!r}: expected section.key=value, such as rollout.group_size=8.")
-    value = parse_yaml(text, f"the value of {name}")
+    _set(data, name, parse_yaml(text, f"the value of {name}"), override)
+
+
+def _set(data: dict[str, Any], name: str, value: Any, shown: str) -> None:
     *parents, last = name.split(".")
     place: Any = data
     for depth, part in enumerate(parents):
@@ -54,7 +108,7 @@ def apply_override(data: dict[str, Any], override: str) -> None:
             inner = {}
             _put(place, part, inner, name)
         elif not isinstance(inner, dict | list):
-            raise ConfigError(f"{override!r}: {'.'.join(parents[: depth + 1])} is a value, it has no keys below it.")
+            raise ConfigError(f"{shown!r}: {'.'.join(parents[: depth + 1])} is a value, it has no keys below it.")
         place = inner
     _put(place, last, value, name)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from judges.composite import parse_gate
 from judges.length import make_rule
 from judges.network import host_of, is_private, urls
-from online_rl.data.layouts import LAYOUTS
+from online_rl.data.layouts import LAYOUTS, PYTHON
 from online_rl.errors import JudgeError
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def one_engine_per_rank(cfg: Config) -> str | None:
 
 @rule("data.reader", "data.path")
 def real_data_needs_a_path(cfg: Config) -> str | None:
-    if cfg.data.reader == "demo" or cfg.data.path:
+    if cfg.data.reader in ("demo", PYTHON) or cfg.data.path:
         return None
     kind = LAYOUTS[cfg.data.reader].kind
     return f"data.path: found nothing, expected the {kind} that data.reader={cfg.data.reader} reads. Set data.path."
@@ -121,7 +121,7 @@ def the_demo_makes_its_own_data(cfg: Config) -> str | None:
         return None
     return (
         f"data.path: found {cfg.data.path!r} beside data.reader=demo, which would ignore it. Set data.reader to one of "
-        f"{', '.join(name for name in LAYOUTS if name != 'demo')}, or remove data.path."
+        f"{', '.join(name for name in LAYOUTS if name not in ('demo', PYTHON))}, or remove data.path."
     )
 
 

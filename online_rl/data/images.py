@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from online_rl.data.dicom import dicom_refusal
 from online_rl.errors import ImageError
 
 MAX_PIXELS = 80_000_000  # several times the largest detector; refused before a pixel is decoded
@@ -60,14 +61,6 @@ def load_image(source: str | bytes, max_side: int, where: str = "") -> Image.Ima
         size = (round(image.width * scale), round(image.height * scale))
         image = image.resize(size, Image.Resampling.LANCZOS)
     return image
-
-
-def dicom_refusal(prefix: str) -> str:
-    """The message for a DICOM file: what to run instead."""
-    return (
-        f"{prefix}: a DICOM file, expected PNG or JPEG. Convert it first, with window and MONOCHROME1 applied: "
-        "`dcmj2pnm --write-png --use-window 1 in.dcm out.png` (DCMTK), or pydicom's apply_voi_lut."
-    )
 
 
 def _read(path: str, prefix: str) -> bytes:

@@ -10,6 +10,7 @@ from online_rl.data.csv_table import csv_rows
 from online_rl.data.iu_xray import IMAGES, iu_xray_rows
 from online_rl.data.jsonl import jsonl_rows
 from online_rl.data.rows import Row
+from online_rl.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,20 @@ class Layout:
         return "file" if self.images is None else "folder"
 
 
+PYTHON = "python"  # the studies were given to online_rl.train
+
+
+def _not_here(path: Path) -> Iterator[Row]:
+    raise DataError(
+        "data.reader: found python, which stands for studies that were given to online_rl.train(..., studies=...). "
+        "Give them again there, or set data.reader and data.path to a file."
+    )
+
+
 LAYOUTS = {
     "demo": Layout(jsonl_rows),
     "jsonl": Layout(jsonl_rows),
     "csv": Layout(csv_rows),
     "iu_xray": Layout(iu_xray_rows, images=IMAGES),
+    PYTHON: Layout(_not_here),
 }

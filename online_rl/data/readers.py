@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from judges.text import says_nothing
-from online_rl.data.layouts import LAYOUTS
+from online_rl.data.layouts import LAYOUTS, PYTHON
 from online_rl.data.quarantine import Quarantine
 from online_rl.data.rows import COLUMNS, Row, has_column, to_study
 from online_rl.data.study import Study
@@ -42,11 +42,20 @@ def read_studies(cfg: Config, demo_folder: Path | None = None) -> Studies:
     demo_folder  where the demo world was written, for data.reader=demo
     """
     path, image_root = _places(cfg, demo_folder)
+    return check_studies(LAYOUTS[cfg.data.reader].rows(path), cfg, image_root, str(path))
+
+
+def check_studies(rows: Iterable[Row | Study], cfg: Config, image_root: Path, origin: str) -> Studies:
+    """Sort rows, or studies that were made of them, into splits as `read_studies` does; all checks hold.
+
+    image_root  where relative image paths of rows start; a `Study` has paths that can be opened
+    origin      what messages call the whole of them: a path, or `studies`
+    """
     counts: Counter[str] = Counter()
-    studies = _with_reference(LAYOUTS[cfg.data.reader].rows(path), cfg.data.section, image_root, counts)
+    studies = _with_reference(rows, cfg.data.section, image_root, counts)
     if not studies:
         raise DataError(
-            f"{path}: none of {counts['rows']} studies has a {cfg.data.section} section with words in it (column "
+            f"{origin}: none of {counts['rows']} studies has a {cfg.data.section} section with words in it (column "
             f"{' | '.join(COLUMNS[cfg.data.section])}). Set data.section, or name the column so."
         )
     refuse_duplicates(studies)
@@ -63,7 +72,7 @@ def read_studies(cfg: Config, demo_folder: Path | None = None) -> Studies:
             kept[study.split].append(usable)
     if not kept["train"]:
         raise DataError(
-            f"{path}: no study to train on; {_left_out(counts)}. Check the split column and data.eval_fraction."
+            f"{origin}: no study to train on; {_left_out(counts)}. Check the split column and data.eval_fraction."
         )
     counts.update({split: len(found) for split, found in kept.items()})
     return Studies(kept["train"], kept["eval"], kept["test"], dict(counts), quarantine)
@@ -115,6 +124,8 @@ def refuse_shared_patients(studies: Iterable[Study]) -> None:
 def _places(cfg: Config, demo_folder: Path | None) -> tuple[Path, Path]:
     """The file or folder to read, and where relative image paths start."""
     data = cfg.data
+    if data.reader == PYTHON:
+        return Path(), Path()
     if data.reader == "demo":
         if demo_folder is None:
             raise DataError("data.reader=demo: the demo world is not there yet. Run `online-rl demo prepare` first.")
@@ -132,13 +143,13 @@ def _places(cfg: Config, demo_folder: Path | None) -> tuple[Path, Path]:
     return path, image_root
 
 
-def _with_reference(rows: Iterable[Row], section: str, image_root: Path, counts: Counter[str]) -> list[Study]:
+def _with_reference(rows: Iterable[Row | Study], section: str, image_root: Path, counts: Counter[str]) -> list[Study]:
     studies = []
     for row in rows:
-        if counts["rows"] == 0 and not has_column(row.values, "images"):
+        if counts["rows"] == 0 and isinstance(row, Row) and not has_column(row.values, "images"):
             raise DataError(f"{row.source}: no column for images, expected one of {', '.join(COLUMNS['images'])}.")
         counts["rows"] += 1
-        study = to_study(row, section, image_root)
+        study = row if isinstance(row, Study) else to_study(row, section, image_root)
         if says_nothing(study.reference):
             counts["left out: no reference"] += 1
         elif not study.images:

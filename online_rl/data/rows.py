@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from judges.text import without_surrogates
-from online_rl.data.images import dicom_refusal
+from online_rl.data.dicom import dicom_refusal
 from online_rl.data.study import Study
 from online_rl.errors import DataError
 
@@ -46,8 +46,8 @@ def to_study(row: Row, section: str, image_root: Path) -> Study:
     used = {role: _column(values, names) for role, names in COLUMNS.items() if role not in ("findings", "impression")}
     used["reference"] = _column(values, COLUMNS[section])
     get = {role: values.get(name) if name else None for role, name in used.items()}
-    images = tuple(_image_path(item, image_root, row.source) for item in _listed(get["images"], row.source))
-    views = tuple(_listed(get["views"], row.source))
+    images = tuple(_image(item, image_root, row.source) for item in _listed(get["images"], row.source))
+    views = tuple(str(view) for view in _listed(get["views"], row.source))
     study_id = _text(get["study_id"]).strip() or row.source
     return Study(
         study_id=study_id,
@@ -94,8 +94,8 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _listed(value: Any, source: str) -> list[str]:
-    """A list, "a|b", or the text of a list as pandas writes it."""
+def _listed(value: Any, source: str) -> list[str | bytes]:
+    """A list, "a|b", the text of a list as pandas writes it, or the bytes of one image."""
     if isinstance(value, str) and value.strip().startswith("["):
         try:
             value = ast.literal_eval(value.strip())
@@ -105,9 +105,17 @@ def _listed(value: Any, source: str) -> list[str]:
         value = value.split("|")
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return []
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+    if isinstance(value, bytes):
+        value = [value]
+    if not isinstance(value, list) or not all(isinstance(item, str | bytes) for item in value):
         raise DataError(f"{source}: images: found {type(value).__name__}, expected a path, a|b, or a list of paths.")
-    return [item.strip() for item in value if item.strip()]
+    stripped = [item if isinstance(item, bytes) else item.strip() for item in value]
+    return [item for item in stripped if item != ""]
+
+
+def _image(item: str | bytes, image_root: Path, source: str) -> str | bytes:
+    """The path under `image_root`; an image held in memory as it is."""
+    return item if isinstance(item, bytes) else _image_path(item, image_root, source)
 
 
 def _image_path(text: str, image_root: Path, source: str) -> str:

@@ -1,4 +1,7 @@
-"""`Monitor`: the one place that a run reports to. It never stops training: what fails is warned about once."""
+"""`Monitor`: the one place that a run reports to. It never stops training: what fails is warned about once.
+
+The caller's own `on_step` is the exception: what it raises ends the run, on every rank.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from online_rl.monitor.health import hints
 from online_rl.monitor.records import MetricsFile, Record, read_records
 from online_rl.monitor.starting_policy import StartingPolicy
 from online_rl.monitor.step import Step
+from online_rl.ranks.collectives import together
 
 if TYPE_CHECKING:
     from online_rl.scoring.scorer import Scored
@@ -46,6 +50,7 @@ class Monitor:
     ) -> None:
         self.run_dir = Path(run_dir)
         self.enabled = enabled
+        self.on_step: Callable[[int, dict[str, float]], None] | None = None  # a caller's, on rank 0 after each step
         self._best_and_worst_every = every if tensorboard else 0
         self._beat, self._step = beat, start_step + 1
         self._shown: set[str] = set()
@@ -98,6 +103,10 @@ class Monitor:
             self.log_best_and_worst(step, best_and_worst(scores.groups))
         for warning in scores.canaries.warnings:
             self.warn(f"step {step}: {warning}")
+        if self.on_step is not None:
+            with together():
+                if self.enabled:
+                    self.on_step(step, dict(metrics))
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """One training step: TensorBoard `train/<name>`, one line of metrics.jsonl, console, health hints."""

@@ -10,12 +10,12 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from tenacity import AsyncRetrying, retry_if_result, stop_after_attempt, wait_exponential
 
-from judges.base import Case, Judge, Score, Status
+from judges.base import Case, Judge, Score, Status, checked_scores
 from online_rl.config.model import FIRST_PAUSE_S, LONGEST_PAUSE_S, Scoring
 from online_rl.errors import JudgeError, JudgeFailed, UserError
 from online_rl.scoring.threads import DaemonThreads
@@ -128,7 +128,7 @@ class Calls:
                 f"judge {judge.name!r} raised {type(problem).__name__} on {len(cases)} case(s) from study "
                 f"{cases[0].study_id!r} on. A judge that cannot be reached returns Score.failed(reason)."
             ) from problem
-        return _checked(judge, cases, scores, time.perf_counter() - start)
+        return checked_scores(judge, cases, scores, time.perf_counter() - start)
 
     async def _ask(self, judge: Judge, cases: list[Case]) -> Any:
         if inspect.iscoroutinefunction(judge.score):
@@ -156,19 +156,6 @@ class Calls:
 async def _cancel_all() -> None:
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()
-
-
-def _checked(judge: Judge, cases: Sequence[Case], scores: Any, seconds: float) -> list[Score]:
-    """The judge's answer, if it is one Score per case; `seconds` shared out where it measured none itself."""
-    if not isinstance(scores, list) or len(scores) != len(cases):
-        got = f"{len(scores)} scores" if isinstance(scores, list) else type(scores).__name__
-        raise JudgeError(f"judge {judge.name!r} returned {got} for {len(cases)} cases; expected a list of Score.")
-    for case, score in zip(cases, scores, strict=True):
-        if not isinstance(score, Score):
-            raise JudgeError(
-                f"judge {judge.name!r}, study {case.study_id!r}: returned {type(score).__name__}, expected a Score."
-            )
-    return [s if s.seconds else replace(s, seconds=seconds / len(cases)) for s in scores]
 
 
 def out_of_reach(judge: Judge, scores: Sequence[Score], retries: int) -> JudgeFailed:

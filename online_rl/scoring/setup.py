@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from judges.base import Case, Judge, Score, Status
@@ -24,9 +24,14 @@ from online_rl.scoring.scorer import Scorer
 DRY_CANDIDATE = "the heart is normal in size. the lungs are clear. no pleural effusion or pneumothorax."
 
 
-def load_judges(cfg: Config) -> tuple[list[tuple[Judge, float]], list[Judge]]:
-    """The rewarded judges with their weights, and the guards. Raises JudgeError."""
-    return [(load_entry(entry), entry.weight) for entry in cfg.judges], [load_entry(entry) for entry in cfg.guards]
+def load_judges(cfg: Config, given: Mapping[str, Judge] | None = None) -> tuple[list[tuple[Judge, float]], list[Judge]]:
+    """The rewarded judges with their weights, and the guards. Raises JudgeError.
+
+    given  judges that were handed over as objects, by the `use` that stands for them in the configuration
+    """
+    given = given or {}
+    judges = [(given.get(entry.use) or load_entry(entry), entry.weight) for entry in cfg.judges]
+    return judges, [given.get(entry.use) or load_entry(entry) for entry in cfg.guards]
 
 
 def load_entry(entry: GuardEntry) -> Judge:

@@ -1,0 +1,64 @@
+"""One run at a time in this process, which is left as it was found: for notebooks and scripts that train twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from online_rl.errors import ConfigError
+
+# What tells a rank its place. Set by a launcher, or by us for a rank alone; left behind, a process started later from
+# here would take it for its own.
+PLACE = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+_running = threading.Lock()
+_joined = False  # the process group that is up is that of an earlier run of ours
+
+
+@contextmanager
+def sole_run() -> Iterator[None]:
+    """Hold off a second run, refuse a process group of somebody else's, and restore what a run changes.
+
+    The process group of an earlier run is used again. Raises ConfigError.
+    """
+    global _joined
+    if not _running.acquire(blocking=False):
+        raise ConfigError(
+            "train: a run of this process has not ended yet, and two would share vLLM's and DeepSpeed's globals. Wait "
+            "for it, or start the second in a process of its own."
+        )
+    place = {name: os.environ.get(name) for name in PLACE}
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        _refuse_foreign_group()
+        yield
+    finally:
+        _joined = _group_is_up()
+        for name, value in place.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
+        _running.release()
+
+
+def _refuse_foreign_group() -> None:
+    if _group_is_up() and not _joined:
+        import torch.distributed as dist
+
+        raise ConfigError(
+            f"train: torch.distributed is up already ({dist.get_backend()}, {dist.get_world_size()} ranks), started by "
+            "something else; expected none, since vLLM and DeepSpeed join one that is made for them. Call train before "
+            "it is started, or end it with torch.distributed.destroy_process_group()."
+        )
+
+
+def _group_is_up() -> bool:
+    distributed = sys.modules.get("torch.distributed")  # whoever has started one has imported it
+    return distributed is not None and distributed.is_available() and distributed.is_initialized()
