@@ -74,9 +74,10 @@ def merged(parts: Iterable[Metrics]) -> Metrics:
     for part in parts:
         for name, metric in part.items():
             before: Any = result.get(name, type(metric)())
-            if type(before) is not type(metric):
-                kinds = f"{type(before).__name__} and {type(metric).__name__}"
-                raise TypeError(f"metric {name!r}: found {kinds}, expected one type. Give one of them another name.")
+            kinds = {type(before).__name__, type(metric).__name__}
+            if len(kinds) > 1:
+                found = " and ".join(sorted(kinds))
+                raise TypeError(f"metric {name!r}: found {found}, expected one type. Give one of them another name.")
             result[name] = before.merge(metric)
     return result
 
