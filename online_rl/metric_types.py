@@ -11,7 +11,7 @@ What algorithms, passes and the update count travels as `Metrics` and becomes pl
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,12 +72,12 @@ def merged(parts: Iterable[Metrics]) -> Metrics:
     """One entry per name. Raises TypeError if a name is a mean in one part and something else in another."""
     result: Metrics = {}
     for part in parts:
-        metrics: Mapping[str, Any] = part
-        for name, metric in metrics.items():
-            before = result.get(name, type(metric)())
-            if not isinstance(metric, type(before)):
-                kinds = f"{type(before).__name__} and {type(metric).__name__}"
-                raise TypeError(f"metric {name!r}: found {kinds}, expected one type. Give one of them another name.")
+        for name, metric in part.items():
+            before: Any = result.get(name, type(metric)())
+            kinds = {type(before).__name__, type(metric).__name__}
+            if len(kinds) > 1:
+                found = " and ".join(sorted(kinds))
+                raise TypeError(f"metric {name!r}: found {found}, expected one type. Give one of them another name.")
             result[name] = before.merge(metric)
     return result
 

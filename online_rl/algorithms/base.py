@@ -1,4 +1,4 @@
-"""What every algorithm does: choose what to learn from, and turn log-probabilities into a loss that adds up.
+"""The interface of algorithms: choose what to learn from, and turn log-probabilities into a loss that adds up.
 
 torch is imported inside the functions that compute with it, here and in `learn_*`: a configuration asks the classes
 what they need on machines that have no torch.
@@ -25,7 +25,7 @@ Rewards = Sequence[float | None]  # of one group; None is a candidate whose answ
 
 @dataclass(frozen=True)
 class LearnBatch:
-    """What one rank learns from in one step.
+    """Everything that one rank learns from in one step.
 
     units       completions that must stay in one micro-batch: (completion,) or (chosen, rejected)
     advantages  one per unit; in KTO 1 for desirable and -1 for undesirable ones; 1.0 for pairs
@@ -91,8 +91,9 @@ class Algorithm(ABC):
     needs_ref_model: bool = False
     needs_baseline: ClassVar[bool] = False
 
-    @abstractmethod
-    def __init__(self, cfg: Config) -> None: ...
+    def __init__(self, cfg: Config) -> None:
+        """Settle whether this run needs a ref_model; a class keeps here what else it reads of the configuration."""
+        self.needs_ref_model = self.needs_ref_model_with(cfg.algorithm)
 
     @classmethod
     def needs_ref_model_with(cls, settings: Settings) -> bool:
@@ -126,7 +127,7 @@ class Algorithm(ABC):
         """
 
     def denominator(self, mask: Tensor, weights: Tensor) -> float:
-        """What this pass adds to the number that the losses are divided by: its units, unless tokens are counted."""
+        """This pass's share of the number that losses are divided by: its units, unless a class counts tokens."""
         return float(weights.sum())
 
     def baseline_sums(self, tokens: TokenBatch) -> tuple[float, float]:

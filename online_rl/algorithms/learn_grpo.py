@@ -22,9 +22,9 @@ class GRPO(Algorithm):
     """Every scored candidate of a group with spread, weighted by its advantage."""
 
     def __init__(self, cfg: Config) -> None:
+        super().__init__(cfg)
         self.name, self.options = cfg.algorithm.name, cfg.algorithm.grpo
         self.limit = cfg.rollout.max_completion_tokens
-        self.needs_ref_model = self.needs_ref_model_with(cfg.algorithm)
         self.kl = KLCoefficient(self.options.kl_coef, self.options.kl_target)
 
     @classmethod

@@ -23,6 +23,7 @@ class OnlineKTO(Algorithm):
     needs_baseline = True
 
     def __init__(self, cfg: Config) -> None:
+        super().__init__(cfg)
         self.options = cfg.algorithm.online_dpo
 
     def labels(self, rewards: Rewards) -> list[tuple[int, bool]]:

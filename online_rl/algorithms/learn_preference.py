@@ -24,8 +24,8 @@ class OnlinePreference(Algorithm):
     without_ref_model: ClassVar[tuple[str, ...]] = ("online_simpo", "online_orpo")
 
     def __init__(self, cfg: Config) -> None:
+        super().__init__(cfg)
         self.name, self.options = cfg.algorithm.name, cfg.algorithm.online_dpo
-        self.needs_ref_model = self.needs_ref_model_with(cfg.algorithm)
 
     @classmethod
     def needs_ref_model_with(cls, settings: Settings) -> bool:

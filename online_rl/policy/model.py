@@ -1,4 +1,4 @@
-"""The model as the update needs it: log-probabilities of completion tokens, logits only where they are.
+"""The model as the update needs it: log-probabilities of completion tokens, and logits of no others.
 
 Legend: R rows, L tokens of the longest, B completions, T tokens of the longest,
 K completions laid out (one in two pairs of a row once), D hidden size, V vocabulary, N tokens of the K.

@@ -1,4 +1,4 @@
-"""What a rollout is made of: prompts, completions, and the stream of them that a step consumes."""
+"""Rollouts and their parts: prompts, completions, and the stream of them that a step consumes."""
 
 from __future__ import annotations
 

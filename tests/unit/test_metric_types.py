@@ -39,5 +39,5 @@ def test_a_loss_of_minus_zero_is_zero():
 
 
 def test_a_name_is_of_one_type():
-    with pytest.raises(TypeError, match=r"metric 'kl': found Mean and Max, expected one type"):
+    with pytest.raises(TypeError, match=r"metric 'kl': found Max and Mean, expected one type"):
         merged([{"kl": Mean(1.0, 1.0)}, {"kl": Max(1.0)}])

@@ -67,7 +67,7 @@ class Images:
 
 
 class VisionCut:
-    """The place between the frozen vision encoder of a model and what learns."""
+    """The boundary between the frozen vision encoder of a model and the part that learns."""
 
     def __init__(self, model: nn.Module) -> None:
         """Raises ValueError, with the reason, for a model that cannot be cut there."""
