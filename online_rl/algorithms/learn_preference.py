@@ -24,7 +24,7 @@ class OnlinePreference(Algorithm):
     without_ref_model: ClassVar[tuple[str, ...]] = ("online_simpo", "online_orpo")
 
     def __init__(self, cfg: Config) -> None:
-        self.name, self.options = cfg.algorithm.name, cfg.algorithm.online_dpo
+        self.name, self.options = cfg.algorithm.name, cfg.algorithm.preference
         self.needs_ref_model = self.needs_ref_model_with(cfg.algorithm)
 
     @classmethod

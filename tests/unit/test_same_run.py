@@ -60,15 +60,16 @@ def test_keys_that_do_not_change_the_run_may_change(tmp_path):
         "eval": {"every": 3},
         "monitor": {"tensorboard": False, "samples": 2},
         "scoring": {"call_timeout_s": 1.0, "deadline_s": 70.0, "max_retries": 9, "workers": 1, "canary_every": 0},
-        "rollout": {"kv_cache_gib": 2.0, "gpu_memory_utilization": 0.5},
+        "rollout": {"gpu_memory_utilization": 0.5},
     }
     assert go_on(tmp_path, saved(), **other) == []
 
 
 def test_a_run_may_go_on_with_smaller_passes(tmp_path):
     """The same sums in another layout: the way out where memory was too small."""
-    train = {"micro_batch_tokens": 1024, "logits_chunk": 64, "image_features_once": False, "share_prompts": False}
-    other = {"model": {"gradient_checkpointing": True}, "ref_model": {"read_ahead": False}, "train": train}
+    train = {"micro_batch_tokens": 1024, "logits_chunk": 64}
+    debug = {"image_features_once": False, "share_prompts": False, "read_ahead": False}
+    other = {"model": {"gradient_checkpointing": True}, "train": train, "debug": debug}
     assert go_on(tmp_path, saved(), **other) == []
 
 
@@ -79,8 +80,8 @@ def test_a_key_is_not_free_because_its_name_begins_like_a_free_one(tmp_path):
 
 
 def test_a_key_that_changes_nothing_learned_may_be_younger_than_the_checkpoint(tmp_path):
-    state = without(saved(), ("train", "share_prompts"), ("ref_model", "read_ahead"))
-    assert go_on(tmp_path, state, train={"share_prompts": True}) == []
+    state = without(saved(), ("debug", "share_prompts"), ("debug", "read_ahead"))
+    assert go_on(tmp_path, state, debug={"share_prompts": True}) == []
 
 
 def test_a_younger_key_at_its_default_is_told_and_gone_on_with(tmp_path):
