@@ -62,10 +62,7 @@ def refuse_another_run(folder: Path, state: dict[str, Any], cfg: Config, warn: C
         )
     old = migrate(state["config"], checkpoint=True)
     if old.problems:
-        raise CheckpointError(
-            f"{folder} was trained with a key that this version does not have. {old.problems[0]} The checkpoint itself "
-            "cannot be changed: continue it with version 0.1 of online-rl, or choose another run.dir."
-        )
+        raise CheckpointError(f"{folder}: {' '.join(old.problems)}")
     if old.moved:
         warn(f"{folder}: {moved_note(old.moved)}")
     saved, wanted = _compared(old.data), _compared(cfg.model_dump(mode="json"))

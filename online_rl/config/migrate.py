@@ -99,7 +99,13 @@ def migrate(data: Mapping[str, Any], checkpoint: bool = False) -> Migrated:
         if isinstance(change, Dropped):
             found, value = _take(new.data, change.old)
             if found and value != change.default and not (checkpoint and change.free):
-                new.problems.append(_refusal(change, value))
+                remedy = (
+                    "Continue it with version 0.1 of online-rl, or choose another run.dir."
+                    if checkpoint
+                    else f"Remove the key; its old default, {_shown(change.default)}, is ignored."
+                )
+                problem = f"{change.old}: found {_shown(value)}, but the key was dropped in {SINCE}: {change.instead}."
+                new.problems.append(f"{problem} {remedy}")
     return new
 
 
@@ -114,14 +120,7 @@ def new_name(name: str) -> str:
 def moved_note(pairs: Iterable[tuple[str, str]]) -> str:
     """Name keys that were found under their old names, in one line."""
     names = ", ".join(f"{old} -> {new}" for old, new in pairs)
-    return f"keys of version 0.1 were read under their names of {SINCE}: {names}. Rename them."
-
-
-def _refusal(change: Dropped, value: Any) -> str:
-    return (
-        f"{change.old}: found {json.dumps(value)}, but the key was dropped in {SINCE}: {change.instead}. Remove the "
-        f"key; its old default, {json.dumps(change.default)}, is ignored."
-    )
+    return f"keys of version 0.1 were read under their names of {SINCE}: {names}."
 
 
 def as_markdown() -> str:
@@ -131,8 +130,12 @@ def as_markdown() -> str:
         if isinstance(change, Renamed):
             rows.append(f"| `{change.old}` | `{change.new}` | {change.why} |")
         else:
-            rows.append(f"| `{change.old}` | dropped; was {json.dumps(change.default)} | {change.instead} |")
+            rows.append(f"| `{change.old}` | dropped; was {_shown(change.default)} | {change.instead} |")
     return "\n".join(rows)
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, default=str)
 
 
 def _take(data: dict[str, Any], name: str) -> tuple[bool, Any]:

@@ -133,6 +133,11 @@ def test_what_is_given_is_left_as_it_was():
     assert data == {"train": {"share_prompts": False}}
 
 
+def test_a_value_of_any_kind_is_shown_in_the_refusal(write):
+    with pytest.raises(ConfigError, match='found "2026-11-28"'):
+        load_config(write("scoring: {unscorable_window: 2026-11-28}\n"))
+
+
 def test_names_that_only_begin_like_an_old_one_stay():
     assert new_name("train.share_prompts_twice") == "train.share_prompts_twice"
     assert new_name("algorithm.online_dpo.beta") == "algorithm.preference.beta"
