@@ -49,24 +49,24 @@ RUNS: dict[str, tuple[int, tuple[str, ...]]] = {
     "1 rank": (1, ()),
     "1 rank, small passes": (1, ("train.micro_batch_tokens=256",)),
     "1 rank, slices of 7 tokens": (1, ("train.logits_chunk=7",)),
-    "1 rank, images in every pass": (1, ("train.image_features_once=false",)),
-    "1 rank, every candidate behind its own prompt": (1, ("train.share_prompts=false",)),
+    "1 rank, images in every pass": (1, ("debug.image_features_once=false",)),
+    "1 rank, every candidate behind its own prompt": (1, ("debug.share_prompts=false",)),
     "1 rank, gradient checkpointing": (1, ("model.gradient_checkpointing=true",)),
     "2 ranks": (2, ()),
-    "2 ranks, nothing kept whole": (2, ("deepspeed.persistence_threshold=0",)),
+    "2 ranks, nothing kept whole": (2, ("debug.persistence_threshold=0",)),
     "2 ranks, all of it": (
         2,
         (
             "train.micro_batch_tokens=300",
             "train.logits_chunk=16",
-            "train.image_features_once=false",
-            "train.share_prompts=false",
+            "debug.image_features_once=false",
+            "debug.share_prompts=false",
             "model.gradient_checkpointing=true",
-            "deepspeed.persistence_threshold=0",
+            "debug.persistence_threshold=0",
         ),
     ),
     "online DPO: 1 rank": (1, (DPO,)),
-    "online DPO: 2 ranks, every candidate behind its own prompt": (2, (DPO, "train.share_prompts=false")),
+    "online DPO: 2 ranks, every candidate behind its own prompt": (2, (DPO, "debug.share_prompts=false")),
 }
 
 

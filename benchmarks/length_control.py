@@ -31,7 +31,7 @@ from online_rl.pictures.style import new_figure, points, save, smooth, style
 SCORES = "benchmarks/report_scores.py"
 RECIPES = {  # the demo's, faster and hardly tied to the start, so that forty steps show where the reward leads
     "GRPO": ("configs/demo_grpo.yaml", ("rollout.studies_per_step=8", "algorithm.grpo.kl_coef=0")),
-    "online DPO": ("configs/demo_online_dpo.yaml", ("rollout.studies_per_step=16", "algorithm.online_dpo.beta=0.05")),
+    "online DPO": ("configs/demo_online_dpo.yaml", ("rollout.studies_per_step=16", "algorithm.preference.beta=0.05")),
 }
 ARMS = {"raw": "none", "LC": "lc_green", "symmetric": "symmetric"}  # rewarded -> length_control
 CONTROLLED = ("LC", "symmetric")

@@ -47,9 +47,9 @@ BASE = (
     f"rollout.max_model_len={PROMPT + COMPLETION}",
     f"rollout.max_completion_tokens={COMPLETION}",
     f"train.micro_batch_tokens={ROWS * (PROMPT + COMPLETION)}",
-    "deepspeed.persistence_threshold=10000",
+    "debug.persistence_threshold=10000",
 )
-WHOLE, EVERY_PASS, OWN_PROMPTS = "train.logits_chunk=0", "train.image_features_once=false", "train.share_prompts=false"
+WHOLE, EVERY_PASS, OWN_PROMPTS = "train.logits_chunk=0", "debug.image_features_once=false", "debug.share_prompts=false"
 SLICES = "train.logits_chunk=64"
 LORA = "LoRA"
 # name -> settings; the first is the yardstick of the others. Every one runs on 1 and on 2 ranks.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from online_rl.config.model import Config
     from online_rl.data.study import Study
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["Config", "RunResult", "Study", "demo_config", "load_config", "read_studies", "train"]
 

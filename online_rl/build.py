@@ -176,7 +176,7 @@ def finish(loop: Loop, before: Evaluation, after: Evaluation) -> None:
         return
     from online_rl.pictures.final_table import final_table
 
-    studies = min(loop.cfg.eval.studies, len(loop.evaluator.studies))
+    studies = len(loop.evaluator.studies[: loop.cfg.eval.studies])
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
     print(f"\n{final_table(before.metrics, after.metrics, studies, width)}\n")
     best = f" (step {loop.exported_step}, the best by {loop.cfg.eval.metric_for_best_model})"

@@ -118,7 +118,7 @@ class Collector:
 
     def _read_ahead(self, rollouts: Rollouts, asked: Asked) -> None:
         """Run the ref_model's passes as long as some rank waits for scores; every rank runs equally many."""
-        if self.policy.ref_model is None or not self.cfg.ref_model.read_ahead:
+        if self.policy.ref_model is None or not self.cfg.debug.read_ahead:
             return
         if self.cfg.algorithm.resample_rounds or not self._some_wait(asked, PATIENCE_S):  # or the engine may be needed
             return

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from online_rl.config import Config
 from online_rl.config.messages import dotted, valid_names
+from online_rl.config.migrate import migrate, moved_note
 from online_rl.errors import CheckpointError
 from online_rl.ranks import collectives
 
@@ -35,17 +36,16 @@ FREE_KEYS = (
     "scoring.max_failed_rate",
     "scoring.workers",
     "scoring.canary_every",
-    "rollout.kv_cache_gib",
     "rollout.verify_sync_every",
     "rollout.gpu_memory_utilization",
     "demo.cache",
     # The same sums in another layout: for a run that goes on after it was out of memory.
     "train.micro_batch_tokens",
     "train.logits_chunk",
-    "train.image_features_once",
-    "train.share_prompts",
+    "debug.image_features_once",
+    "debug.share_prompts",
     "model.gradient_checkpointing",
-    "ref_model.read_ahead",
+    "debug.read_ahead",
 )
 
 
@@ -60,7 +60,12 @@ def refuse_another_run(folder: Path, state: dict[str, Any], cfg: Config, warn: C
             f"{folder} was written by {world} rank(s); this launch has {collectives.world_size()}. "
             f"Launch with {world}, or start a new run.dir."
         )
-    saved, wanted = _compared(state["config"]), _compared(cfg.model_dump(mode="json"))
+    old = migrate(state["config"], checkpoint=True)
+    if old.problems:
+        raise CheckpointError(f"{folder}: {' '.join(old.problems)}")
+    if old.moved:
+        warn(f"{folder}: {moved_note(old.moved)}")
+    saved, wanted = _compared(old.data), _compared(cfg.model_dump(mode="json"))
     before, now, default = _flat(saved), _flat(wanted), _flat(_compared(_filled_up(folder, saved)))
     newer = []
     for key in sorted(before.keys() | now.keys()):

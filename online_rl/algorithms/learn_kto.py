@@ -24,7 +24,7 @@ class OnlineKTO(Algorithm):
 
     def __init__(self, cfg: Config) -> None:
         super().__init__(cfg)
-        self.options = cfg.algorithm.online_dpo
+        self.options = cfg.algorithm.preference
 
     def labels(self, rewards: Rewards) -> list[tuple[int, bool]]:
         """(position in the group, desirable). Empty if all tie, even with a threshold: a judge that cannot tell the

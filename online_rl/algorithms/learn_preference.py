@@ -25,7 +25,7 @@ class OnlinePreference(Algorithm):
 
     def __init__(self, cfg: Config) -> None:
         super().__init__(cfg)
-        self.name, self.options = cfg.algorithm.name, cfg.algorithm.online_dpo
+        self.name, self.options = cfg.algorithm.name, cfg.algorithm.preference
 
     @classmethod
     def needs_ref_model_with(cls, settings: Settings) -> bool:

@@ -117,7 +117,7 @@ def estimate(shape: Shape, cfg: Config, ranks: int) -> Sizes:
     rollout, train = cfg.rollout, cfg.train
     tokens = train.micro_batch_tokens
     rows = max(1, tokens // rollout.max_model_len)
-    logits = tokens if train.share_prompts else rows * rollout.max_completion_tokens
+    logits = tokens if cfg.debug.share_prompts else rows * rollout.max_completion_tokens
     if train.logits_chunk:
         logits = min(logits, train.logits_chunk)
     ref_model = share if copies_policy(cfg) else 0

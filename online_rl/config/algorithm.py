@@ -32,7 +32,7 @@ UNSET: dict[str, dict[str, dict[str, Any]]] = {
         "gspo": {"clip_low": 3e-4, "clip_high": 4e-4},
         "cispo": {"loss_type": "dapo", "clip_low": 1.0, "clip_high": 4.0},
     },
-    "online_dpo": {
+    "preference": {
         "online_dpo": {"beta": 0.1},
         "online_simpo": {"beta": 2.0},
     },
@@ -67,7 +67,7 @@ class Grpo(Section):
     correction_max: float = Field(default=2.0, gt=0, description="weights above are lowered to it, or masked")
 
 
-class OnlineDpo(Section):
+class Preference(Section):
     beta: float = Field(default=0.1, gt=0, description="DPO's beta, IPO's tau, ORPO's lambda, KTO's and SimPO's beta")
     pairing: Literal["best_worst", "best_vs_rest", "all_above_margin"] = Field(
         default="best_worst", description="which candidates of a group become pairs"
@@ -90,7 +90,7 @@ class Algorithm(Section):
         default=0, description="rounds of sampling further studies for groups that teach nothing, at most"
     )
     grpo: Grpo = Field(default_factory=Grpo, description="read by grpo, dr_grpo, dapo, gspo, cispo")
-    online_dpo: OnlineDpo = Field(default_factory=OnlineDpo, description="read by the online_* algorithms")
+    preference: Preference = Field(default_factory=Preference, description="read by the online_* algorithms")
 
     @model_validator(mode="before")
     @classmethod
@@ -100,7 +100,8 @@ class Algorithm(Section):
             return data
         name, filled = data.get("name", "grpo"), dict(data)
         for section, by_name in UNSET.items():
-            values = by_name[section] | (by_name.get(name, {}) if isinstance(name, str) else {})
+            first = next(iter(by_name.values()))
+            values = first | (by_name.get(name, {}) if isinstance(name, str) else {})
             given = data.get(section, {})
             if isinstance(given, dict | None):
                 filled[section] = values | {k: v for k, v in (given or {}).items() if v is not None or k not in values}
@@ -132,10 +133,10 @@ class Algorithm(Section):
         if self.name in GRPO_FAMILY:
             return group_size
         if self.name == "online_kto":
-            return 2 if self.online_dpo.kto_threshold is None else group_size
+            return 2 if self.preference.kto_threshold is None else group_size
         pairs = {
             "best_worst": 1,
             "best_vs_rest": group_size - 1,
             "all_above_margin": group_size * (group_size - 1) // 2,
         }
-        return pairs[self.online_dpo.pairing]
+        return pairs[self.preference.pairing]

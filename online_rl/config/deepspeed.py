@@ -28,12 +28,12 @@ def deepspeed_config(cfg: Config, world_size: int, on_gpu: bool | None = None) -
     train, ds = cfg.train, cfg.deepspeed
     offload_optimizer = on_gpu and ds.offload_optimizer == "cpu"
     offload_params = on_gpu and ds.offload_params == "cpu"
-    bucket = ds.bucket_elements or (GPU_BUCKET_ELEMENTS if on_gpu else CPU_BUCKET_ELEMENTS)
+    bucket = GPU_BUCKET_ELEMENTS if on_gpu else CPU_BUCKET_ELEMENTS
     zero: dict[str, Any] = {
         "stage": 3,
         "reduce_bucket_size": bucket,
         "stage3_prefetch_bucket_size": bucket,
-        "stage3_param_persistence_threshold": ds.persistence_threshold,
+        "stage3_param_persistence_threshold": cfg.debug.persistence_threshold,
         # Overlapping needs streams, which the CPU backend does not have.
         "overlap_comm": on_gpu,
         "contiguous_gradients": True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from online_rl.config import algorithm_rules, eval_rules, policy_rules  # noqa: F401  (they register their rules)
 from online_rl.config.messages import dotted, explain
+from online_rl.config.migrate import Migrated, migrate, moved_note, new_name, rename
 from online_rl.config.model import Config
 from online_rl.config.rules import broken_rules
 from online_rl.config.yaml_text import parse_yaml
@@ -39,13 +38,22 @@ def load_config(source: Source, overrides: Overrides = ()) -> Config:
         )
     if isinstance(overrides, str):
         raise ConfigError(f"overrides: found the text {overrides!r}, expected a list, [{overrides!r}], or a dict.")
+    old = rename(data)  # before the overrides, which stand above it whatever names either of them uses
     if isinstance(overrides, Mapping):
         for name, value in overrides.items():
-            _set(data, str(name), _plain(value), str(name))
+            _set(old.data, _todays(str(name), old), _plain(value), str(name))
     else:
         for override in overrides:
-            apply_override(data, override)
-    return config_from_dict(data, origin)
+            name, equals, text = override.partition("=")
+            apply_override(old.data, f"{_todays(name.strip(), old)}{equals}{text}")
+    return _checked(old, origin)
+
+
+def _todays(name: str, old: Migrated) -> str:
+    """The new name of an override's key, noted in `old` if it is another."""
+    new = new_name(name)
+    old.moved.extend([(name, new)] if new != name else [])
+    return new
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -114,10 +122,16 @@ def _set(data: dict[str, Any], name: str, value: Any, shown: str) -> None:
 
 
 def config_from_dict(data: dict[str, Any], origin: str = "") -> Config:
-    """Check types, names and rules; ConfigError holds one paragraph per problem."""
+    """Check types, names and rules; ConfigError holds one paragraph per problem. Names of version 0.1 are read too."""
+    return _checked(rename(data), origin)
+
+
+def _checked(renamed: Migrated, origin: str) -> Config:
+    old = migrate(renamed.data)
+    moved, problems = [*renamed.moved, *old.moved], [*renamed.problems, *old.problems]
+    notes = [moved_note(moved)] if moved else []
     # `data:` with nothing below it means the defaults of that section.
-    readable = {key: value for key, value in copy.deepcopy(data).items() if value is not None}
-    problems: list[str] = []
+    readable = {key: value for key, value in old.data.items() if value is not None}
     unreadable: list[str] = []
     config = None
     while config is None:
@@ -134,7 +148,8 @@ def config_from_dict(data: dict[str, Any], origin: str = "") -> Config:
     if problems:
         many = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
         heading = f"{origin}: {many} in the configuration." if origin else f"{many} in the configuration."
-        raise ConfigError("\n\n".join([heading, *problems]))
+        raise ConfigError("\n\n".join([heading, *problems, *(f"Note: {note}" for note in notes)]))
+    config.remember(notes)
     return config
 
 

@@ -28,7 +28,7 @@ KNOWN_ELSEWHERE = {
     "epsilon_high": "algorithm.grpo.clip_high",
     "beta": "algorithm.grpo.kl_coef",
     "delta": "algorithm.grpo.dual_clip",
-    "rpo_alpha": "algorithm.online_dpo.sft_coef",
+    "rpo_alpha": "algorithm.preference.sft_coef",
     "scale_rewards": "algorithm.grpo.advantage",
     "vllm_importance_sampling_mode": "algorithm.grpo.correction",
     "vllm_importance_sampling_clip_min": "algorithm.grpo.correction_min",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, PrivateAttr, field_validator
 
 from online_rl.config.algorithm import Algorithm
 from online_rl.config.section import Count, Fraction, Path, Positive, Section
@@ -66,7 +67,6 @@ class RefModel(Section):
     mixup_alpha: float = Field(
         default=1.0, gt=0, le=1, description="a refresh gives alpha policy + (1 - alpha) ref_model; below 1 an EMA"
     )
-    read_ahead: bool = Field(default=True, description="read the candidates while their scores are still on their way")
 
 
 class Data(Section):
@@ -88,9 +88,6 @@ class Data(Section):
         default=1024, ge=8, description="longer side in pixels after loading; larger images are shrunk"
     )
     max_train_studies: Positive | None = Field(default=None, description="train on the first so many; null = all")
-    max_eval_studies: Positive | None = Field(
-        default=128, description="keep the first so many for evaluation; null = all"
-    )
     eval_fraction: float = Field(
         default=0.1,
         ge=0,
@@ -122,7 +119,6 @@ class Rollout(Section):
     top_p: float = Field(default=1.0, gt=0, le=1, description="nucleus; below 1 it biases the importance ratio")
     max_model_len: Positive = Field(default=1024, description="tokens of prompt, image and completion together")
     max_num_seqs: Positive = Field(default=128, description="candidates that vLLM decodes at once, per rank")
-    kv_cache_gib: float = Field(default=1.0, gt=0, description="vLLM's key-value cache on CPU, GiB per rank")
     gpu_memory_utilization: float = Field(default=0.35, gt=0, lt=1, description="vLLM's share of each GPU")
     tensor_parallel_size: Positive = Field(default=1, description="ranks that share one vLLM engine")
     max_logp_difference: float = Field(
@@ -140,7 +136,9 @@ class Rollout(Section):
     engine_args: dict[str, Any] = Field(default_factory=dict, description="further arguments of vllm.LLM, unchanged")
 
 
-class GuardEntry(Section):
+class JudgeSpec(Section):
+    """What a judge or a guard is, and how its value is made."""
+
     use: str = Field(min_length=1, description="built-in name, package.module:object, file.py:object, or entry point")
     name: str | None = Field(default=None, description="in metrics, rewards/<name>/mean; null = taken from `use`")
     length_control: Literal["none", "lc_green", "symmetric", "soft_overlong", "target_band"] = Field(
@@ -161,7 +159,9 @@ class GuardEntry(Section):
         return self.name or self.use.rpartition(":")[2]
 
 
-class JudgeEntry(GuardEntry):
+class RewardSpec(JudgeSpec):
+    """A judge whose value enters the reward."""
+
     weight: float = Field(default=1.0, description="factor in the reward; 0 = measured, not trained on")
     only_if: str | None = Field(
         default=None, description="gate: adds 0 to the reward unless judge.part op number holds"
@@ -180,8 +180,9 @@ class Scoring(Section):
         default=0.0, description="share of a step's candidates that no retry may reach; more: save and stop"
     )
     workers: Positive = Field(default=4, description="judge calls in flight at once, per rank")
-    max_unscorable_rate: Fraction = Field(default=0.5, description="stop when more candidates than this are unscorable")
-    unscorable_window: Positive = Field(default=20, description="steps over which that rate is taken")
+    max_unscorable_rate: Fraction = Field(
+        default=0.5, description="stop if more candidates than this share are unscorable over 20 steps"
+    )
     truncated: Literal["score", "mask"] = Field(
         default="score", description="candidates cut at the limit: score them, or mask"
     )
@@ -229,12 +230,6 @@ class Train(Section):
     logits_chunk: Count = Field(
         default=1024, description="completion tokens whose logits exist at once, in backward too; 0 = all of a pass"
     )
-    image_features_once: bool = Field(
-        default=True, description="a frozen vision encoder sees a study once per step, not once per candidate and pass"
-    )
-    share_prompts: bool = Field(
-        default=True, description="a group's prompt is read once, its candidates behind it, where the attention can"
-    )
     collective_timeout_s: float = Field(
         default=1800.0, gt=0, description="a rank that waits longer for others stops the run"
     )
@@ -242,7 +237,9 @@ class Train(Section):
 
 class Eval(Section):
     every: Count = Field(default=0, description="steps between evaluations; 0 = only before and after training")
-    studies: Positive = Field(default=128, description="held-out studies per evaluation, over all ranks")
+    studies: Positive | None = Field(
+        default=128, description="held-out studies that are kept and evaluated, over all ranks; null = all"
+    )
     metric_for_best_model: str | None = Field(
         default=None,
         description="evaluation metric, such as reward, whose best checkpoint is kept whatever its age; null = none",
@@ -273,14 +270,27 @@ class DeepSpeed(Section):
     offload_params: Literal["none", "cpu"] = Field(
         default="none", description="keep parameter partitions in CPU memory"
     )
-    bucket_elements: Positive | None = Field(
-        default=None, description="elements per gather, reduce and prefetch bucket; null = 50e6 on GPUs, 5e6 on CPU"
+
+
+class Debug(Section):
+    """Switches that exist for comparison: whatever they say, the same is learned."""
+
+    share_prompts: bool = Field(
+        default=True, description="a group's prompt is read once, its candidates behind it, where the attention can"
     )
-    persistence_threshold: Count = Field(default=100_000, description="smaller parameters are kept whole on every rank")
+    image_features_once: bool = Field(
+        default=True, description="a frozen vision encoder sees a study once per step, not once per candidate and pass"
+    )
+    read_ahead: bool = Field(
+        default=True, description="the ref_model reads the candidates while their scores are still on their way"
+    )
+    persistence_threshold: Count = Field(
+        default=100_000, description="parameters with fewer elements are kept whole on every rank (ZeRO-3)"
+    )
 
 
-def _default_judges() -> list[JudgeEntry]:
-    return [JudgeEntry(use="findings", length_control="lc_green")]
+def _default_judges() -> list[RewardSpec]:
+    return [RewardSpec(use="findings", length_control="lc_green")]
 
 
 class Config(Section):
@@ -294,10 +304,10 @@ class Config(Section):
     data: Data = Field(default_factory=Data, description="the studies")
     demo: Demo = Field(default_factory=Demo, description="the made-up world that runs on a laptop")
     rollout: Rollout = Field(default_factory=Rollout, description="sampling candidates with vLLM")
-    judges: list[JudgeEntry] = Field(
+    judges: list[RewardSpec] = Field(
         default_factory=_default_judges, description="who scores; the reward is their weighted sum"
     )
-    guards: list[GuardEntry] = Field(
+    guards: list[JudgeSpec] = Field(
         default_factory=list, description="judges that are evaluated and plotted, never rewarded: guards/<name>/mean"
     )
     scoring: Scoring = Field(default_factory=Scoring, description="how judges are called")
@@ -307,20 +317,26 @@ class Config(Section):
     eval: Eval = Field(default_factory=Eval, description="measuring on held-out studies")
     monitor: Monitor = Field(default_factory=Monitor, description="what is written about the run")
     deepspeed: DeepSpeed = Field(default_factory=DeepSpeed, description="ZeRO-3; the rest is derived")
+    debug: Debug = Field(default_factory=Debug, description="switches for comparison; the same is learned either way")
+    _notes: tuple[str, ...] = PrivateAttr(default=())
 
     def check_world(self, world_size: int) -> None:
         """Refuse numbers that do not fit so many ranks."""
-        from online_rl.config.rules import broken_world_rules
+        from online_rl.config.rules.run import broken_world_rules
 
         problems = broken_world_rules(self, world_size)
         if problems:
             raise ConfigError("\n\n".join(problems))
 
     def warnings(self) -> list[str]:
-        """Settings that run, and that one should know the cost of."""
-        from online_rl.config.rules import doubtful
+        """List keys that were read under old names, and settings that run but have a cost worth knowing."""
+        from online_rl.config.rules.run import doubtful
 
-        return doubtful(self)
+        return [*self._notes, *doubtful(self)]
+
+    def remember(self, notes: Iterable[str]) -> None:
+        """Keep what `warnings` should say of how this configuration was read."""
+        self._notes = tuple(notes)
 
     def summary(self) -> str:
         """A few lines that say what the run will do."""

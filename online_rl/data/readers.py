@@ -63,7 +63,7 @@ def check_studies(rows: Iterable[Row | Study], cfg: Config, image_root: Path, or
     refuse_shared_patients(studies)
     quarantine = Quarantine(cfg.data.bad_images_budget)
     kept: dict[str, list[Study]] = {"train": [], "eval": [], "test": []}
-    limits = {"train": cfg.data.max_train_studies, "eval": cfg.data.max_eval_studies}
+    limits = {"train": cfg.data.max_train_studies, "eval": cfg.eval.studies}
     for study in studies:
         limit = limits.get(study.split)
         if limit is not None and len(kept[study.split]) >= limit:

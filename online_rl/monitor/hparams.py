@@ -25,7 +25,7 @@ SETTINGS = (
 def hyperparameters(cfg: Config) -> dict[str, bool | float | str]:
     """`SETTINGS` under their keys, the pull towards the ref_model that the algorithm reads, and, as one text, the
     judges with weight and length control. Null is the word."""
-    pull = "algorithm.grpo.kl_coef" if cfg.algorithm.name in GRPO_FAMILY else "algorithm.online_dpo.beta"
+    pull = "algorithm.grpo.kl_coef" if cfg.algorithm.name in GRPO_FAMILY else "algorithm.preference.beta"
     values = {key: _value(cfg, key) for key in (*SETTINGS, pull)}
     judges = [f"{judge.weight:g} {judge.label} ({judge.length_control})" for judge in cfg.judges]
     return {**values, "judges": " + ".join(judges)}

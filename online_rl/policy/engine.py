@@ -46,7 +46,7 @@ class Policy(Weights):
         self.warn: Callable[[str], None] = print
         self._dropout = bool(cfg.model.lora.dropout)
         self._farthest = cfg.rollout.max_token_logp_difference
-        self._sharing = PromptSharing(cfg.train.share_prompts and can_share(self.engine.module.hf))
+        self._sharing = PromptSharing(cfg.debug.share_prompts and can_share(self.engine.module.hf))
         self._features: dict[str, Features] = {}  # of a step's images, by `Prompt.key`
 
     def update(self, batch: LearnBatch, step: int) -> dict[str, float]:

@@ -54,7 +54,7 @@ class Weights:
 
     def _engine_of(self, model: torch.nn.Module, ds_config: dict[str, Any]) -> Any:
         wrapped = PolicyModel(model, self._banned, self.cfg.rollout.temperature)
-        wrapped.cut = vision_cut(model) if self.cfg.train.image_features_once else None
+        wrapped.cut = vision_cut(model) if self.cfg.debug.image_features_once else None
         return initialize(wrapped, ds_config)
 
     def _make_ref_model(self, model_path: str) -> RefModel:

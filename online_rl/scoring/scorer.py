@@ -21,6 +21,8 @@ from online_rl.scoring.calls import Calls, drain, out_of_reach
 from online_rl.scoring.canary import Canaries, CanaryReport
 from online_rl.scoring.stats import CallStats
 
+UNSCORABLE_WINDOW = 20  # steps over which `scoring.max_unscorable_rate` is taken
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -89,7 +91,7 @@ class Scorer:
         self.blend = blend or Blend([Term(judge.name, weight) for judge, weight in judges])
         self.options = cfg.scoring
         self.calls = Calls(cfg.scoring)
-        self._unscorable: deque[tuple[int, int]] = deque(maxlen=cfg.scoring.unscorable_window)
+        self._unscorable: deque[tuple[int, int]] = deque(maxlen=UNSCORABLE_WINDOW)
         self._closed = False
 
     def start(self) -> None:

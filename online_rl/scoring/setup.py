@@ -14,7 +14,7 @@ from judges.length import LengthControlled
 from judges.registry import load_judge
 from judges.text import clean_report
 from online_rl.config import Config
-from online_rl.config.model import GuardEntry
+from online_rl.config.model import JudgeSpec
 from online_rl.data.prompt import render_prompt
 from online_rl.data.study import Study
 from online_rl.scoring.calls import out_of_reach
@@ -34,7 +34,7 @@ def load_judges(cfg: Config, given: Mapping[str, Judge] | None = None) -> tuple[
     return judges, [given.get(entry.use) or load_entry(entry) for entry in cfg.guards]
 
 
-def load_entry(entry: GuardEntry) -> Judge:
+def load_entry(entry: JudgeSpec) -> Judge:
     """One judge or guard of the configuration. Raises JudgeError."""
     return load_judge(
         entry.use,

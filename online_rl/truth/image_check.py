@@ -93,7 +93,7 @@ class ImageCheck:
         if self.studies < MIN_STUDIES:
             return (
                 f"image check: {self.studies} studies{out}, expected at least {MIN_STUDIES} for a verdict. Raise "
-                "eval.studies and data.max_eval_studies."
+                "eval.studies."
             )
         gain, right, wrong = self.gain_f1, self.f1_right, self.f1_wrong
         if gain is None or gain.low is None or right is None or wrong is None:

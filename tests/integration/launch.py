@@ -78,12 +78,12 @@ def training_command(ranks: int, config: str, settings: Sequence[str]) -> list[s
 class Started:
     """A running command, with its streams in files beside `log`."""
 
-    def __init__(self, command: list[str], log: Path, env: dict[str, str]) -> None:
+    def __init__(self, command: list[str], log: Path, env: dict[str, str], cwd: Path = ROOT) -> None:
         self.command, self.log = command, log
         self.start = time.monotonic()
         with self._path("out").open("wb") as out, self._path("err").open("wb") as err:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+                command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
             )
 
     def wait(self, timeout_s: float = PATIENCE_S) -> Finished:

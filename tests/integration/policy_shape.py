@@ -47,7 +47,7 @@ def main() -> int:
             },
             "data": {"reader": "jsonl", "path": "not read"},
             "rollout": {"group_size": 4, "studies_per_step": len(SIZES), "max_completion_tokens": 12}
-            | {"max_model_len": 256, "max_num_seqs": 12, "kv_cache_gib": 0.1},
+            | {"max_model_len": 256, "max_num_seqs": 12},
             "train": {"learning_rate": 1e-2, "warmup_ratio": 0.0, "micro_batch_tokens": 4096, "max_steps": 10},
         }
     )

@@ -259,7 +259,7 @@ def test_neither_ranks_nor_micro_batches_change_what_is_learned(whole, one_rank)
 
 def test_a_run_goes_on_with_the_same_step_in_smaller_passes(whole, one_rank, settings, work):
     """As after running out of memory: the checkpoint is of larger passes, with prompts shared."""
-    layout = ["train.micro_batch_tokens=512", "train.logits_chunk=16", "train.share_prompts=false"]
+    layout = ["train.micro_batch_tokens=512", "train.logits_chunk=16", "debug.share_prompts=false"]
     layout += ["model.gradient_checkpointing=true", f"resume={one_rank.run_dir / 'checkpoints' / 'step-2'}"]
     run = [f"run.dir={work / 'smaller.run'}", "train.stop_after=1"]
     finished = train(work / "smaller", *settings, *layout, *run, ranks=1).ok(75)

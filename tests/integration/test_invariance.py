@@ -21,16 +21,16 @@ COMMON = (
 PLAIN = (
     "train.micro_batch_tokens=8192",
     "train.logits_chunk=0",
-    "train.image_features_once=false",
-    "train.share_prompts=false",
+    "debug.image_features_once=false",
+    "debug.share_prompts=false",
 )
 THRIFTY = (
     "train.micro_batch_tokens=400",
     "train.logits_chunk=32",
-    "train.image_features_once=true",
-    "train.share_prompts=true",
+    "debug.image_features_once=true",
+    "debug.share_prompts=true",
     "model.gradient_checkpointing=true",
-    "deepspeed.persistence_threshold=0",
+    "debug.persistence_threshold=0",
 )
 
 

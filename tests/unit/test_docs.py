@@ -48,8 +48,11 @@ def blocks(page: Path, language: str) -> list[str]:
     return [text for word, text in FENCE.findall(page.read_text()) if word == language]
 
 
+OLD_KEYS = re.compile(r"<!-- online_rl/config/migrate.py -->.*?<!-- end -->", re.S)  # of version 0.1, in the changelog
+
+
 def prose(page: Path) -> str:
-    return FENCE.sub("", page.read_text())
+    return OLD_KEYS.sub("", FENCE.sub("", page.read_text()))
 
 
 def spans(page: Path) -> list[str]:
@@ -224,6 +227,23 @@ def test_demo_configurations_name_every_key() -> None:
         written = _dotted(yaml.safe_load(path.read_text()))
         wanted = {name.replace("guards[]", "judges[]") for name in valid_names()}  # guards have keys of judges
         assert wanted - set(written) == set(), path.name
+
+
+def test_a_key_that_no_recipe_sets_is_named_on_a_page() -> None:
+    """Otherwise nobody knows what it is for, and it may go."""
+    paths = [path for path in (ROOT / "configs").rglob("*.yaml") if not path.name.startswith("demo_")]
+    written = set().union(*(_dotted(yaml.safe_load(path.read_text())) for path in paths))
+    pages = "\n".join(page.read_text() for page in PAGES if page.name != "CHANGELOG.md")
+    names = valid_names()
+    keys = {name for name in names if not any(other.startswith((name + ".", name + "[")) for other in names)}
+    keys -= {name for name in keys if name.startswith("guards[]")}  # keys of judges
+    silent = {
+        key
+        for key in keys - written
+        if not re.search(rf"`{re.escape(key.replace('[]', ''))}\b|`{key.rpartition('.')[2]}\b", pages)
+        and not re.search(rf"^[ -]*{{?{key.rpartition('.')[2]}:", pages, re.M)
+    }
+    assert silent == set()
 
 
 def _dotted(tree: Any, prefix: str = "") -> set[str]:

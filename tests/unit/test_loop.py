@@ -186,7 +186,7 @@ def test_where_nothing_can_be_read_ahead_nothing_is(waiting_loop, monkeypatch, w
     loop = waiting_loop
     monkeypatch.setattr("online_rl.collect.PATIENCE_S", 30.0 if why == "nothing to wait for" else 0.0)
     if why == "off":
-        loop.cfg.ref_model.read_ahead = False
+        loop.cfg.debug.read_ahead = False
     elif why == "resampling":
         loop.cfg.algorithm.resample_rounds = 1
     elif why == "no ref_model":

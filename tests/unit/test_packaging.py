@@ -66,7 +66,7 @@ def test_the_wheel_brings_the_command_and_the_judges(wheel: zipfile.ZipFile) -> 
 def test_the_wheel_says_which_pythons_and_which_licence(wheel: zipfile.ZipFile) -> None:
     [name] = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
     metadata = wheel.read(name).decode()
-    assert "\nName: online-rl\nVersion: 0.1.0\n" in metadata
+    assert "\nName: online-rl\nVersion: 0.2.0\n" in metadata
     assert re.search(r"^Requires-Python: (>=3\.11,<3\.14|<3\.14,>=3\.11)$", metadata, re.M)
     assert re.search(r"^License(-Expression)?: Apache-2\.0$", metadata, re.M)
     assert any(name.endswith("/LICENSE") for name in wheel.namelist())

@@ -60,15 +60,16 @@ def test_keys_that_do_not_change_the_run_may_change(tmp_path):
         "eval": {"every": 3},
         "monitor": {"tensorboard": False, "samples": 2},
         "scoring": {"call_timeout_s": 1.0, "deadline_s": 70.0, "max_retries": 9, "workers": 1, "canary_every": 0},
-        "rollout": {"kv_cache_gib": 2.0, "gpu_memory_utilization": 0.5},
+        "rollout": {"gpu_memory_utilization": 0.5},
     }
     assert go_on(tmp_path, saved(), **other) == []
 
 
 def test_a_run_may_go_on_with_smaller_passes(tmp_path):
     """The same sums in another layout: the way out where memory was too small."""
-    train = {"micro_batch_tokens": 1024, "logits_chunk": 64, "image_features_once": False, "share_prompts": False}
-    other = {"model": {"gradient_checkpointing": True}, "ref_model": {"read_ahead": False}, "train": train}
+    train = {"micro_batch_tokens": 1024, "logits_chunk": 64}
+    debug = {"image_features_once": False, "share_prompts": False, "read_ahead": False}
+    other = {"model": {"gradient_checkpointing": True}, "train": train, "debug": debug}
     assert go_on(tmp_path, saved(), **other) == []
 
 
@@ -79,8 +80,8 @@ def test_a_key_is_not_free_because_its_name_begins_like_a_free_one(tmp_path):
 
 
 def test_a_key_that_changes_nothing_learned_may_be_younger_than_the_checkpoint(tmp_path):
-    state = without(saved(), ("train", "share_prompts"), ("ref_model", "read_ahead"))
-    assert go_on(tmp_path, state, train={"share_prompts": True}) == []
+    state = without(saved(), ("debug", "share_prompts"), ("debug", "read_ahead"))
+    assert go_on(tmp_path, state, debug={"share_prompts": True}) == []
 
 
 def test_a_younger_key_at_its_default_is_told_and_gone_on_with(tmp_path):
@@ -128,3 +129,51 @@ def test_a_free_key_that_this_version_does_not_know_is_no_obstacle(tmp_path):
     state = saved()
     state["config"]["monitor"]["colour"] = "blue"
     assert go_on(tmp_path, state) == []
+
+
+def of_0_1(**dropped):
+    """A checkpoint of online DPO in which version 0.1 kept its keys under their old names."""
+    state = saved(algorithm={"name": "online_dpo", "preference": {"beta": 0.3}}, debug={"persistence_threshold": 0})
+    config = state["config"]
+    debug = config.pop("debug")
+    config["algorithm"]["online_dpo"] = config["algorithm"].pop("preference")
+    config["train"] |= {key: debug[key] for key in ("share_prompts", "image_features_once")}
+    config["ref_model"]["read_ahead"] = debug["read_ahead"]
+    config["deepspeed"] |= {"persistence_threshold": debug["persistence_threshold"], "bucket_elements": None}
+    config["rollout"]["kv_cache_gib"] = 1.0
+    config["data"]["max_eval_studies"] = 128
+    config["scoring"]["unscorable_window"] = 20
+    for name, value in dropped.items():
+        section, _, key = name.partition("__")
+        config[section][key] = value
+    return state
+
+
+DPO = {"algorithm": {"name": "online_dpo", "preference": {"beta": 0.3}}, "debug": {"persistence_threshold": 0}}
+
+
+@pytest.mark.parametrize("dropped", [{}, {"rollout__kv_cache_gib": 4.0}, {"data__max_eval_studies": None}])
+def test_a_checkpoint_of_0_1_is_continued_with_one_warning_that_names_old_and_new(tmp_path, dropped):
+    [warning] = go_on(tmp_path, of_0_1(**dropped), **DPO)
+    for pair in ("algorithm.online_dpo -> algorithm.preference", "train.share_prompts -> debug.share_prompts"):
+        assert pair in warning
+    assert "step-5" in warning
+
+
+def test_values_under_old_names_are_compared(tmp_path):
+    with pytest.raises(CheckpointError, match=r"^algorithm\.preference\.beta: .*0\.3.*0\.5"):
+        go_on(tmp_path, of_0_1(), **(DPO | {"algorithm": {"name": "online_dpo", "preference": {"beta": 0.5}}}))
+
+
+@pytest.mark.parametrize(
+    ("dropped", "words"),
+    [
+        ({"scoring__unscorable_window": 5}, "scoring.unscorable_window: found 5"),
+        ({"deepspeed__bucket_elements": 1000}, "deepspeed.bucket_elements: found 1000"),
+    ],
+)
+def test_a_key_that_was_dropped_since_is_refused_by_name(tmp_path, dropped, words):
+    with pytest.raises(CheckpointError) as refused:
+        go_on(tmp_path, of_0_1(**dropped), **DPO)
+    assert words in str(refused.value) and "step-5" in str(refused.value)
+    assert "Continue it with version 0.1" in str(refused.value) and "Remove the key" not in str(refused.value)

@@ -13,7 +13,7 @@ from judges.text import clean_report
 from online_rl.commands.doctor.finding import Finding
 from online_rl.commands.sizing import GIB, Shape, estimate, shape_of, shortages, trained_parameters
 from online_rl.config import Config
-from online_rl.config.model import GuardEntry, Scoring
+from online_rl.config.model import JudgeSpec, Scoring
 from online_rl.errors import UserError
 from online_rl.policy.lora import check_targets
 
@@ -178,7 +178,7 @@ class Examination:
             yield examine_judge(entry, self.cfg.scoring)
 
 
-def examine_judge(entry: GuardEntry, options: Scoring) -> Finding:
+def examine_judge(entry: JudgeSpec, options: Scoring) -> Finding:
     """Load it, start it, and have it score a report that equals its reference and one that says the opposite."""
     from online_rl.scoring.calls import Calls
     from online_rl.scoring.setup import load_entry

@@ -85,6 +85,8 @@ def evaluate(task: Task) -> None:
     policy = Policy(**task.policy)
     data = task.config
     data["model"] |= {"path": policy.path, "revision": policy.revision}
+    if task.studies is not None and task.split == "eval":
+        data["eval"]["studies"] = task.studies  # as many are kept
     cfg = config_from_dict(data)
     demo = prepare(cfg)
     path = str(demo.policy or cfg.model.path)
@@ -141,10 +143,10 @@ def _studies(cfg: Config, world: Path | None, task: Task) -> tuple[Studies, str]
         there = ", ".join(f"{split} {len(getattr(found, split))}" for split in ("train", "eval", "test"))
         raise DataError(f"--split: the data has no study in {task.split!r} ({there}). Name another split.")
     over = found.report.get(f"{task.split} studies over the limit", 0)
-    note = f"{over} more are left out by data.max_{task.split}_studies={len(kept)}" if over else ""
-    if task.studies is not None and task.studies < len(kept):
-        note = f"of {len(kept) + over}, by --studies"
-    return found, note
+    if task.studies is not None and task.studies <= len(kept) and task.studies < len(kept) + over:
+        return found, f"of {len(kept) + over}, by --studies"
+    key = "eval.studies" if task.split == "eval" else "data.max_train_studies"
+    return found, f"{over} more are left out by {key}={len(kept)}" if over else ""
 
 
 def _what(cfg: Config, weights: str, studies: Sequence[Study], identities: list[str], task: Task) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from judges.composite import EPSILON
 from judges.length import MOST, RULES
 from online_rl.config import Config
-from online_rl.config.model import GuardEntry, JudgeEntry
+from online_rl.config.model import JudgeSpec, RewardSpec
 
 DIGITS = 16  # of a SHA-256, as many as the console shows at the start of a run
 
@@ -39,13 +39,13 @@ def reward_section(cfg: Config, state: Mapping[str, Any]) -> str:
     state  of the checkpoint: what judges keep there, as the multiplier of a length rule or what a server served
     """
     kept = state.get("judges", {})
-    entries: list[GuardEntry] = [*cfg.judges, *cfg.guards]
+    entries: list[JudgeSpec] = [*cfg.judges, *cfg.guards]
     parts = [f"`{reward_formula(cfg.judges)}`", *_how_it_is_learned(cfg)]
     parts += [_length_control(entry, kept.get(entry.label, {})) for entry in entries if entry.length_control != "none"]
     return "\n\n".join([*parts, _table(entries, kept)])
 
 
-def reward_formula(judges: Sequence[JudgeEntry]) -> str:
+def reward_formula(judges: Sequence[RewardSpec]) -> str:
     """`reward = lc_green(green) + 0.5 * [findings.false_finding == 0] * short`, without judges of weight 0."""
     terms = []
     for judge in judges:
@@ -77,7 +77,7 @@ def _how_it_is_learned(cfg: Config) -> list[str]:
     return [" ".join(sentences)] if sentences else []
 
 
-def _length_control(entry: GuardEntry, kept: Mapping[str, Any]) -> str:
+def _length_control(entry: JudgeSpec, kept: Mapping[str, Any]) -> str:
     rule = entry.length_control
     takes = inspect.signature(RULES[rule]).parameters.values()
     numbers = {p.name: p.default for p in takes if p.default is not p.empty} | entry.length_args
@@ -90,13 +90,13 @@ def _length_control(entry: GuardEntry, kept: Mapping[str, Any]) -> str:
     )
 
 
-def _table(entries: Sequence[GuardEntry], kept: Mapping[str, Any]) -> str:
+def _table(entries: Sequence[JudgeSpec], kept: Mapping[str, Any]) -> str:
     lines = [
         "| judge | weight | length control | settings (SHA-256) | judge and prompt (SHA-256) |",
         "|---|---|---|---|---|",
     ]
     for entry in entries:
-        weight = f"{entry.weight:g}" if isinstance(entry, JudgeEntry) else "guard"
+        weight = f"{entry.weight:g}" if isinstance(entry, RewardSpec) else "guard"
         cells = (
             entry.label.replace("|", "\\|").replace("\n", " "),
             weight,
@@ -108,12 +108,12 @@ def _table(entries: Sequence[GuardEntry], kept: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def settings_hash(entry: GuardEntry) -> str:
+def settings_hash(entry: JudgeSpec) -> str:
     """Of all that the configuration says of a judge, but its name and its weight, which stand beside it."""
     return digest(json.dumps(entry.model_dump(mode="json", exclude={"name", "weight"}), sort_keys=True))
 
 
-def judge_hash(entry: GuardEntry, kept: Mapping[str, Any]) -> str:
+def judge_hash(entry: JudgeSpec, kept: Mapping[str, Any]) -> str:
     """The hash by which the console and a judge server name a judge: of its code, its prompt and its arguments.
 
     kept  what the checkpoint has of it; of a judge behind a server, what was served in training

@@ -14,6 +14,7 @@ from typing import Any
 
 from online_rl import checkpoint
 from online_rl.config import Config, config_from_dict
+from online_rl.config.migrate import migrate
 from online_rl.errors import CheckpointError, ConfigError
 
 TRY_OUT_LIMIT_S = 1800.0  # an 8B model from a slow disk, loaded twice
@@ -64,7 +65,7 @@ def _find(source: Path, say: Callable[[str], Any]) -> tuple[checkpoint.Checkpoin
 
 def _configuration(found: checkpoint.Checkpoint) -> Config:
     try:
-        return config_from_dict(found.state["config"] | {"resume": "never"})
+        return config_from_dict(migrate(found.state["config"] | {"resume": "never"}, checkpoint=True).data)
     except (ConfigError, KeyError, TypeError) as problem:
         raise CheckpointError(
             f"{found.folder}: its configuration does not load, so another version of online-rl wrote it. Export it "

@@ -60,7 +60,7 @@ class Images:
         sizes = {name: len(whole) // number for name, whole in features.items()}
         if any(len(whole) % number for whole in features.values()):
             raise ConfigError(
-                f"train.image_features_once: found true, but {number} studies with images of the same shapes became "
+                f"debug.image_features_once: found true, but {number} studies with images of the same shapes became "
                 f"{', '.join(str(len(whole)) for whole in features.values())} rows of features. Set it to false."
             )
         return [{n: features[n][i * size : (i + 1) * size] for n, size in sizes.items()} for i in range(number)]
@@ -108,14 +108,14 @@ class VisionCut:
         pairs = list(zip(_tensors(seen), _tensors(again), strict=True))
         if not pairs or not all(torch.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in pairs):
             raise ConfigError(
-                "train.image_features_once: found true, but the features of this architecture do not all pass "
+                "debug.image_features_once: found true, but the features of this architecture do not all pass "
                 "through its projector, so they cannot be kept. Set it to false."
             )
         dark = {name: -tensor if tensor.is_floating_point() else tensor for name, tensor in study.items()}
         beside = Images([dark, study])
         if not _alike(taken, beside.parted(self._taken(beside)[0])[1]):
             raise ConfigError(
-                "train.image_features_once: found true, but this architecture makes something else of a study's "
+                "debug.image_features_once: found true, but this architecture makes something else of a study's "
                 "images when other studies' lie beside them. Set it to false."
             )
         self._proven = True
@@ -142,7 +142,7 @@ class VisionCut:
             def swap(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
                 if args[0].shape != whole.shape:
                     raise ConfigError(
-                        f"train.image_features_once: found true, but {name} reads {tuple(args[0].shape)} of this "
+                        f"debug.image_features_once: found true, but {name} reads {tuple(args[0].shape)} of this "
                         f"architecture where {tuple(whole.shape)} was kept. Set it to false."
                     )
                 return (whole, *args[1:])

@@ -22,7 +22,7 @@ STEPS = 60
 
 def learn(name, judge, make_completion, steps, **options):
     """The table after `steps`; one Adam step of 0.1 each."""
-    section = "grpo" if name in GRPO_FAMILY else "online_dpo"
+    section = "grpo" if name in GRPO_FAMILY else "preference"
     cfg = config_from_dict({"algorithm": {"name": name, section: options}, "rollout": {"max_completion_tokens": 4}})
     algorithm = make_algorithm(cfg)
     draw = torch.Generator().manual_seed(0)

@@ -47,7 +47,7 @@ def test_as_trl(trl_more, seed):
     labels = torch.tensor([1.0, -1.0, 1.0, -1.0, -1.0, 1.0])
     theirs_in, ours_in = logp.clone().requires_grad_(), logp.clone().requires_grad_()
 
-    cfg = config_from_dict({"algorithm": {"name": "online_kto", "online_dpo": {"undesirable_weight": 1.5}}})
+    cfg = config_from_dict({"algorithm": {"name": "online_kto", "preference": {"undesirable_weight": 1.5}}})
     algorithm, ones = OnlineKTO(cfg), torch.ones(6)
     tokens = TokenBatch(ours_in, logp, ref, logp, mask, labels, ones)
     total, count = algorithm.baseline_sums(tokens)

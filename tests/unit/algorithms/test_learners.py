@@ -17,7 +17,7 @@ EVERY = (*GRPO_FAMILY, *PREFERENCE_FAMILY)
 
 
 def config(name="grpo", **options):
-    section = "grpo" if name in GRPO_FAMILY else "online_dpo"
+    section = "grpo" if name in GRPO_FAMILY else "preference"
     return config_from_dict({"algorithm": {"name": name, section: options}})
 
 

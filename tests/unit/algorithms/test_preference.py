@@ -139,7 +139,7 @@ def random_pairs(seed, pairs=5, tokens=12):
 
 
 def ours(name, logp, ref, mask, **options):
-    algorithm = OnlinePreference(config_from_dict({"algorithm": {"name": name, "online_dpo": options}}))
+    algorithm = OnlinePreference(config_from_dict({"algorithm": {"name": name, "preference": options}}))
     ones = torch.ones(len(logp) // 2)
     tokens = TokenBatch(logp, logp.detach(), ref, logp.detach(), mask, ones, ones)
     loss, sums = algorithm.loss(tokens)

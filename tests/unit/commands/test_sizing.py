@@ -14,7 +14,8 @@ SMALL = Shape(parameters=1000, vision=200, layers=2, hidden=8, kv_heads=2, head_
 def config(**sections):
     base = {"rollout": {"max_model_len": 64, "max_completion_tokens": 10, "max_num_seqs": 3}}
     base |= {
-        "train": {"micro_batch_tokens": 4 * 64, "logits_chunk": 0, "share_prompts": False},
+        "train": {"micro_batch_tokens": 4 * 64, "logits_chunk": 0},
+        "debug": {"share_prompts": False},
         "algorithm": {"grpo": {"kl_coef": 0.1}},
     }
     return config_from_dict(base | sections)

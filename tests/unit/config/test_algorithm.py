@@ -24,14 +24,14 @@ def test_the_name_alone_is_a_full_choice(name, clip, loss_type, advantage):
 
 
 def test_null_means_not_set_and_what_is_set_stays():
-    algorithm = {"name": "dapo", "grpo": {"clip_high": None, "loss_type": "dr_grpo"}, "online_dpo": {"beta": None}}
+    algorithm = {"name": "dapo", "grpo": {"clip_high": None, "loss_type": "dr_grpo"}, "preference": {"beta": None}}
     cfg = config_from_dict({"algorithm": algorithm})
-    assert (cfg.algorithm.grpo.clip_high, cfg.algorithm.grpo.loss_type, cfg.algorithm.online_dpo.beta) == (
+    assert (cfg.algorithm.grpo.clip_high, cfg.algorithm.grpo.loss_type, cfg.algorithm.preference.beta) == (
         0.28,
         "dr_grpo",
         0.1,
     )
-    assert config_from_dict({"algorithm": {"name": "online_simpo", "online_dpo": None}}).algorithm.online_dpo.beta == 2
+    assert config_from_dict({"algorithm": {"name": "online_simpo", "preference": None}}).algorithm.preference.beta == 2
 
 
 def test_the_resolved_copy_holds_what_the_name_meant(tmp_path):

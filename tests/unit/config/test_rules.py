@@ -15,7 +15,7 @@ def grpo(name: str = "grpo", **options) -> dict:
 
 
 def pairs(name: str, **options) -> dict:
-    return {"algorithm": {"name": name, "online_dpo": options}}
+    return {"algorithm": {"name": name, "preference": options}}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def pairs(name: str, **options) -> dict:
             pairs("online_kto", desirable_weight=0.0, undesirable_weight=0.0),
             ["undesirable_weight", "nothing is learned"],
         ),
-        (pairs("online_dpo", beta=0.0), ["algorithm.online_dpo.beta", "found 0.0", "more than 0"]),
+        (pairs("online_dpo", beta=0.0), ["algorithm.preference.beta", "found 0.0", "more than 0"]),
         ({"algorithm": {"name": "online_ppo"}}, ["algorithm.name", "'online_ppo'", "online_kto"]),
         ({"resume": "runs/none/step-5"}, ["resume", "'runs/none/step-5'", "never, auto"]),
     ],
@@ -166,7 +166,17 @@ def test_the_rule_about_a_judges_own_timeout_knows_the_judges_defaults():
 
     from judges.green.judge import GreenJudge
     from judges.remote import HttpJudge
-    from online_rl.config.rules import OWN_TIMEOUT_S
+    from online_rl.config.rules.judges import OWN_TIMEOUT_S
 
     for name, judge in {"green": GreenJudge, "http": HttpJudge}.items():
         assert inspect.signature(judge).parameters["timeout_s"].default == OWN_TIMEOUT_S[name]
+
+
+def test_every_rule_that_is_written_is_in_the_one_list():
+    from online_rl.config import rules
+    from online_rl.config.rules.rule import Rule
+
+    modules = (rules.run, rules.judges, rules.algorithm, rules.policy, rules.eval)
+    written = [value for module in modules for value in vars(module).values() if isinstance(value, Rule)]
+    assert len(rules.RULES) == len(written) == len({rule.name for rule in written})
+    assert {rule.name for rule in rules.RULES} == {rule.name for rule in written}

@@ -31,7 +31,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def read(folder):
-    def read(rows: list[dict] | bytes, *, reader="jsonl", **data):
+    def read(rows: list[dict] | bytes, *, reader="jsonl", eval_studies: int | None = 128, **data):
         path = folder / f"studies.{reader}"
         if isinstance(rows, bytes):
             path.write_bytes(rows)
@@ -43,8 +43,8 @@ def read(folder):
             writer.writeheader()
             writer.writerows(rows)
             path.write_text(buffer.getvalue(), encoding="utf-8", newline="")
-        cfg = config_from_dict({"data": {"reader": reader, "path": str(path), **data}})
-        return read_studies(cfg)
+        data = {"reader": reader, "path": str(path), **data}
+        return read_studies(config_from_dict({"data": data, "eval": {"studies": eval_studies}}))
 
     return read
 
@@ -177,7 +177,7 @@ def test_an_unknown_split_is_refused_with_its_row(refused):
 
 def test_rows_without_a_split_are_divided_by_patient_and_stay_where_they_are(read):
     rows = [row(n, patient_id=f"p{n % 200}", split=...) for n in range(600)]
-    small, large = read(rows, eval_fraction=0.1), read(rows, eval_fraction=0.3, max_eval_studies=None)
+    small, large = read(rows, eval_fraction=0.1), read(rows, eval_fraction=0.3, eval_studies=None)
     held_out = {study.patient_id for study in small.eval}
     assert held_out.isdisjoint(study.patient_id for study in small.train)
     assert 0.04 < len(held_out) / 200 < 0.18
@@ -195,7 +195,7 @@ def test_a_row_without_split_follows_its_patients_other_rows(read):
 
 def test_the_first_studies_count_where_there_is_a_limit(read):
     rows = [row(n) for n in range(6)] + [row(10 + n, split="val") for n in range(4)]
-    studies = read(rows, max_train_studies=2, max_eval_studies=1)
+    studies = read(rows, max_train_studies=2, eval_studies=1)
     assert [study.study_id for study in studies.train + studies.eval] == ["s0", "s1", "s10"]
     assert studies.report["train studies over the limit"] == 4
     assert studies.report["eval studies over the limit"] == 3

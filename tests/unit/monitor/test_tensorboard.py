@@ -123,7 +123,7 @@ def test_the_settings_stand_in_hparams_beside_the_final_metrics(tmp_path):
     experiment = plugin_data_pb2.HParamsPluginData.FromString(
         metadata("_hparams_/experiment").plugin_data.content
     ).experiment
-    assert start["algorithm.grpo.kl_coef"].number_value == 0.0 and "algorithm.online_dpo.beta" not in start
+    assert start["algorithm.grpo.kl_coef"].number_value == 0.0 and "algorithm.preference.beta" not in start
     shown = [info.name.tag for info in experiment.metric_infos]
     assert shown[:3] == ["eval/reward", "eval/raw_reward/findings", "eval/verbosity/mean"]
 

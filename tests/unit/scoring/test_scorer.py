@@ -239,8 +239,9 @@ def test_an_engine_error_is_not_swallowed(make_scorer, make_completion, judges):
         make_scorer((judges.WordCount(), 1.0)).score(Rollouts(dies(), 1, 2, version=0))
 
 
-def test_too_many_unscorable_answers_stop_the_run(make_scorer, judges):
-    scorer = make_scorer((judges.WordCount(), 1.0), max_unscorable_rate=0.5, unscorable_window=2)
+def test_too_many_unscorable_answers_stop_the_run(make_scorer, judges, monkeypatch):
+    monkeypatch.setattr("online_rl.scoring.scorer.UNSCORABLE_WINDOW", 2)
+    scorer = make_scorer((judges.WordCount(), 1.0), max_unscorable_rate=0.5)
     scorer.watch_unscorable(2, 10)
     scorer.watch_unscorable(8, 10)  # 10 of 20 is the limit, not over it
     with pytest.raises(JudgeFailed, match=r"11 of the last 20 .*scoring\.max_unscorable_rate=0\.5"):
@@ -251,9 +252,9 @@ def test_a_step_of_nothing_is_not_over_the_limit(make_scorer, judges):
     make_scorer((judges.WordCount(), 1.0), max_unscorable_rate=0.0).watch_unscorable(0, 0)
 
 
-def test_the_window_goes_on_after_a_resume(make_scorer, judges):
-    options = {"max_unscorable_rate": 0.5, "unscorable_window": 2}
-    first, again = (make_scorer((judges.WordCount(), 1.0), **options) for _ in range(2))
+def test_the_window_goes_on_after_a_resume(make_scorer, judges, monkeypatch):
+    monkeypatch.setattr("online_rl.scoring.scorer.UNSCORABLE_WINDOW", 2)
+    first, again = (make_scorer((judges.WordCount(), 1.0), max_unscorable_rate=0.5) for _ in range(2))
     first.watch_unscorable(5, 10)
     again.load_state_dict(json.loads(json.dumps(first.state_dict())))
     with pytest.raises(JudgeFailed, match="11 of the last 20"):

@@ -134,7 +134,7 @@ def test_what_is_logged_names_file_and_hash_and_tells_edits_apart(build, file):
     assert str(file) in words and "'words'" in words
     expected = hashlib.sha256(b"rewards.py\0" + file.read_bytes() + b"{}").hexdigest()
     assert f"sha256 {expected[:16]}" in words
-    assert "judges/findings/judge.py" in findings and "version 0.1.0" in findings
+    assert "judges/findings/judge.py" in findings and "version 0.2.0" in findings
 
 
 def rollouts(make_completion, make_study, *texts, reference="one two three four", **fields):

@@ -14,7 +14,7 @@ from PIL import Image
 
 from online_rl.cli import main
 from online_rl.commands.doctor import Finding, examine, fitness, machine, report
-from online_rl.config.model import JudgeEntry, Scoring
+from online_rl.config.model import RewardSpec, Scoring
 from online_rl.demo.policy import make_model, save_policy
 from online_rl.errors import ConfigError
 from online_rl.ranks import launch
@@ -213,7 +213,7 @@ class Judge:
 def test_a_judge_is_started_scores_a_golden_pair_and_is_closed(tmp_path, start, score, state, words):
     closed = tmp_path / "closed"
     (tmp_path / "own.py").write_text(JUDGE.format(start=start, score=score, closed=str(closed)))
-    finding = fitness.examine_judge(JudgeEntry(use=f"{tmp_path / 'own.py'}:Judge", name="own"), Scoring(max_retries=0))
+    finding = fitness.examine_judge(RewardSpec(use=f"{tmp_path / 'own.py'}:Judge", name="own"), Scoring(max_retries=0))
     assert (finding.check, finding.state) == ("judge own", state)
     assert words in finding.detail and closed.exists()
 

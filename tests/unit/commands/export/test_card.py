@@ -13,7 +13,7 @@ from online_rl.checkpoint import Checkpoint
 from online_rl.commands.export import card
 from online_rl.commands.export.reward_card import FORMULAS, digest, judge_hash, reward_section, settings_hash
 from online_rl.config import config_from_dict
-from online_rl.config.model import JudgeEntry
+from online_rl.config.model import RewardSpec
 
 TRIAL = {"by": "transformers 1", "tokens": 9, "difference": 0.001}
 
@@ -109,9 +109,9 @@ def test_the_settings_hash_covers_what_changes_the_score():
         {"length_control": "symmetric"},
         {"only_if": "findings.false_finding == 0"},
     ]
-    hashes = [settings_hash(JudgeEntry(**(entry | more))) for more in ({}, *changed)]
+    hashes = [settings_hash(RewardSpec(**(entry | more))) for more in ({}, *changed)]
     assert len(set(hashes)) == len(hashes)
-    assert settings_hash(JudgeEntry(**entry, name="other", weight=2.0)) == hashes[0], "both are in the table"
+    assert settings_hash(RewardSpec(**entry, name="other", weight=2.0)) == hashes[0], "both are in the table"
 
 
 def test_a_judges_hash_is_the_consoles_and_changes_with_its_code(tmp_path):
@@ -119,7 +119,7 @@ def test_a_judges_hash_is_the_consoles_and_changes_with_its_code(tmp_path):
         folder = tmp_path / str(len(text))
         folder.mkdir()
         (folder / "own.py").write_text(text)
-        entry = JudgeEntry(use=f"{folder / 'own.py'}:reward")
+        entry = RewardSpec(use=f"{folder / 'own.py'}:reward")
         return judge_hash(entry, {}), identify(load_judge(entry.use, {}, name="reward"), entry.use).hash
 
     body = "def reward(completions, **columns):\n    return [0.0 for _ in completions]\n"
@@ -134,7 +134,7 @@ def test_a_judges_hash_changes_with_its_prompt(tmp_path, monkeypatch):
         (folder / "__init__.py").touch()
     (package / "judge.py").write_text("def reward(completions, **columns):\n    return [0.0 for _ in completions]\n")
     monkeypatch.syspath_prepend(tmp_path)
-    entry = JudgeEntry(use="asks.model.judge:reward")
+    entry = RewardSpec(use="asks.model.judge:reward")
     seen = set()
     for prompt in ("Compare these.", "Compare these reports."):
         (package / "prompt.txt").write_text(prompt)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from online_rl.config.algorithm import GRPO_FAMILY
-from online_rl.config.rules import rule
+from online_rl.config.rules.rule import rule
 
 if TYPE_CHECKING:
     from online_rl.config.model import Config
 
-NAME, GRPO, PREFERENCE = "algorithm.name", "algorithm.grpo", "algorithm.online_dpo"
+NAME, GRPO, PREFERENCE = "algorithm.name", "algorithm.grpo", "algorithm.preference"
 
 
 @rule(NAME, "train.micro_batch_tokens", "rollout.max_model_len")
@@ -77,48 +77,48 @@ def a_sequence_ratio_counts_once_per_completion(cfg: Config) -> str | None:
 
 @rule(NAME, f"{PREFERENCE}.label_smoothing")
 def smoothing_needs_a_sigmoid(cfg: Config) -> str | None:
-    smoothing, name = cfg.algorithm.online_dpo.label_smoothing, cfg.algorithm.name
+    smoothing, name = cfg.algorithm.preference.label_smoothing, cfg.algorithm.name
     if not smoothing or name not in ("online_ipo", "online_hinge", "online_orpo", "online_kto"):
         return None
     return (
-        f"algorithm.online_dpo.label_smoothing: found {smoothing:g} with algorithm.name={name}, expected 0: it is "
+        f"algorithm.preference.label_smoothing: found {smoothing:g} with algorithm.name={name}, expected 0: it is "
         "defined for online_dpo, online_r_dpo and online_simpo."
     )
 
 
 @rule(NAME, f"{PREFERENCE}.sft_coef")
 def the_sft_term_needs_a_place(cfg: Config) -> str | None:
-    weight, name = cfg.algorithm.online_dpo.sft_coef, cfg.algorithm.name
+    weight, name = cfg.algorithm.preference.sft_coef, cfg.algorithm.name
     if not weight or name not in ("online_orpo", "online_kto"):
         return None
     reason = "its loss has that term already" if name == "online_orpo" else "it has no chosen report of a pair"
-    return f"algorithm.online_dpo.sft_coef: found {weight:g} with algorithm.name={name}, expected 0: {reason}."
+    return f"algorithm.preference.sft_coef: found {weight:g} with algorithm.name={name}, expected 0: {reason}."
 
 
 @rule(NAME, f"{PREFERENCE}.pairing", f"{PREFERENCE}.kto_threshold")
 def kto_learns_from_single_candidates(cfg: Config) -> str | None:
-    options, name = cfg.algorithm.online_dpo, cfg.algorithm.name
+    options, name = cfg.algorithm.preference, cfg.algorithm.name
     if name != "online_kto":
         if options.kto_threshold is None:
             return None
         return (
-            f"algorithm.online_dpo.kto_threshold: found {options.kto_threshold:g} with algorithm.name={name}, expected "
+            f"algorithm.preference.kto_threshold: found {options.kto_threshold:g} with algorithm.name={name}, expected "
             "null: it is read by online_kto alone."
         )
     if options.pairing == "best_worst":
         return None
     return (
-        f"algorithm.online_dpo.pairing: found {options.pairing} with algorithm.name=online_kto, expected best_worst: "
+        f"algorithm.preference.pairing: found {options.pairing} with algorithm.name=online_kto, expected best_worst: "
         "KTO has no pairs. Set kto_threshold to learn from every candidate."
     )
 
 
 @rule(NAME, f"{PREFERENCE}.desirable_weight", f"{PREFERENCE}.undesirable_weight")
 def kto_weighs_something(cfg: Config) -> str | None:
-    options = cfg.algorithm.online_dpo
+    options = cfg.algorithm.preference
     if cfg.algorithm.name != "online_kto" or options.desirable_weight or options.undesirable_weight:
         return None
     return (
-        "algorithm.online_dpo.desirable_weight, undesirable_weight: found 0 and 0, expected at least one above 0, or "
+        "algorithm.preference.desirable_weight, undesirable_weight: found 0 and 0, expected at least one above 0, or "
         "nothing is learned."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
-from online_rl.config.rules import rule
+from online_rl.config.rules.rule import rule
 
 if TYPE_CHECKING:
     from online_rl.config.model import Config

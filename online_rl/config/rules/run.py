@@ -1,0 +1,147 @@
+"""Rules between the keys of sampling, data and the run as a whole, the number of ranks included."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from online_rl.config.rules.rule import rule
+from online_rl.data.layouts import LAYOUTS, PYTHON
+
+if TYPE_CHECKING:
+    from online_rl.config.model import Config
+
+# The image and the chat template take tokens too; fewer than this can't be a prompt.
+LEAST_PROMPT_TOKENS = 16
+
+# Arguments of vllm.LLM that have a key of their own; written twice they would drift apart.
+OWNED_ENGINE_ARGS = {
+    "model": "model.path",
+    "tokenizer": "model.path",
+    "revision": "model.revision",
+    "dtype": "model.dtype",
+    "trust_remote_code": "model.trust_remote_code",
+    "max_model_len": "rollout.max_model_len",
+    "max_num_seqs": "rollout.max_num_seqs",
+    "gpu_memory_utilization": "rollout.gpu_memory_utilization",
+    "tensor_parallel_size": "rollout.tensor_parallel_size",
+    "seed": "run.seed",
+}
+
+
+@rule("rollout.group_size")
+def a_group_needs_two_candidates(cfg: Config) -> str | None:
+    if cfg.rollout.group_size >= 2:
+        return None
+    return (
+        f"rollout.group_size: found {cfg.rollout.group_size}, expected at least 2: candidates are compared within "
+        "their group, and one alone has no advantage. Set it to 4 to 16."
+    )
+
+
+@rule("rollout.max_model_len", "rollout.max_completion_tokens")
+def the_prompt_needs_room(cfg: Config) -> str | None:
+    limit, completion = cfg.rollout.max_model_len, cfg.rollout.max_completion_tokens
+    if limit > completion + LEAST_PROMPT_TOKENS:
+        return None
+    return (
+        f"rollout.max_model_len: found {limit}, expected more than rollout.max_completion_tokens + "
+        f"{LEAST_PROMPT_TOKENS} = {completion + LEAST_PROMPT_TOKENS}: prompt, image and completion share it. Raise it."
+    )
+
+
+@rule("rollout.engine_args")
+def engine_arguments_have_one_place(cfg: Config) -> str | None:
+    doubled = [key for key in cfg.rollout.engine_args if key in OWNED_ENGINE_ARGS]
+    if not doubled:
+        return None
+    moves = ", ".join(f"{key} -> {OWNED_ENGINE_ARGS[key]}" for key in doubled)
+    return f"rollout.engine_args: holds {', '.join(doubled)}, which have keys of their own. Move: {moves}."
+
+
+@rule("rollout.tensor_parallel_size")
+def one_engine_per_rank(cfg: Config) -> str | None:
+    size = cfg.rollout.tensor_parallel_size
+    if size == 1:
+        return None
+    return (
+        f"rollout.tensor_parallel_size: found {size}, expected 1. Ranks that share an engine would need the same "
+        "prompts, which is not built yet; choose a policy that one GPU can serve."
+    )
+
+
+@rule("data.reader", "data.path")
+def real_data_needs_a_path(cfg: Config) -> str | None:
+    if cfg.data.reader in ("demo", PYTHON) or cfg.data.path:
+        return None
+    kind = LAYOUTS[cfg.data.reader].kind
+    return f"data.path: found nothing, expected the {kind} that data.reader={cfg.data.reader} reads. Set data.path."
+
+
+@rule("data.reader", "data.path")
+def the_demo_makes_its_own_data(cfg: Config) -> str | None:
+    if cfg.data.reader != "demo" or not cfg.data.path:
+        return None
+    return (
+        f"data.path: found {cfg.data.path!r} beside data.reader=demo, which would ignore it. Set data.reader to one of "
+        f"{', '.join(name for name in LAYOUTS if name not in ('demo', PYTHON))}, or remove data.path."
+    )
+
+
+@rule("data.prompt")
+def the_prompt_knows_one_placeholder(cfg: Config) -> str | None:
+    unknown = sorted(set(re.findall(r"\{(\w+)\}", cfg.data.prompt)) - {"indication"})
+    if not unknown:
+        return None
+    return f"data.prompt: found {{{unknown[0]}}}, expected no placeholder but {{indication}}. Correct the prompt."
+
+
+@rule("resume")
+def resume_names_a_checkpoint(cfg: Config) -> str | None:
+    if cfg.resume in ("never", "auto") or Path(cfg.resume).expanduser().is_dir():
+        return None
+    return (
+        f"resume: found {cfg.resume!r}, expected never, auto, or the folder of a checkpoint; there is no such folder."
+    )
+
+
+def broken_world_rules(cfg: Config, world_size: int) -> list[str]:
+    """One paragraph per number that does not fit `world_size` ranks."""
+    rollout, train = cfg.rollout, cfg.train
+    if world_size < 1:
+        return [f"world size: found {world_size}, expected at least 1 rank."]
+    if rollout.studies_per_step % world_size:
+        return [
+            f"rollout.studies_per_step: found {rollout.studies_per_step}, expected a multiple of the {world_size} "
+            f"ranks (the nearest above is {-(-rollout.studies_per_step // world_size) * world_size})."
+        ]
+    algorithm = cfg.algorithm
+    pairs = algorithm.compares_pairs
+    units = rollout.studies_per_step // world_size * algorithm.units_per_study(rollout.group_size)
+    if pairs and algorithm.preference.pairing != "best_worst":
+        return []  # how many pairs a group gives is known when it has been scored
+    if units % train.updates_per_step:
+        return [
+            f"train.updates_per_step: found {train.updates_per_step}, expected a divisor of the {units} "
+            f"{'pairs' if pairs else 'completions'} that each of {world_size} ranks has per step."
+        ]
+    return []
+
+
+def doubtful(cfg: Config) -> list[str]:
+    """Settings that run, and that one should know the cost of."""
+    notes = []
+    if cfg.rollout.top_p < 1:
+        notes.append(f"rollout.top_p={cfg.rollout.top_p:g}: below 1 it biases the importance ratio.")
+    if cfg.rollout.temperature != 1:
+        notes.append(f"rollout.temperature={cfg.rollout.temperature:g}: the policy is trained at this temperature.")
+    if "{indication}" not in cfg.data.prompt:
+        notes.append("data.prompt has no {indication}: the policy will not see why the exam was ordered.")
+    if cfg.scoring.multi_objective_aggregation == "normalize_then_sum" and len(cfg.judges) == 1:
+        notes.append("scoring.multi_objective_aggregation=normalize_then_sum: with one judge it is a plain z-score.")
+    if cfg.model.lora.dropout:
+        notes.append(f"model.lora.dropout={cfg.model.lora.dropout:g}: gradients are not of the policy that sampled.")
+    if cfg.model.trust_remote_code:
+        notes.append("model.trust_remote_code=true: Python code from the model's folder will run.")
+    return notes
