@@ -35,18 +35,19 @@ def score(
 
     Texts are cleaned as in training. A reference report without words is unscorable, whatever the judge; a judge that
     could not be reached gives `Status.FAILED`: neither has a value. A judge that scores whole groups gets the
-    neighbouring pairs of a study in one call.
+    neighbouring pairs of a study in one call. A judge that is made here is closed here; your own stays open.
 
     Raises JudgeError for a pair that is none, by its position, and for a judge that breaks its contract.
 
-    >>> [s] = score([("Small left pleural effusion.", "Left pleural effusion. Heart size is normal.")])
-    >>> round(s.value, 3), s.parts["false_finding"]
-    (0.5, 0.0)
+    >>> [s] = score([("Small left pleural effusion. Cardiomegaly.", "Small left pleural effusion.")])
+    >>> s.value, s.parts["missing_finding"]
+    (0.5, 1.0)
     """
     cases = [_case(pair, place) for place, pair in enumerate(pairs)]
     scores = [Score.unscorable("the reference report has no words")] * len(cases)
     loaded = load_judge(judge, args, length_control)
     whole = getattr(loaded, "granularity", "completion") == "group"
+    own = not callable(getattr(judge, "score", None)) or inspect.isclass(judge)
     _member(loaded, "start")
     try:
         for places in _calls(cases, whole):
@@ -54,7 +55,8 @@ def score(
             for i, found in zip(places, checked_scores(loaded, asked, _result(loaded.score(asked))), strict=True):
                 scores[i] = found
     finally:
-        _member(loaded, "close")
+        if own:
+            _member(loaded, "close")
     return scores
 
 

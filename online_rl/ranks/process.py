@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from online_rl.errors import ConfigError
 
@@ -16,7 +17,7 @@ from online_rl.errors import ConfigError
 PLACE = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 _running = threading.Lock()
-_joined = False  # the process group that is up is that of an earlier run of ours
+_own_group: Any = None  # the process group that an earlier run of ours has left up
 
 
 @contextmanager
@@ -25,7 +26,7 @@ def sole_run() -> Iterator[None]:
 
     The process group of an earlier run is used again. Raises ConfigError.
     """
-    global _joined
+    global _own_group
     if not _running.acquire(blocking=False):
         raise ConfigError(
             "train: a run of this process has not ended yet, and two would share vLLM's and DeepSpeed's globals. Wait "
@@ -34,10 +35,13 @@ def sole_run() -> Iterator[None]:
     place = {name: os.environ.get(name) for name in PLACE}
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        _refuse_foreign_group()
-        yield
+        if _group() not in (None, _own_group):
+            _refuse_foreign_group()
+        try:
+            yield
+        finally:
+            _own_group = _group()
     finally:
-        _joined = _group_is_up()
         for name, value in place.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -49,16 +53,18 @@ def sole_run() -> Iterator[None]:
 
 
 def _refuse_foreign_group() -> None:
-    if _group_is_up() and not _joined:
-        import torch.distributed as dist
+    import torch.distributed as dist
 
-        raise ConfigError(
-            f"train: torch.distributed is up already ({dist.get_backend()}, {dist.get_world_size()} ranks), started by "
-            "something else; expected none, since vLLM and DeepSpeed join one that is made for them. Call train before "
-            "it is started, or end it with torch.distributed.destroy_process_group()."
-        )
+    raise ConfigError(
+        f"train: torch.distributed is up already ({dist.get_backend()}, {dist.get_world_size()} ranks), started by "
+        "something else; expected none, since vLLM and DeepSpeed join one that is made for them. Call train before it "
+        "is started, or end it with torch.distributed.destroy_process_group()."
+    )
 
 
-def _group_is_up() -> bool:
+def _group() -> Any:
+    """The default process group; None if none is up."""
     distributed = sys.modules.get("torch.distributed")  # whoever has started one has imported it
-    return distributed is not None and distributed.is_available() and distributed.is_initialized()
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return None
+    return distributed.group.WORLD
