@@ -30,7 +30,7 @@ _WORTH_LESS = {
     "template": "an echo of the judge's own answer form",
     "negated": "the reference report with its statements turned round",
 }
-_SENTENCE = re.compile(r"[^.!?]+[.!?]*\s*")
+_SENTENCE = re.compile(r"[^.!?\n]+[.!?]*\s*")
 _CLAUSE_END = r"(?=\s*(?:[.,;!?]|$))"
 
 # The first that fits a sentence turns it round; at most one per sentence, denials first.

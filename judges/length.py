@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from judges.base import Case, Judge, Score, Status
 from judges.errors import JudgeError
-from judges.text import count_words
+from judges.text import count_words, one_line
 
 Unit = Literal["words", "characters", "tokens"]
 Rule = Callable[[float, float], float]
@@ -274,4 +274,5 @@ class LengthControlled:
                 f"judge {self.name!r}: length_unit is tokens, and there is no tokenizer to count them with outside of "
                 "training. Set length_unit to words or characters."
             )
-        return self.count_tokens
+        count = self.count_tokens
+        return lambda text: count(one_line(text))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from judges.layout import statement_lines
+
 # What a reader cannot see and a tokenizer can: zero-width spaces and joiners, BOM, soft hyphen, bidirectional marks.
 _INVISIBLE = re.compile("[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -25,7 +27,7 @@ def plain_unicode(text: str) -> str:
 
 
 def clean_report(text: str) -> str:
-    """The text that judges compare and that words are counted in, for candidates and reference reports alike.
+    """The text that words are counted in and that GREEN reads, for candidates and reference reports alike.
 
     CheXalign's cleaning: `[...]` and `**` are dropped, whitespace (NBSP and line ends included) collapses to one space,
     ends are stripped, letters are lower case. Before it, `plain_unicode`, so that two spellings of one text are one.
@@ -33,8 +35,29 @@ def clean_report(text: str) -> str:
     >>> clean_report("FINDINGS: [unsigned]  **No**\\r\\neffusion. ")
     'findings: no effusion.'
     """
-    text = _BRACKETED.sub("", plain_unicode(text)).replace("**", "")
-    return " ".join(text.split()).lower()
+    return one_line(_without_markup(text)).lower()
+
+
+def clean_statements(text: str) -> str:
+    """`clean_report` with a blank line where lay-out ends a statement: after list items, headings, rows, paragraphs.
+
+    This is what judges are given. The words are those of `clean_report`; a wrap inside a sentence becomes a space.
+
+    >>> clean_statements("**PLEURA:** no\\neffusion.\\n\\n- Mild [sic] edema\\n- Left nodule")
+    'pleura: no effusion.\\n\\n- mild edema\\n\\n- left nodule'
+    """
+    text = _without_markup(text)
+    lines = (" ".join(line.split()).lower() for line in statement_lines(text))
+    return "\n\n".join(line for line in lines if line)
+
+
+def one_line(text: str) -> str:
+    """The text without its lay-out: whitespace collapses to one space."""
+    return " ".join(text.split())
+
+
+def _without_markup(text: str) -> str:
+    return _BRACKETED.sub("", plain_unicode(text)).replace("**", "")
 
 
 def says_nothing(text: str) -> bool:

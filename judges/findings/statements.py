@@ -23,6 +23,7 @@ _IN_A_HEADING = {Kind.STRUCTURE, Kind.CONJUNCTION, Kind.COMMA, Kind.SIDE_ZONE, K
 _TRIGGERS = {Kind.NEGATION, Kind.NEGATION_AFTER, Kind.UNCERTAIN, Kind.UNCERTAIN_AFTER}
 _BEFORE_A_NOUN = {Kind.SIDE_ZONE, Kind.ARTICLE}
 _SHORTHAND = {"n": "no", "neg": "no", "0": "no", "y": "present", "x": "present", "nil": "none"}
+_ADJECTIVES = {Kind.OTHER, Kind.COMPARISON, Kind.SEVERITY}
 _LONGEST_HEADING = 5  # words
 
 
@@ -49,6 +50,13 @@ class _Part:
 
     def is_key(self) -> bool:
         return all(token.kind in _IN_A_KEY for token in self.tokens)
+
+    def is_title(self) -> bool:
+        """Does it name no finding and no structure, such as "Findings" or "Impression"?"""
+        return all(
+            t.kind in (Kind.OTHER, Kind.CONJUNCTION, Kind.ARTICLE) or (t.kind is Kind.ABNORMALITY and not t.value)
+            for t in self.tokens
+        )
 
     def leads_on(self) -> bool:
         """Does it say how to take what follows: "No evidence of:", "Absent:"?"""
@@ -155,7 +163,9 @@ def _joined(parts: list[_Part], heading: _Part | None) -> Iterator[Statement]:
         parts = [heading, _Part(":", parts[0].words, parts[0].tokens), *parts[1:]]
     current = parts[0]
     for part in parts[1:]:
-        if not _begins_with_noun(part.tokens) or part.is_place_of(current) or part.mark == ":" and current.leads_on():
+        if current.is_title() and len(part.tokens) > 2:
+            current, place = part, ""
+        elif not _begins_with_noun(part.tokens) or part.is_place_of(current) or part.mark == ":" and current.leads_on():
             clauses = _clauses(part) if current.names_finding() else [part.words]
             for clause in clauses[:-1]:
                 yield Statement((*current.words, *clause), place)
@@ -178,7 +188,9 @@ def _begins_with_noun(tokens: list[Token]) -> bool:
         if token.kind in _NOUNS or (token.kind is Kind.ABNORMALITY and token.value):
             return True
         if i and token.kind in (Kind.COMMA, Kind.STOP, Kind.CONJUNCTION):
-            return False
+            adjectives = i > 1 and tokens[0].kind is Kind.NEGATION and tokens[i - 1].kind in _ADJECTIVES
+            if token.kind is Kind.STOP or not adjectives:  # "no acute, displaced fracture" goes on
+                return False
     return False
 
 

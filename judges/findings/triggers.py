@@ -56,7 +56,7 @@ def _looks_back(tokens: list[Token], i: int) -> bool:
             return False
     elif words.split()[0] not in ("no", "none", "nil", "negative", "neg"):
         return False
-    if any(token.kind in _STATES for token in _clause(tokens, i + 1)):
+    if any(token.kind in _STATES for token in _clause(tokens, i + 1, through_or=True)):
         return False
     for j in range(i - 1, -1, -1):
         before = tokens[j]
@@ -77,9 +77,12 @@ def _looks_forward(tokens: list[Token], i: int) -> bool:
     return any(token.kind is Kind.ENTITY for token in _clause(tokens, i + 1))
 
 
-def _clause(tokens: list[Token], start: int) -> list[Token]:
-    end = next((j for j in range(start, len(tokens)) if tokens[j].kind in _ENDS), len(tokens))
-    return tokens[start:end]
+def _clause(tokens: list[Token], start: int, through_or: bool = False) -> list[Token]:
+    """The tokens from `start` to the end of the clause."""
+    for j in range(start, len(tokens)):
+        if tokens[j].kind in _ENDS and not (through_or and tokens[j].words == "or"):
+            return tokens[start:j]
+    return tokens[start:]
 
 
 def _settle_comparisons(tokens: list[Token]) -> None:

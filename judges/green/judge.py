@@ -29,6 +29,7 @@ from judges.green.overlong import unread_words
 from judges.green.parser import UnreadableAnalysis, bounds, decided_at, parse_analysis
 from judges.green.prompt import MAX_TOKENS, PromptTokenizer, model_identity
 from judges.green.server import DEFAULT_MODEL, STOPS
+from judges.text import one_line
 
 Mode = Literal["score_only", "full"]
 Constrain = Literal["retry", "always", "never"]
@@ -189,12 +190,13 @@ class GreenJudge:
         scores: list[Score | None] = [None] * len(cases)
         groups: dict[str, dict[str, _Pair]] = {}
         for place, case in enumerate(cases):
-            candidate, hits = neutralise(case.candidate)
+            candidate, hits = neutralise(one_line(case.candidate))
             self._numbers["injection_hits"] += hits
-            scores[place] = _without_asking(case.reference, candidate)
+            reference = one_line(case.reference)
+            scores[place] = _without_asking(reference, candidate)
             if scores[place] is None:
-                pair = self._pair(case.reference, candidate)
-                known = groups.setdefault(case.reference, {}).setdefault(pair.key, pair)
+                pair = self._pair(reference, candidate)
+                known = groups.setdefault(reference, {}).setdefault(pair.key, pair)
                 known.places.append(place)
         pairs = [pair for group in groups.values() for pair in group.values()]
         self._numbers["duplicates_saved"] += sum(len(pair.places) - 1 for pair in pairs)

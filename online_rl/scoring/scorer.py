@@ -11,7 +11,7 @@ from typing import Any
 from judges.base import Case, Judge, Score, Status
 from judges.composite import Blend, Term
 from judges.green.neutralise import neutralise
-from judges.text import clean_report, count_words
+from judges.text import clean_report, clean_statements, count_words
 from online_rl.config import Config
 from online_rl.errors import JudgeFailed
 from online_rl.rollout.types import Completion, Rollouts
@@ -227,8 +227,8 @@ def make_case(completion: Completion) -> Case:
     study = completion.prompt.study
     return Case(
         study_id=study.study_id,
-        candidate=clean_report(completion.text),
-        reference=clean_report(study.reference),
+        candidate=clean_statements(completion.text),
+        reference=clean_statements(study.reference),
         indication=study.indication,
         images=study.images,
         prompt=completion.prompt.text,

@@ -12,7 +12,7 @@ from judges.composite import Blend, Term, parse_gate
 from judges.identity import identify
 from judges.length import LengthControlled
 from judges.registry import load_judge
-from judges.text import clean_report
+from judges.text import clean_statements
 from online_rl.config import Config
 from online_rl.config.model import JudgeSpec
 from online_rl.data.prompt import render_prompt
@@ -67,7 +67,7 @@ def dry_call(scorer: Scorer, study: Study, cfg: Config) -> None:
     reference report as candidate; the scores are thrown away. Raises JudgeError, which names judge, row and study, and
     JudgeFailed.
     """
-    reference = clean_report(study.reference)
+    reference = clean_statements(study.reference)
     cases = [
         Case(
             study_id=study.study_id,

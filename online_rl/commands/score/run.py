@@ -16,7 +16,7 @@ from judges.base import Case, Judge, Score, Status
 from judges.identity import identify
 from judges.length import verbosity
 from judges.registry import BUILT_IN, ENTRY_POINT_GROUP, load_judge
-from judges.text import clean_report, says_nothing, without_surrogates
+from judges.text import clean_statements, says_nothing, without_surrogates
 from online_rl import __version__
 from online_rl.commands.score.html import check_place, write_page
 from online_rl.commands.score.journal import Journal, Row
@@ -190,7 +190,7 @@ def _case(pair: Pair, raw: bool) -> Case:
 def _texts(pair: Pair, raw: bool) -> tuple[str, str]:
     if raw:
         return pair.candidate, pair.reference
-    return clean_report(pair.candidate), clean_report(pair.reference)
+    return clean_statements(pair.candidate), clean_statements(pair.reference)
 
 
 def _check_reached(judge: Judge, options: Scoring, scores: Sequence[Score]) -> None:

@@ -2,20 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections import Counter
-
-import pytest
-
-
-@pytest.fixture(scope="module")
-def corpus(root):
-    sys.path.insert(0, str(root / "benchmarks"))  # as when the script is started
-    try:
-        return importlib.import_module("findings_sentences")
-    finally:
-        sys.path.pop(0)
 
 
 def test_the_corpus_is_large_enough_and_mostly_of_forms_that_nobody_quoted(corpus):
