@@ -1,19 +1,22 @@
 #!/usr/bin/env bash
 # Installs what is missing, then lints, checks types and runs the tests.
 #
-#   bash launch/test.sh [unit|integration] [pytest arguments]
+#   bash launch/test.sh [unit|integration|long] [pytest arguments]
 #
-#   unit          the quick ones only: no engine, no launcher, a minute or two
+#   unit          the quick ones only: no engine, no launcher, a few minutes
 #   integration   the ones that start real vLLM and real DeepSpeed: a quarter to half an hour
+#   long          tests marked long, which the others leave out; the log is kept in benchmarks/results/tests_long.log
 #
 # Every check runs even when one before it failed; the exit code is non-zero if any did.
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
+which=(-m "not long") log=""
 case "${1:-}" in
     -h | --help) print_help "${BASH_SOURCE[0]}" && exit 0 ;;
     unit | integration) folders=("tests/$1") && shift ;;
+    long) folders=(tests/integration) which=(-m long) log=benchmarks/results/tests_long.log && shift ;;
     *) folders=(tests/unit tests/integration) ;;
 esac
 cd "$REPO"
@@ -38,8 +41,9 @@ status=0
 for folder in "${folders[@]}"; do
     workers=(--numprocesses auto --dist loadfile)
     [[ "$folder" == tests/unit ]] || workers[1]=2 # which share the cores as tests/integration/cores.py says
-    echo "== pytest $folder ${workers[*]} $*"
-    OMP_NUM_THREADS=1 python -m pytest "$folder" "${workers[@]}" "$@" || status=$?
+    echo "== pytest $folder ${which[*]} ${workers[*]} $*"
+    OMP_NUM_THREADS=1 python -m pytest "$folder" "${which[@]}" "${workers[@]}" --durations=15 "$@" 2>&1 |
+        tee "${log:-/dev/null}" || status=$?
 done
 ((status != 0 || ${#failed[@]} == 0)) || status=1
 exit "$status"
