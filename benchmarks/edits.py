@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import re
+import textwrap
 from collections.abc import Callable
 
 # finding -> everything that reports call it, so that "occurs once" means the finding and not the word
@@ -261,6 +262,67 @@ def spacing(sentences: Sentences, rng: random.Random) -> Sentences | None:
     return [sentence.replace(" ", space) for sentence in sentences]
 
 
+def named(sentences: Sentences, choices: list[tuple[int, str]], rng: random.Random) -> tuple[int, str, str]:
+    """(index, finding, the name by which a key calls it) of one of the choices."""
+    i, term = rng.choice(choices)
+    match = PATTERNS[term].search(sentences[i])
+    assert match is not None
+    fixed = {"cardiomegaly": "cardiomegaly", "emphysema": "emphysema", "hemidiaphragm elevation": term,
+             "granuloma": term, "rib fracture": term}  # fmt: skip
+    return i, term, fixed.get(term, match.group(0))
+
+
+def listed(sentences: Sentences) -> Sentences:
+    return ["\n".join(f"- {sentence.rstrip('. ')}" for sentence in sentences)]
+
+
+def list_with_an_addition(sentences: Sentences, rng: random.Random) -> Sentences | None:
+    """The report as a list, and one finding more among its items."""
+    edited = finding_added(sentences, rng)
+    return listed(edited) if edited else None
+
+
+def list_without_a_finding(sentences: Sentences, rng: random.Random) -> Sentences | None:
+    edited = finding_removed(sentences, rng)
+    return listed(edited) if edited else None
+
+
+def key_denied(sentences: Sentences, rng: random.Random) -> Sentences | None:
+    """ "Small left effusion." -> "Effusion: None." """
+    choices = positive(sentences)
+    if not choices:
+        return None
+    i, _, name = named(sentences, choices, rng)
+    return replaced(sentences, i, f"{name.capitalize()}{rng.choice([': None', ' - No', ': Negative', ': not seen'])}.")
+
+
+def key_stated(sentences: Sentences, rng: random.Random) -> Sentences | None:
+    """A key that states a finding which the report has not."""
+    free = [t for t in ADDED if not any(PATTERNS[t].search(s) for s in sentences)]
+    if not free:
+        return None
+    return [*sentences, f"{rng.choice(free).capitalize()}: {rng.choice(['present', 'yes', 'mild', 'seen'])}."]
+
+
+def said_not_resolved(sentences: Sentences, rng: random.Random) -> Sentences | None:
+    """A finding that the report has not, in words that deny its going away."""
+    free = [t for t in ADDED if not any(PATTERNS[t].search(s) for s in sentences)]
+    if not free:
+        return None
+    form = rng.choice(["The {} has not resolved.", "The {} has only partially cleared.", "Unresolved {}.",
+                       "No resolution of the {}.", "The {} has nearly resolved."])  # fmt: skip
+    return [*sentences, form.format(rng.choice(free))]
+
+
+# (reference, candidate): one of two instances changed its size or its side
+TWO = [
+    ("Moderate right, small left {}.", "Small right, moderate left {}.", "wrong_severity"),
+    ("Large left and small right {}.", "Large left and moderate right {}.", "wrong_severity"),
+    ("Small right {0}. Large left {0}.", "Large right {0}. Small left {0}.", "wrong_severity"),
+    ("Right upper lobe {0}. Left lower lobe {0}.", "Left upper lobe {0}. Right lower lobe {0}.", "wrong_location"),
+]
+
+
 HARMFUL: dict[str, tuple[Edit, str]] = {
     "negation flipped: absent to present": (absent_to_present, "false_finding"),
     "negation flipped: present to absent": (present_to_absent, "missing_finding"),
@@ -270,5 +332,29 @@ HARMFUL: dict[str, tuple[Edit, str]] = {
     "finding added": (finding_added, "false_finding"),
     "comparison added": (comparison_added, "false_comparison"),
     "comparison omitted": (comparison_omitted, "omitted_comparison"),
+    "as a list, finding added": (list_with_an_addition, "false_finding"),
+    "as a list, finding removed": (list_without_a_finding, "missing_finding"),
+    "key and value: denied": (key_denied, "missing_finding"),
+    "key and value: stated": (key_stated, "false_finding"),
+    "polarity: has not resolved": (said_not_resolved, "false_finding"),
 }
 HARMLESS: dict[str, Edit] = {"sentences reordered": reordered, "synonyms": synonyms, "case": case, "spacing": spacing}
+
+
+def as_list(sentences: Sentences, rng: random.Random) -> Sentences | None:
+    return listed(sentences)
+
+
+def numbered(sentences: Sentences, rng: random.Random) -> Sentences | None:
+    return ["\n".join(f"{i}. {sentence}" for i, sentence in enumerate(sentences, 1))]
+
+
+def as_table(sentences: Sentences, rng: random.Random) -> Sentences | None:
+    return ["\n".join(f"| Findings | {sentence.rstrip('. ')} |" for sentence in sentences)]
+
+
+def wrapped(sentences: Sentences, rng: random.Random) -> Sentences | None:
+    return ["\n".join(textwrap.wrap(" ".join(sentences), 70))]
+
+
+LAYOUTS: dict[str, Edit] = {"list": as_list, "numbers": numbered, "table": as_table, "wrapped at 70": wrapped}

@@ -21,7 +21,7 @@ import sys
 import time
 from pathlib import Path
 
-from edits import HARMFUL, HARMLESS, Edit, split
+from edits import HARMFUL, HARMLESS, LAYOUTS, PATTERNS, TWO, Edit, split
 from machine import machine
 
 from judges.base import Case
@@ -85,6 +85,24 @@ def run_harmful(judge: FindingsJudge, reports: list[str], edit: Edit, category: 
     }
 
 
+def run_instances(judge: FindingsJudge, reports: list[str], seed: int, most: int) -> dict:
+    """Two instances of a finding that the report has not are added; in the candidate, one of them is another."""
+    rng = random.Random(seed)
+    caught = total = 0
+    for report in rng.sample(reports, len(reports))[:most]:
+        free = [t for t in ("pleural effusion", "pneumothorax", "atelectasis") if not PATTERNS[t].search(report)]
+        if not free or "costophrenic" in report.lower():
+            continue
+        before, after, category = rng.choice(TWO)
+        term = rng.choice(free)
+        joined = report.rstrip(". ") + ". "
+        score = judge.score([Case("two", joined + after.format(term), joined + before.format(term))])[0]
+        total += 1
+        caught += {name for name in CATEGORIES if score.parts.get(name)} == {category}
+    return {"category": "severity or location", "edits": total, "right_category_only": caught, "score_lowered": caught,
+            "missed": []}  # fmt: skip
+
+
 def run_harmless(judge: FindingsJudge, reports: list[str], edit: Edit, seed: int, most: int) -> dict:
     rng = random.Random(seed)
     changed: list[dict] = []
@@ -137,6 +155,9 @@ def table(result: dict) -> str:
     rows.append(
         f"| **all** (goal at most {GOAL_HARMLESS:.0%}) | {result['harmless_edits']} | **{result['changed']:.1%}** |"
     )
+    rows += ["", "| another lay-out | reports | score changed |", "|---|---|---|"]
+    for name, row in result["layouts"].items():
+        rows.append(f"| {name} | {row['edits']} | {row['score_changed'] / max(row['edits'], 1):.1%} |")
     second = result["impressions"]
     rows += ["", f"The lexicon was written with these findings sections at hand. On the impression sections of the "
              f"same collection ({second['reports']} of them): {second['caught']:.1%} of {second['edits']} single "
@@ -155,10 +176,16 @@ def evaluate(reports: list[str], most: int, misses_to: Path | None = None) -> di
         name: run_harmful(judge, reports, edit, category, seed, most)
         for seed, (name, (edit, category)) in enumerate(HARMFUL.items())
     }
+    harmful["one of two instances changed"] = run_instances(judge, reports, len(HARMFUL), most)
     harmless = {
         name: run_harmless(judge, reports, edit, 100 + seed, most) for seed, (name, edit) in enumerate(HARMLESS.items())
     }
-    misses = {name: row.pop("missed") for name, row in (harmful | harmless).items()}  # report text: not in the results
+    layouts = {
+        name: run_harmless(judge, reports, edit, 200 + seed, most) for seed, (name, edit) in enumerate(LAYOUTS.items())
+    }
+    misses = {
+        name: row.pop("missed") for name, row in (harmful | harmless | layouts).items()
+    }  # report text: not in the results
     if misses_to:
         misses_to.write_text(json.dumps(misses, indent=1), encoding="utf-8")
     edits = sum(row["edits"] for row in harmful.values())
@@ -169,6 +196,7 @@ def evaluate(reports: list[str], most: int, misses_to: Path | None = None) -> di
         "caught": sum(row["right_category_only"] for row in harmful.values()) / edits,
         "lowered": sum(row["score_lowered"] for row in harmful.values()) / edits,
         "harmless": harmless,
+        "layouts": layouts,
         "harmless_edits": calm,
         "changed": sum(row["score_changed"] for row in harmless.values()) / calm,
     }

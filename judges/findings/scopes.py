@@ -124,7 +124,7 @@ def _backward(tokens: list[Token]) -> None:
     for i, token in enumerate(tokens):
         if token.kind not in (Kind.NEGATION_AFTER, Kind.UNCERTAIN_AFTER) or leads_on(tokens, i):
             continue
-        listed = False
+        listed = reached = False
         start = i - 1
         while start > 0 and tokens[start].kind is Kind.COMMA and tokens[start - 1].kind in NOUNS:
             start -= 1  # "pneumothorax (none)", "effusion, none"
@@ -136,8 +136,9 @@ def _backward(tokens: list[Token]) -> None:
                 if j and _says(tokens[j - 1]):
                     break  # "effusion present and pneumothorax absent"
                 listed = True
-            elif earlier.kind is Kind.COMMA and not listed and earlier.words == ",":
+            elif earlier.kind is Kind.COMMA and not listed and earlier.words == "," and reached:
                 break
+            reached = reached or earlier.kind in NOUNS
             if token.kind is Kind.UNCERTAIN_AFTER:
                 earlier.uncertain, earlier.negated = True, False
             elif not earlier.negated:

@@ -51,7 +51,7 @@ class Token:
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn"}
 _PIECE = re.compile(
-    r"[a-z]+|(?<=\s)\(?\d{1,2}\)(?=\s)|(?<=\s)\(?[a-h]\)(?=\s)|\d+(?:\.\d+)?|\.{3,}|…|"
+    r"[a-z]+|(?<=\s)\(?\d{1,2}\)(?=\s)|(?<=\s)\(?[a-h]\)(?=\s)|(?<=\s)\([iv]+\)(?=\s)|\d+(?:\.\d+)?|\.{3,}|…|"
     r"(?<=\s)(?:-+>|[-–—]+|→)(?=\s)|—|[.;!?,/()&:=|│¦•▪◦●‣·■□○►▶➢✓✔]|(?<=\s)\*(?=\s)"
 )
 _ENDS = frozenset(".;!•▪◦●‣·■□○►▶➢✓✔*")
@@ -120,7 +120,7 @@ def sentences(line: str) -> Iterator[list[str]]:
     pieces = _PIECE.findall(text)
     for i, piece in enumerate(pieces):
         if piece in _ENDS or piece[-1] in _ITEM_ENDS and len(piece) > 1:
-            if piece == ";" and sentence and i + 1 < len(pieces) and pieces[i + 1] in ANSWERS:
+            if piece == ";" and sentence and _only_answers(pieces[i + 1 : i + 3]):
                 sentence.append(":")
             elif sentence:
                 yield sentence
@@ -129,6 +129,11 @@ def sentences(line: str) -> Iterator[list[str]]:
             sentence.append(_WORDS[piece])
     if sentence:
         yield sentence
+
+
+def _only_answers(pieces: list[str]) -> bool:
+    """Is "none" of "Effusion; none." all that follows the semicolon?"""
+    return bool(pieces) and pieces[0] in ANSWERS and (len(pieces) == 1 or pieces[1] in _ENDS)
 
 
 def _rejoined(match: re.Match[str]) -> str:
