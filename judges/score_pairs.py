@@ -33,7 +33,7 @@ def score(
     args            arguments that a named judge or function is made or called with
     length_control  none, lc_green, symmetric, soft_overlong
 
-    Texts are cleaned as in training. A reference report without words is unscorable, whatever the judge; a judge that
+    A judge is given texts as in training, raw and cleaned. A reference report without words is unscorable, whatever the judge; a judge that
     could not be reached gives `Status.FAILED`: neither has a value. A judge that scores whole groups gets the
     neighbouring pairs of a study in one call.
 
@@ -60,7 +60,7 @@ def score(
 
 def _case(pair: Any, place: int) -> Case:
     columns: dict[str, Any] = {}
-    study_id = f"pairs[{place}]"
+    study_id, indication = f"pairs[{place}]", ""
     if isinstance(pair, Case):
         return pair
     if isinstance(pair, Mapping):
@@ -71,6 +71,7 @@ def _case(pair: Any, place: int) -> Case:
         columns = dict(pair)
         reference, candidate = columns.pop("reference"), columns.pop("candidate")
         study_id = str(columns.pop("study_id", None) or study_id)
+        indication = str(columns.pop("indication", None) or "")
     elif isinstance(pair, (tuple, list)) and len(pair) == 2:
         reference, candidate = pair
     else:
@@ -79,7 +80,15 @@ def _case(pair: Any, place: int) -> Case:
     for name, text in (("reference", reference), ("candidate", candidate)):
         if not isinstance(text, str):
             raise JudgeError(f"pairs[{place}]: {name} is of type {type(text).__name__}, expected text.")
-    return Case(study_id, clean_report(candidate), clean_report(reference), columns=columns)
+    return Case(
+        study_id,
+        clean_report(candidate),
+        clean_report(reference),
+        indication,
+        columns=columns,
+        raw_candidate=candidate,
+        raw_reference=reference,
+    )
 
 
 def _calls(cases: Sequence[Case], whole_studies: bool) -> list[list[int]]:
