@@ -30,9 +30,13 @@ class Status(str, Enum):  # noqa: UP042 - StrEnum needs Python 3.11; a judge ser
 
 @dataclass(frozen=True)
 class Case:
-    """One candidate report beside its reference report. Both texts are cleaned already (`judges.text`).
+    """One candidate report beside its reference report.
 
-    `columns` holds further fields of the study's row for rewards in TRL's call form.
+    candidate, reference          cleaned (`judges.text`): what the built-in judges read and words are counted in
+    raw_candidate, raw_reference  as sampled and as the data have it; the cleaned text if they are not given
+    columns                       further fields of the study's row, for rewards in TRL's call form
+
+    `dataclasses.replace` with another candidate needs its raw text as well.
     """
 
     study_id: str
@@ -43,6 +47,12 @@ class Case:
     prompt: str = ""
     completion_ids: tuple[int, ...] = ()
     columns: dict[str, Any] = field(default_factory=dict)
+    raw_candidate: str = ""
+    raw_reference: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "raw_candidate", self.raw_candidate or self.candidate)
+        object.__setattr__(self, "raw_reference", self.raw_reference or self.reference)
 
 
 @dataclass(frozen=True)

@@ -2,33 +2,47 @@
 
     f(prompts, completions, completion_ids, **columns) -> list[float | None]        (or a coroutine function)
 
-`None` is unscorable. Nothing else is read into a return value: a wrong length, NaN, text, a truth value or a tensor
-is an error that names the function, the row and the study, because a reward must never be invented.
+`None` is unscorable, a truth value is 1 or 0 as in TRL, and further numbers may stand beside the values
+(`judges.extras`). Nothing else is read into a return value: a wrong length, NaN, text or a tensor is an error that
+names the function, the row and the study, because a reward must never be invented.
 """
 
 from __future__ import annotations
 
 import inspect
 import math
-import numbers
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from judges.base import Case, Score, Status
 from judges.errors import JudgeError, JudgeFailed
+from judges.extras import Extras, as_float, is_number
 
 CALL_FORM = ("prompts", "completions", "completion_ids")
-OWN_COLUMNS = ("ground_truth", "reference", "indication", "study_id", "images")
+OWN_COLUMNS = (
+    "ground_truth",
+    "reference",
+    "completions_cleaned",
+    "reference_cleaned",
+    "indication",
+    "study_id",
+    "images",
+    "log_extra",
+    "log_metric",
+)
 
 
 class CallableJudge:
     """Wraps `function`; `args` are bound as extra keyword arguments.
 
-    The function gets lists, one entry per case: TRL's three, the columns of `OWN_COLUMNS` (`ground_truth` and
-    `reference` are both the reference report), and the further columns of the study's row; only those that its
-    signature takes, unless it takes `**kwargs`. `conversational` gives completions as TRL does for chat data sets,
-    `[{"role": "assistant", "content": ...}]`, which the rewards in `trl.rewards` read; prompts likewise.
+    The function gets lists, one entry per case: TRL's three, the columns of `OWN_COLUMNS`, and the further columns of
+    the study's row; only those that its signature takes, unless it takes `**kwargs`. Texts are raw: completions as
+    sampled, `ground_truth` and `reference` both as the data have the reference report. `completions_cleaned` and
+    `reference_cleaned` are what the built-in judges read. `log_extra` and `log_metric` are TRL's functions.
+
+    `conversational` gives completions as TRL does for chat data sets, `[{"role": "assistant", "content": ...}]`, which
+    the rewards in `trl.rewards` read; prompts likewise.
     """
 
     granularity = "group"  # a reward function sees the candidates of a study together, so that a run repeats exactly
@@ -52,43 +66,47 @@ class CallableJudge:
         self.score: Callable[[Sequence[Case]], Any] = self._score_async if is_async else self._score
 
     def _score(self, cases: Sequence[Case]) -> Any:
-        started = time.perf_counter()
-        result = self._call(cases)
+        started, extras = time.perf_counter(), Extras(self.name, len(cases))
+        result = self._call(cases, extras)
         if inspect.isawaitable(result):
-            return self._finish(cases, result, started)
-        return self._scores(cases, result, time.perf_counter() - started)
+            return self._finish(cases, result, extras, started)
+        return self._scores(cases, result, extras, time.perf_counter() - started)
 
     async def _score_async(self, cases: Sequence[Case]) -> list[Score]:
-        started = time.perf_counter()
-        return await self._finish(cases, self._call(cases), started)
+        started, extras = time.perf_counter(), Extras(self.name, len(cases))
+        return await self._finish(cases, self._call(cases, extras), extras, started)
 
-    async def _finish(self, cases: Sequence[Case], awaitable: Any, started: float) -> list[Score]:
+    async def _finish(self, cases: Sequence[Case], awaitable: Any, extras: Extras, started: float) -> list[Score]:
         try:
             result = await awaitable
         except Exception as error:
             self._raised(cases, error)
-        return self._scores(cases, result, time.perf_counter() - started)
+        return self._scores(cases, result, extras, time.perf_counter() - started)
 
-    def _call(self, cases: Sequence[Case]) -> Any:
-        keywords = self._keywords(cases)
+    def _call(self, cases: Sequence[Case], extras: Extras) -> Any:
+        keywords = self._keywords(cases, extras)
         try:
             return self.function(**keywords)
         except Exception as error:
             self._raised(cases, error)
 
-    def _keywords(self, cases: Sequence[Case]) -> dict[str, Any]:
+    def _keywords(self, cases: Sequence[Case], extras: Extras) -> dict[str, Any]:
         offered: dict[str, Any] = {}
         for column in {key: None for case in cases for key in case.columns}:
             offered[column] = [case.columns.get(column) for case in cases]
         offered |= {
             "prompts": [self._form(case.prompt, "user") for case in cases],
-            "completions": [self._form(case.candidate, "assistant") for case in cases],
+            "completions": [self._form(case.raw_candidate, "assistant") for case in cases],
+            "completions_cleaned": [case.candidate for case in cases],
             "completion_ids": [list(case.completion_ids) for case in cases],
-            "ground_truth": [case.reference for case in cases],
-            "reference": [case.reference for case in cases],
+            "ground_truth": [case.raw_reference for case in cases],
+            "reference": [case.raw_reference for case in cases],
+            "reference_cleaned": [case.reference for case in cases],
             "indication": [case.indication for case in cases],
             "study_id": [case.study_id for case in cases],
             "images": [list(case.images) for case in cases],
+            "log_extra": extras.log_extra,
+            "log_metric": extras.log_metric,
         }
         offered |= self.args
         for parameter in self._parameters.values():
@@ -108,7 +126,8 @@ class CallableJudge:
     def _form(self, text: str, role: str) -> Any:
         return [{"role": role, "content": text}] if self.conversational else text
 
-    def _scores(self, cases: Sequence[Case], values: Any, seconds: float) -> list[Score]:
+    def _scores(self, cases: Sequence[Case], result: Any, extras: Extras, seconds: float) -> list[Score]:
+        values = extras.take(result)
         if not isinstance(values, (list, tuple)):
             raise JudgeError(
                 f"judge {self.name!r} returned a {_type_name(values)} for {_rows(cases)}; expected a list with one "
@@ -120,21 +139,21 @@ class CallableJudge:
                 "per completion."
             )
         each = seconds / max(len(cases), 1)
-        return [
-            Score(None, Status.UNSCORABLE, {}, f"{self.name} returned None", each)
-            if value is None
-            else Score(self._number(value, row, case), seconds=each)
-            for row, (case, value) in enumerate(zip(cases, values))  # noqa: B905 - as long as each other
-        ]
+        scores = []
+        for row, (case, value) in enumerate(zip(cases, values)):  # noqa: B905 - as long as each other
+            parts, detail = extras.parts[row], extras.detail(row)
+            if value is None:
+                none = f"{self.name} returned None"
+                scores.append(Score(None, Status.UNSCORABLE, parts, f"{none}\n{detail}" if detail else none, each))
+            else:
+                scores.append(Score(self._number(value, row, case), Status.SCORED, parts, detail, each))
+        return scores
 
     def _number(self, value: Any, row: int, case: Case) -> float:
-        if not _is_number(value):
+        if not is_number(value):
             found = f"a {_type_name(value)}"
         else:
-            try:
-                number = float(value)
-            except OverflowError:
-                number = math.inf
+            number = as_float(value)
             if math.isfinite(number):
                 return number
             found = repr(number)
@@ -169,13 +188,6 @@ def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         return dict(inspect.signature(function).parameters)
     except (TypeError, ValueError):  # some built-ins have no signature: offer them everything
         return {"kwargs": inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD)}
-
-
-def _is_number(value: Any) -> bool:
-    """Python's and numpy's integers and floats; no truth values, text, fractions or tensors."""
-    if isinstance(value, bool):
-        return False
-    return isinstance(value, (int, float)) or (type(value).__module__ == "numpy" and isinstance(value, numbers.Real))
 
 
 def _type_name(value: Any) -> str:

@@ -58,8 +58,14 @@ _TURNS = tuple(
 
 def canary_cases(case: Case) -> dict[str, Case]:
     """The canaries of the study of `case`, by name. Its own candidate and token ids play no part."""
-    reference = case.reference
-    candidates = {
+    texts, raw_texts = _candidates(case.reference), _candidates(case.raw_reference)
+    return {
+        name: replace(case, candidate=texts[name], raw_candidate=raw_texts[name], completion_ids=()) for name in NAMES
+    }
+
+
+def _candidates(reference: str) -> dict[str, str]:
+    return {
         "empty": "",
         "colon": ":",
         "template": _TEMPLATE,
@@ -67,7 +73,6 @@ def canary_cases(case: Case) -> dict[str, Case]:
         "tripled": " ".join([reference] * 3),
         "negated": negated(reference),
     }
-    return {name: replace(case, candidate=candidates[name], completion_ids=()) for name in NAMES}
 
 
 def negated(report: str) -> str:

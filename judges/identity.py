@@ -10,7 +10,10 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+from judges.sources import source_files
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class Identity:
     """name     the judge's name
     use      what the configuration names
     version  the judge's `version`, else that of the installed package that it comes from, else ""
-    hash     SHA-256 (hex) over the source of its module, or all modules and prompts of its package, and its arguments
+    hash     SHA-256 (hex) over its source files (`judges.sources`) and its arguments
     file     the source file; "" where there is none
     """
 
@@ -39,18 +42,41 @@ class Identity:
 
 def identify(judge: Any, use: str, args: Mapping[str, Any] | None = None) -> Identity:
     """The identity of a loaded judge. Arguments that are not JSON enter the hash by their type alone."""
-    inner = judge
-    while hasattr(inner, "judge"):  # length control and other wrappers
-        inner = inner.judge
-    subject = getattr(inner, "function", inner)
-    module = sys.modules.get(_module_name(subject, use))
+    inner, module = _inner(judge), _module(judge, use)
     path = Path(getattr(module, "__file__", None) or "")
     digest = hashlib.sha256()
-    for source in _sources(module, path):
-        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    for name, source in source_files(module).items():
+        digest.update(name.encode() + b"\0" + source.read_bytes())
     digest.update(json.dumps(dict(args or {}), sort_keys=True, default=lambda v: type(v).__name__).encode())
     version = getattr(inner, "version", None) or _distribution_version(getattr(module, "__name__", ""))
     return Identity(judge.name, use, str(version), digest.hexdigest(), str(path) if path.name else "")
+
+
+def code_hashes(judge: Any, use: str) -> dict[str, str]:
+    """SHA-256 (hex) of each source file of a loaded judge, by the file's name.
+
+    Of a function or class without a file, as in a notebook, its own source; empty if there is none.
+    """
+    files = source_files(_module(judge, use))
+    if files:
+        return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
+    subject = getattr(_inner(judge), "function", _inner(judge))
+    owner = subject if inspect.isroutine(subject) or inspect.isclass(subject) else type(subject)
+    try:
+        return {owner.__qualname__: hashlib.sha256(inspect.getsource(owner).encode()).hexdigest()}
+    except (OSError, TypeError):
+        return {}
+
+
+def _inner(judge: Any) -> Any:
+    while hasattr(judge, "judge"):  # length control and other wrappers
+        judge = judge.judge
+    return judge
+
+
+def _module(judge: Any, use: str) -> ModuleType | None:
+    inner = _inner(judge)
+    return sys.modules.get(_module_name(getattr(inner, "function", inner), use))
 
 
 def _module_name(subject: Any, use: str) -> str:
@@ -64,17 +90,6 @@ def _module_name(subject: Any, use: str) -> str:
         return place
     owner = subject if inspect.isroutine(subject) or inspect.isclass(subject) else type(subject)
     return str(getattr(owner, "__module__", ""))
-
-
-def _sources(module: Any, path: Path) -> list[Path]:
-    """The module's file; for a judge in a package of its own such as `judges.green`, all of the package's files, its
-    prompt among them."""
-    if not path.name or path.suffix != ".py":
-        return []
-    package = getattr(module, "__package__", "") or ""
-    if package.count(".") >= 1 or path.name == "__init__.py":
-        return sorted(p for p in path.parent.iterdir() if p.suffix in (".py", ".txt"))
-    return [path]
 
 
 def _distribution_version(module: str) -> str:

@@ -90,7 +90,8 @@ class HttpJudge:
         if self._resumed.get("hash", served["hash"]) != served["hash"]:
             raise CheckpointError(
                 f"judge {self.name!r}: {self.url} serves hash {served['hash'][:16]!r}; the run was trained with "
-                f"{self._resumed['hash'][:16]!r}. Serve the judge as it was, or start another run."
+                f"{self._resumed['hash'][:16]!r}. Serve the judge as it was, continue with this one by "
+                "resume_allow=[judges], or start another run."
             )
         self._served = {key: str(served[key]) for key in (*self.expected, "use") if key in served}
         if served.get("granularity") == "group":

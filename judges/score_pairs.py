@@ -11,7 +11,7 @@ from typing import Any
 from judges.base import Case, Judge, Score, checked_scores
 from judges.errors import JudgeError
 from judges.registry import load_judge
-from judges.text import clean_report, says_nothing
+from judges.text import clean_statements, says_nothing
 
 Pair = Case | Mapping[str, Any] | Sequence[str]
 EXPECTED = "(reference, candidate), or {'reference': ..., 'candidate': ..., 'study_id': ...}"
@@ -33,7 +33,7 @@ def score(
     args            arguments that a named judge or function is made or called with
     length_control  none, lc_green, symmetric, soft_overlong
 
-    Texts are cleaned as in training. A reference report without words is unscorable, whatever the judge; a judge that
+    A judge is given texts as in training, raw and cleaned. A reference report without words is unscorable, whatever the judge; a judge that
     could not be reached gives `Status.FAILED`: neither has a value. A judge that scores whole groups gets the
     neighbouring pairs of a study in one call. A judge that is made here is closed here; your own stays open.
 
@@ -62,7 +62,7 @@ def score(
 
 def _case(pair: Any, place: int) -> Case:
     columns: dict[str, Any] = {}
-    study_id = f"pairs[{place}]"
+    study_id, indication = f"pairs[{place}]", ""
     if isinstance(pair, Case):
         return pair
     if isinstance(pair, Mapping):
@@ -73,6 +73,7 @@ def _case(pair: Any, place: int) -> Case:
         columns = dict(pair)
         reference, candidate = columns.pop("reference"), columns.pop("candidate")
         study_id = str(columns.pop("study_id", None) or study_id)
+        indication = str(columns.pop("indication", None) or "")
     elif isinstance(pair, (tuple, list)) and len(pair) == 2:
         reference, candidate = pair
     else:
@@ -81,7 +82,15 @@ def _case(pair: Any, place: int) -> Case:
     for name, text in (("reference", reference), ("candidate", candidate)):
         if not isinstance(text, str):
             raise JudgeError(f"pairs[{place}]: {name} is of type {type(text).__name__}, expected text.")
-    return Case(study_id, clean_report(candidate), clean_report(reference), columns=columns)
+    return Case(
+        study_id,
+        clean_statements(candidate),
+        clean_statements(reference),
+        indication,
+        columns=columns,
+        raw_candidate=candidate,
+        raw_reference=reference,
+    )
 
 
 def _calls(cases: Sequence[Case], whole_studies: bool) -> list[list[int]]:

@@ -1,13 +1,14 @@
 """Cases and scores as JSON: what a judge server and its client say to each other.
 
-    GET  /judge   -> {"protocol": 1, "name", "use", "version", "hash", "granularity"}
-    POST /score      {"cases": [{"study_id", "candidate", "reference", "indication", "prompt", "completion_ids",
-                                 "images", "columns"}, ...]}
+    GET  /judge   -> {"protocol": 2, "name", "use", "version", "hash", "granularity"}
+    POST /score      {"cases": [{"study_id", "candidate", "reference", "raw_candidate", "raw_reference", "indication",
+                                 "prompt", "completion_ids", "images", "columns"}, ...]}
                   -> {"name", "hash", "scores": [{"status", "value", "parts", "detail"}, ...]}     200
                   -> {"error": "..."}     400 not a request, 413 too large, 422 the judge broke its contract,
                                           503 the judge could not be reached or fell over
 
-An image is a path, or `{"base64": ...}` for the bytes of an image file. No message holds report text.
+`candidate` and `reference` are cleaned; the raw texts may be left out if they are the same. An image is a path, or
+`{"base64": ...}` for the bytes of an image file. No message holds report text.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 from judges.base import Case, Score, Status
 from judges.errors import JudgeError
 
-PROTOCOL = 1
+PROTOCOL = 2
 
 
 def encode_cases(cases: Sequence[Case]) -> bytes:
@@ -86,6 +87,8 @@ def _case_to_json(case: Case) -> dict[str, Any]:
         "study_id": case.study_id,
         "candidate": case.candidate,
         "reference": case.reference,
+        "raw_candidate": case.raw_candidate,
+        "raw_reference": case.raw_reference,
         "indication": case.indication,
         "prompt": case.prompt,
         "completion_ids": list(case.completion_ids),
@@ -95,7 +98,7 @@ def _case_to_json(case: Case) -> dict[str, Any]:
 
 
 def _case_from_json(item: Any) -> Case:
-    texts = ("study_id", "candidate", "reference", "indication", "prompt")
+    texts = ("study_id", "candidate", "reference", "raw_candidate", "raw_reference", "indication", "prompt")
     if not isinstance(item, dict) or not all(isinstance(item.get(key, ""), str) for key in texts):
         raise ValueError("a case is not an object of texts")
     if "candidate" not in item or "reference" not in item:

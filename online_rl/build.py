@@ -28,6 +28,7 @@ from online_rl.policy.deepspeed import init_ranks
 from online_rl.policy.engine import Policy
 from online_rl.policy.load import read_policy
 from online_rl.policy.model import banned_token_ids
+from online_rl.provenance import Provenance, take_provenance
 from online_rl.ranks import collectives
 from online_rl.ranks.launch import several_machines
 from online_rl.ranks.stop import StopRequest
@@ -64,7 +65,11 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
     undo.callback(watchdog.close)
     scorer = Scorer(judges, cfg, guards, make_blend(cfg))
     undo.callback(scorer.close)
-    found, messages = _claim_folder_and_try_judges(cfg, scorer, studies)
+    builder = PromptBuilder(processor, cfg, studies.quarantine)
+    with collectives.together():
+        loaded = [judge for judge, _ in scorer.judges]
+        seen = take_provenance(cfg, loaded, studies.train, studies.eval, builder.render)
+    found, messages = _claim_folder_and_try_judges(cfg, scorer, studies, collectives.gather(seen)[0])
     messages = [*describe_judges(cfg, judges, guards), *(f"warning: {message}" for message in messages)]
 
     # From here on models are loaded.
@@ -83,7 +88,6 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
     undo.callback(monitor.close)
     monitor.on_step = given.on_step
     policy.warn = monitor.warn
-    builder = PromptBuilder(processor, cfg, studies.quarantine)
     collector = Collector(cfg, studies.train, sampler, builder, engine, scorer, algorithm, policy)
     weights = WeightSync(engine, policy, Parity(unseen, half_precision=cfg.model.dtype != "float32"))
     evaluator = Evaluator(cfg, studies.eval, builder, engine, scorer, monitor)
@@ -94,7 +98,7 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
         policy=policy,
         weights=weights,
         evaluator=evaluator,
-        checkpoints=checkpoint.Checkpoints(cfg, policy, [collector, weights, evaluator]),
+        checkpoints=checkpoint.Checkpoints(cfg, policy, [collector, weights, evaluator, seen]),
         monitor=monitor,
         stop=StopRequest(cfg.train.stop_after),
         watchdog=watchdog,
@@ -120,7 +124,7 @@ def _read_data_and_join(cfg: Config, given: Given, demo: Demo) -> Studies:
 
 
 def _claim_folder_and_try_judges(
-    cfg: Config, scorer: Scorer, studies: Studies
+    cfg: Config, scorer: Scorer, studies: Studies, seen: Provenance
 ) -> tuple[checkpoint.Checkpoint | None, list[str]]:
     """Return the checkpoint to continue from, and warnings; the run folder is this run's, and every judge answers."""
     main_rank, run_dir = collectives.rank() == 0, Path(cfg.run.dir)
@@ -130,7 +134,7 @@ def _claim_folder_and_try_judges(
         scorer.start()
     warnings = list(cfg.warnings())
     studies.quarantine.write_to(run_dir, so_far=main_rank)
-    found = checkpoint.find(cfg, warnings.append)
+    found = checkpoint.find(cfg, warnings.append, seen)
     with collectives.together():
         dry_call(scorer, studies.train[0], cfg)
     if main_rank:

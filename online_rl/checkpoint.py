@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from online_rl.config import Config
 from online_rl.errors import CheckpointError, ConfigError
+from online_rl.provenance import Provenance
 from online_rl.ranks import collectives
 from online_rl.same_run import refuse_another_run
 
@@ -133,8 +134,10 @@ class Checkpoints:
         name_best(Path(self.cfg.run.dir), best)
 
 
-def find(cfg: Config, warn: Any) -> Checkpoint | None:
+def find(cfg: Config, warn: Any, seen: Provenance | None = None) -> Checkpoint | None:
     """The checkpoint that `resume` asks for, verified; None where there is none to go on from.
+
+    seen  what this launch would train with, compared with the checkpoint's
 
     resume=auto passes over damaged ones with a warning. A named one that is damaged, incomplete or of another
     configuration or world size raises CheckpointError.
@@ -143,13 +146,13 @@ def find(cfg: Config, warn: Any) -> Checkpoint | None:
         return None
     if cfg.resume != "auto":
         checkpoint = open_complete(Path(cfg.resume))
-        refuse_another_run(checkpoint.folder, checkpoint.state, cfg, warn)
+        refuse_another_run(checkpoint.folder, checkpoint.state, cfg, warn, seen)
         return checkpoint
     newest = find_newest(Path(cfg.run.dir), warn)
     if newest is None:
         warn(f"resume=auto: no complete checkpoint in {Path(cfg.run.dir) / 'checkpoints'}; starting at step 1.")
     else:
-        refuse_another_run(newest.folder, newest.state, cfg, warn)
+        refuse_another_run(newest.folder, newest.state, cfg, warn, seen)
     return newest
 
 

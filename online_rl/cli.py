@@ -183,7 +183,7 @@ def evaluate(
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Otherwise eval/SPLIT in the run folder, or here."),
     ] = None,
-    studies: Annotated[int | None, typer.Option(min=1, help="The first so many of the split.")] = None,
+    studies: Annotated[int | None, typer.Option(min=1, help="How many of the split, drawn by patient.")] = None,
     reports: Annotated[
         bool,
         typer.Option("--reports", help="Keep reference and candidate in scores.jsonl; otherwise no text is written."),

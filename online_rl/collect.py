@@ -88,7 +88,7 @@ class Collector:
         """Continue where `state` was taken. Raises CheckpointError if the data or the seed is another."""
         self.sampler.load_state_dict(state["sampler"])
         self.num_tokens = state["num_tokens"]
-        load_judge_states(self.scorer.judges, state.get("judges", {}))
+        load_judge_states(self.scorer.judges, state.get("judges", {}), "judges" in self.cfg.resume_allow)
         self.scorer.load_state_dict(state.get("scorer", {}))
 
     def _sample_and_score(self, studies: Sequence[Study], step: int, canaries: bool) -> tuple[Rollouts, Scored]:

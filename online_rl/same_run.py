@@ -1,4 +1,6 @@
-"""Whether a checkpoint is of the run that a configuration describes: the same keys, values and number of ranks.
+"""Whether a checkpoint is of the run that a configuration describes.
+
+The same are the keys and values, the number of ranks, and, by hash, judge code, data and prompt.
 
 Some keys may differ: where things are written, how long to wait, and how the same sums are laid out in memory. The last
 change an update by the rounding of floating-point numbers and nothing else.
@@ -17,12 +19,14 @@ from online_rl.config import Config
 from online_rl.config.messages import dotted, valid_names
 from online_rl.config.migrate import migrate, moved_note
 from online_rl.errors import CheckpointError
+from online_rl.provenance import Provenance, refuse_other_provenance
 from online_rl.ranks import collectives
 
 # What may differ when a run goes on; everything else would make it another run.
 FREE_KEYS = (
     "run.dir",
     "resume",
+    "resume_allow",
     "train.max_steps",
     "train.stop_after",
     "train.save_every",
@@ -49,10 +53,14 @@ FREE_KEYS = (
 )
 
 
-def refuse_another_run(folder: Path, state: dict[str, Any], cfg: Config, warn: Callable[[str], None]) -> None:
-    """CheckpointError where going on with `state`, that of the checkpoint in `folder`, would make it another run.
+def refuse_another_run(
+    folder: Path, state: dict[str, Any], cfg: Config, warn: Callable[[str], None], seen: Provenance | None = None
+) -> None:
+    """Raise CheckpointError if continuing with `state`, that of the checkpoint in `folder`, would make it another run.
 
     A key that only this version has stands at its default, with a warning, or is refused.
+
+    seen  what this launch would train with; None leaves judge code, data and prompt uncompared
     """
     world = state["world_size"]
     if world != collectives.world_size():
@@ -85,6 +93,8 @@ def refuse_another_run(folder: Path, state: dict[str, Any], cfg: Config, warn: C
         warn(
             f"{folder} was written by a version of online-rl without {', '.join(newer)}; these defaults hold from here."
         )
+    if seen:
+        refuse_other_provenance(folder, state, seen, cfg, warn)
 
 
 def _filled_up(folder: Path, saved: dict[str, Any]) -> dict[str, Any]:

@@ -300,6 +300,9 @@ class Config(Section):
     resume: str = Field(
         default="never", description="never, auto (newest checkpoint of run.dir), or a checkpoint's path"
     )
+    resume_allow: list[Literal["judges", "data", "prompt"]] = Field(
+        default_factory=list, description="what may differ from the checkpoint: code of judges, data, prompt"
+    )
     model: Model = Field(default_factory=Model, description="the policy")
     data: Data = Field(default_factory=Data, description="the studies")
     demo: Demo = Field(default_factory=Demo, description="the made-up world that runs on a laptop")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from judges.text import says_nothing
+from online_rl.data.draw import draw_by_patient
 from online_rl.data.layouts import LAYOUTS, PYTHON
 from online_rl.data.quarantine import Quarantine
 from online_rl.data.rows import COLUMNS, Row, has_column, to_study
@@ -64,7 +65,8 @@ def check_studies(rows: Iterable[Row | Study], cfg: Config, image_root: Path, or
     quarantine = Quarantine(cfg.data.bad_images_budget)
     kept: dict[str, list[Study]] = {"train": [], "eval": [], "test": []}
     limits = {"train": cfg.data.max_train_studies, "eval": cfg.eval.studies}
-    for study in studies:
+    held_out = draw_by_patient([study for study in studies if study.split == "eval"])
+    for study in [*(study for study in studies if study.split != "eval"), *held_out]:
         limit = limits.get(study.split)
         if limit is not None and len(kept[study.split]) >= limit:
             counts[f"{study.split} studies over the limit"] += 1

@@ -52,6 +52,17 @@ class PromptBuilder:
             )
         return prompts
 
+    def render(self, indication: str, images: int) -> tuple[str, list[int]]:
+        """The prompt of a study with this many images, before its image tokens are expanded: text and token ids."""
+        text = self._text(indication, images)
+        return text, list(self.processor.tokenizer(text)["input_ids"])
+
+    def _text(self, indication: str, images: int) -> str:
+        content = [{"type": "image"} for _ in range(images)]
+        content.append({"type": "text", "text": render_prompt(self.template, indication)})
+        text = self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        return text.removeprefix(self.start)
+
     def build(self, study: Study) -> Prompt:
         """Decode the images, render the text, expand the image tokens.
 
@@ -59,10 +70,7 @@ class PromptBuilder:
         nothing is ever cut inside the image tokens.
         """
         images = tuple(load_image(source, self.max_side, study.source) for source in study.images[: self.max_images])
-        content = [{"type": "image"} for _ in images]
-        content.append({"type": "text", "text": render_prompt(self.template, study.indication)})
-        text = self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-        text = text.removeprefix(self.start)
+        text = self._text(study.indication, len(images))
         encoded = self.processor(text=[text], images=[list(images)], return_tensors="pt")
         ids = tuple(encoded.pop("input_ids")[0].tolist())
         encoded.pop("attention_mask", None)

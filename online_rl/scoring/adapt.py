@@ -31,8 +31,18 @@ def judge_states(judges: Pairs) -> dict[str, Any]:
     return {name: state for name, state in states.items() if state}
 
 
-def load_judge_states(judges: Pairs, states: Mapping[str, Any]) -> None:
-    """Go on with the judges as they were at the checkpoint."""
+def load_judge_states(judges: Pairs, states: Mapping[str, Any], other_code: bool = False) -> None:
+    """Continue with the judges as they were at the checkpoint.
+
+    other_code  a judge server may serve another judge than it did then
+    """
     for judge, _ in judges:
         if judge.name in states and hasattr(judge, "load_state_dict"):
-            judge.load_state_dict(states[judge.name])
+            state = states[judge.name]
+            judge.load_state_dict(_without_served_hash(state) if other_code else state)
+
+
+def _without_served_hash(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state of a judge without the hash that `HttpJudge` compares; length control keeps it one level down."""
+    kept = {key: value for key, value in state.items() if key != "hash"}
+    return kept | {"judge": _without_served_hash(kept["judge"])} if isinstance(kept.get("judge"), dict) else kept

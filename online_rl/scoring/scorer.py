@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from judges.base import Case, Judge, Score, Status
+from judges.base import Judge, Score, Status
 from judges.composite import Blend, Term
 from judges.green.neutralise import neutralise
-from judges.text import clean_report, clean_statements, count_words
+from judges.text import clean_report, count_words
 from online_rl.config import Config
 from online_rl.errors import JudgeFailed
 from online_rl.rollout.types import Completion, Rollouts
@@ -19,6 +19,7 @@ from online_rl.scoring.adapt import adapt
 from online_rl.scoring.asked import Asked, Key
 from online_rl.scoring.calls import Calls, drain, out_of_reach
 from online_rl.scoring.canary import Canaries, CanaryReport
+from online_rl.scoring.cases import make_case
 from online_rl.scoring.stats import CallStats
 
 UNSCORABLE_WINDOW = 20  # steps over which `scoring.max_unscorable_rate` is taken
@@ -115,7 +116,8 @@ class Scorer:
         try:
             for completion in rollouts:
                 key = (completion.group, completion.candidate)
-                asked.cases[key] = make_case(completion)
+                prompt = completion.prompt
+                asked.cases[key] = make_case(prompt.study, completion.text, prompt.text, completion.ids)
                 if canaries and asked.canaries is None:  # first in the queue: most of the step still decodes
                     asked.canaries = Canaries(self.calls, [judge for judge, _ in self.judges], asked.cases[key])
                 waiting[completion.group] = waiting.get(completion.group, 0) + 1
@@ -220,18 +222,3 @@ class Scorer:
             for judge, _ in self.judges:
                 self.calls.close_judge(judge)
             self.calls.close()
-
-
-def make_case(completion: Completion) -> Case:
-    """What the judges see: both reports cleaned in the same way."""
-    study = completion.prompt.study
-    return Case(
-        study_id=study.study_id,
-        candidate=clean_statements(completion.text),
-        reference=clean_statements(study.reference),
-        indication=study.indication,
-        images=study.images,
-        prompt=completion.prompt.text,
-        completion_ids=completion.ids,
-        columns=study.columns,
-    )

@@ -7,17 +7,17 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from judges.base import Case, Judge, Score, Status
+from judges.base import Judge, Score, Status
 from judges.composite import Blend, Term, parse_gate
 from judges.identity import identify
 from judges.length import LengthControlled
 from judges.registry import load_judge
-from judges.text import clean_statements
 from online_rl.config import Config
 from online_rl.config.model import JudgeSpec
 from online_rl.data.prompt import render_prompt
 from online_rl.data.study import Study
 from online_rl.scoring.calls import out_of_reach
+from online_rl.scoring.cases import make_case
 from online_rl.scoring.scorer import Scorer
 
 # What the judges are tried with, beside the reference report itself. Nobody's report.
@@ -67,19 +67,10 @@ def dry_call(scorer: Scorer, study: Study, cfg: Config) -> None:
     reference report as candidate; the scores are thrown away. Raises JudgeError, which names judge, row and study, and
     JudgeFailed.
     """
-    reference = clean_statements(study.reference)
+    prompt = render_prompt(cfg.data.prompt, study.indication)
     cases = [
-        Case(
-            study_id=study.study_id,
-            candidate=candidate,
-            reference=reference,
-            indication=study.indication,
-            images=study.images,
-            prompt=render_prompt(cfg.data.prompt, study.indication),
-            completion_ids=tuple(range(1, 1 + len(candidate.split()))),
-            columns=study.columns,
-        )
-        for candidate in (DRY_CANDIDATE, reference)
+        make_case(study, text, prompt, tuple(range(1, 1 + len(text.split()))))
+        for text in (DRY_CANDIDATE, study.reference)
     ]
     rows: list[dict[str, Score]] = [{} for _ in cases]
     for judge, _ in scorer.judges:

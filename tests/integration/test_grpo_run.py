@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -289,6 +290,22 @@ def test_another_configuration_is_refused(one_rank, settings, work):
     other = [*settings, "train.micro_batch_tokens=1024", "rollout.temperature=0.7", "resume=auto"]
     finished = train(work / "other_config", *other, run, ranks=1)
     finished.refused("rollout.temperature", "1.0", "0.7", "choose another run.dir")
+    assert _stamps(one_rank.run_dir) == before
+
+
+def test_a_reward_that_was_edited_since_is_refused_with_file_and_both_hashes(one_rank, settings, work, own_reward):
+    file = own_reward / "long_words.py"
+    saved = json.loads((one_rank.run_dir / "checkpoints" / "step-2" / "state.json").read_text())["provenance"]
+    before, text = _stamps(one_rank.run_dir), file.read_text()
+    assert saved["judges"]["long_words"] == {"long_words.py": hashlib.sha256(text.encode()).hexdigest()}
+    file.write_text(edited := text.replace("> 4", "> 5"))
+    try:
+        sizes = ["train.micro_batch_tokens=1024", "resume=auto"]
+        finished = train(work / "edited", *settings, *sizes, f"run.dir={one_rank.run_dir}", ranks=1)
+    finally:
+        file.write_text(text)
+    hashes = [hashlib.sha256(content.encode()).hexdigest()[:12] for content in (text, edited)]
+    finished.refused("judge 'long_words'", "long_words.py", *hashes, "step-2", "resume_allow=[judges]")
     assert _stamps(one_rank.run_dir) == before
 
 

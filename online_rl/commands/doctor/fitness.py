@@ -191,7 +191,7 @@ def examine_judge(entry: JudgeSpec, options: Scoring) -> Finding:
         calls.start(judge)
         reference = clean_report(REFERENCE)
         cases = [
-            Case(f"golden-{kind}", clean_report(text), reference, "cough")
+            Case(f"golden-{kind}", clean_report(text), reference, "cough", raw_candidate=text, raw_reference=REFERENCE)
             for kind, text in (("same", REFERENCE), ("contrary", CONTRARY))
         ]
         same, contrary = calls.submit(judge, cases).result().scores

@@ -46,7 +46,7 @@ def evaluate_policies(
     config           None = that of the run that `policy` lies in
     judges           names as in `online-rl score`, or of the config; none = the config's judges and guards
     output           folder of the results, one folder in it per policy; None = eval/SPLIT in the run folder, or here
-    studies          the first so many of the split
+    studies          how many of the split, drawn by patient
     reports          keep reference and candidate in the rows
     overwrite        replace finished results of another evaluation
 

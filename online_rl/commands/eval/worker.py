@@ -25,6 +25,7 @@ from online_rl import __version__
 from online_rl.commands.eval.source import ABOUT, SCORES, Policy
 from online_rl.commands.score.journal import Journal, Row
 from online_rl.config import Config, config_from_dict
+from online_rl.data.draw import draw_by_patient
 from online_rl.data.quarantine import Quarantine
 from online_rl.data.readers import Studies, read_studies
 from online_rl.data.study import Study
@@ -50,7 +51,7 @@ class Task:
     policy   `Policy.as_dict()`
     folder   where the results go
     split    train, eval or test
-    studies  the first so many; None = all that the config keeps
+    studies  how many, drawn by patient; None = all that the config keeps
     reports  keep the texts as well
     """
 
@@ -91,7 +92,9 @@ def evaluate(task: Task) -> None:
     demo = prepare(cfg)
     path = str(demo.policy or cfg.model.path)
     found, left_out = _studies(cfg, demo.world, task)
-    studies: list[Study] = getattr(found, task.split)[: task.studies]
+    studies: list[Study] = getattr(found, task.split)
+    if task.studies is not None:
+        studies = draw_by_patient(studies, task.studies)
     judges, guards = load_judges(cfg)
     identities = [  # `url` and `urls` say where a judge is, not what it is
         identify(judge, entry.use, {k: v for k, v in entry.args.items() if k not in ("url", "urls")}).hash

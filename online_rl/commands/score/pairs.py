@@ -1,9 +1,9 @@
-"""Pairs of reports from a user's file: columns `reference`, `candidate`, optional `study_id`."""
+"""Pairs of reports from a user's file: columns `reference`, `candidate`, optional `study_id` and `indication`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,22 @@ from online_rl.errors import DataError
 
 READERS = {".jsonl": jsonl_rows, ".ndjson": jsonl_rows, ".csv": csv_rows, ".tsv": csv_rows}
 SHOWN_PROBLEMS = 10
+OWN = ("reference", "candidate", "study_id", "indication")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One row. `study_id` is None where the file has none; the texts are as they were written."""
+    """One row. `study_id` is None where the file has none; the texts are as they were written.
+
+    columns  further columns of the row, for rewards in TRL's call form
+    """
 
     source: str
     study_id: str | None
     reference: str
     candidate: str
+    indication: str = ""
+    columns: dict[str, Any] = field(default_factory=dict)
 
 
 def read_pairs(path: Path) -> list[Pair]:
@@ -85,6 +91,8 @@ def _pair(row: Row) -> Pair:
         study_id=without_surrogates(str(study_id)) if study_id not in (None, "") else None,
         reference=without_surrogates(row.values["reference"]),
         candidate=without_surrogates(row.values["candidate"]),
+        indication=indication if isinstance(indication := row.values.get("indication"), str) else "",
+        columns={str(key): value for key, value in row.values.items() if key not in OWN},
     )
 
 

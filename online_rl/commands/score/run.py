@@ -184,7 +184,15 @@ def _calls_to_make(
 
 def _case(pair: Pair, raw: bool) -> Case:
     candidate, reference = _texts(pair, raw)
-    return Case(pair.study_id or pair.source, candidate, reference)
+    return Case(
+        study_id=pair.study_id or pair.source,
+        candidate=candidate,
+        reference=reference,
+        indication=pair.indication,
+        columns=pair.columns,
+        raw_candidate=pair.candidate,
+        raw_reference=pair.reference,
+    )
 
 
 def _texts(pair: Pair, raw: bool) -> tuple[str, str]:

@@ -93,7 +93,7 @@ def test_an_unknown_key_is_refused_with_the_name_that_was_meant(data, nearest):
 
 def test_an_unknown_key_near_nothing_is_answered_with_what_there_is():
     assert "eval has: every, studies" in problems_of({"eval": {"zzzz": 1}})
-    assert "Sections are: run, resume, model" in problems_of({"zzzz": 1})
+    assert "Sections are: run, resume, resume_allow, model" in problems_of({"zzzz": 1})
 
 
 def test_names_known_from_elsewhere_lead_to_names_that_exist():

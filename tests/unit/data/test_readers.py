@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from online_rl.config import config_from_dict
+from online_rl.data.draw import draw_by_patient
 from online_rl.data.quarantine import FILE_NAME
 from online_rl.data.readers import read_studies
 from online_rl.errors import DataError
@@ -193,12 +194,21 @@ def test_a_row_without_split_follows_its_patients_other_rows(read):
     assert len(read(rows, eval_fraction=0.5).train) == 100
 
 
-def test_the_first_studies_count_where_there_is_a_limit(read):
+def test_where_there_is_a_limit_the_first_train_studies_count_and_eval_studies_are_drawn(read):
     rows = [row(n) for n in range(6)] + [row(10 + n, split="val") for n in range(4)]
     studies = read(rows, max_train_studies=2, eval_studies=1)
-    assert [study.study_id for study in studies.train + studies.eval] == ["s0", "s1", "s10"]
+    assert [study.study_id for study in studies.train] == ["s0", "s1"]
+    assert studies.eval == draw_by_patient(read(rows, eval_studies=None).eval, 1)
     assert studies.report["train studies over the limit"] == 4
     assert studies.report["eval studies over the limit"] == 3
+
+
+def test_eval_studies_under_a_limit_are_of_many_patients(read):
+    """Three of the first four rows are one patient's."""
+    patients = ["a", "a", "a", "b", "c", "d", "d"]
+    rows = [row(99), *(row(n, split="val", patient_id=patient) for n, patient in enumerate(patients))]
+    assert {study.patient_id for study in read(rows, eval_studies=4).eval} == {"a", "b", "c", "d"}
+    assert {study.patient_id for study in read(rows, eval_studies=None).eval[:4]} == {"a", "b", "c", "d"}
 
 
 @pytest.mark.parametrize(("content", "words"), [(None, "no such file"), (b"", "the file is empty")])

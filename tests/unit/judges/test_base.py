@@ -1,4 +1,4 @@
-"""A Score holds numbers and nothing that merely looks like one."""
+"""A Score holds numbers and nothing that merely looks like one; a Case has raw and cleaned texts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from judges import Score
+from judges import Case, Score
 
 
 def test_numpy_numbers_become_plain_ones():
@@ -25,3 +25,8 @@ def test_what_is_no_finite_number_is_refused(value):
 def test_parts_are_numbers(part):
     with pytest.raises(ValueError, match="count is of type"):
         Score(0.5, parts={"count": part})
+
+
+def test_without_raw_texts_the_cleaned_ones_stand_for_them():
+    case = Case("s1", "no effusion.", "clear.", raw_candidate="- No effusion.")
+    assert (case.raw_candidate, case.raw_reference) == ("- No effusion.", "clear.")

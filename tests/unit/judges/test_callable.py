@@ -24,6 +24,7 @@ def test_function_with_kwargs_gets_every_column():
     seen = {}
 
     def reward(prompts, completions, completion_ids, **columns):
+        assert callable(columns.pop("log_extra")) and callable(columns.pop("log_metric"))
         seen.update(columns, prompts=prompts, completions=completions, completion_ids=completion_ids)
         return [0.5, 1]
 
@@ -32,9 +33,11 @@ def test_function_with_kwargs_gets_every_column():
     assert seen == {
         "prompts": ["prompt one", "prompt two"],
         "completions": ["cand one", "cand two"],
+        "completions_cleaned": ["cand one", "cand two"],
         "completion_ids": [[1, 2], [3]],
         "ground_truth": ["ref one", "ref two"],
         "reference": ["ref one", "ref two"],
+        "reference_cleaned": ["ref one", "ref two"],
         "indication": ["cough", "fever"],
         "study_id": ["s1", "s2"],
         "images": [["a.png"], []],
@@ -71,6 +74,48 @@ def test_none_is_unscorable():
     assert scores[0].value is None and scores[1].value == 0.0
 
 
+RAW = Case(
+    "s1",
+    candidate="findings: no effusion.",
+    reference="impression: clear.",
+    raw_candidate="FINDINGS:\n- No **effusion**.",
+    raw_reference="IMPRESSION:\nClear. [unsigned]",
+)
+
+
+def test_texts_are_as_sampled_and_as_in_the_data_with_the_cleaned_ones_beside_them():
+    def reward(completions, completions_cleaned, reference, reference_cleaned, ground_truth):
+        assert completions == ["FINDINGS:\n- No **effusion**."] and completions_cleaned == ["findings: no effusion."]
+        assert reference == ground_truth == ["IMPRESSION:\nClear. [unsigned]"]
+        assert reference_cleaned == ["impression: clear."]
+        return [1.0]
+
+    assert CallableJudge(reward).score([RAW])[0].value == 1.0
+
+
+def test_rewards_for_a_heading_or_a_line_break_work():
+    def laid_out(completions):
+        return [text.startswith("FINDINGS:") + 0.5 * text.count("\n") for text in completions]
+
+    assert CallableJudge(laid_out).score([RAW])[0].value == 1.5
+
+
+def test_messages_hold_the_raw_text():
+    def reward(completions):
+        return [float("\n" in message["content"]) for [message] in completions]
+
+    assert CallableJudge(reward, conversational=True).score([RAW])[0].value == 1.0
+
+
+@pytest.mark.parametrize("yes", [True, np.bool_(True)])
+def test_truth_values_are_what_trl_makes_of_them(yes):
+    """TRL puts the list into torch.tensor(..., dtype=torch.float32)."""
+    values = [yes, not yes]
+    found = [s.value for s in CallableJudge(lambda completions: values).score(CASES)]
+    assert found == torch.tensor(values, dtype=torch.float32).tolist() == [1.0, 0.0]
+    assert all(type(value) is float for value in found)
+
+
 def test_numpy_numbers_are_numbers():
     values = [np.float32(0.5), np.int64(2)]
     assert [s.value for s in CallableJudge(lambda completions: values).score(CASES)] == [0.5, 2.0]
@@ -83,8 +128,6 @@ BAD_ROWS = {
     "numpy nan": np.float32("nan"),
     "huge int": 10**400,
     "text": "0.5",
-    "true": True,
-    "numpy bool": np.bool_(True),
     "tensor": torch.tensor(0.5),
     "array": np.array(0.5),
     "list": [0.5],

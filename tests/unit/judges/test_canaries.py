@@ -28,6 +28,14 @@ def test_canaries_are_made_from_the_reference():
         assert canary.completion_ids == ()
 
 
+def test_raw_texts_of_canaries_are_made_from_the_raw_reference():
+    raw = "FINDINGS:\nThe heart is normal."
+    cases = canary_cases(Case("s1", "x", "findings: the heart is normal.", raw_candidate="X", raw_reference=raw))
+    assert cases["copy"].raw_candidate == raw and cases["copy"].candidate == "findings: the heart is normal."
+    assert cases["empty"].raw_candidate == "" and "abnormal" in cases["negated"].raw_candidate
+    assert "X" not in {case.raw_candidate for case in cases.values()}
+
+
 @pytest.mark.parametrize(
     ("report", "turned"),
     [

@@ -30,7 +30,15 @@ from online_rl.errors import CheckpointError, ConfigError, JudgeError
 ROOT = Path(__file__).resolve().parents[3]
 SECRET = "secretive effusion"
 CASES = [
-    Case("s1", "small effusion", "small left effusion", images=("a.png", b"\x89bytes"), columns={"age": 70}),
+    Case(
+        "s1",
+        "small effusion",
+        "small left effusion",
+        images=("a.png", b"\x89bytes"),
+        columns={"age": 70},
+        raw_candidate="Small\nEFFUSION",
+        raw_reference="Small left EFFUSION",
+    ),
     Case("s2", SECRET, "no effusion", completion_ids=(1, 2)),
 ]
 REWARDS = """
@@ -324,7 +332,7 @@ class FakeServer(ThreadingHTTPServer):
     replies: dict[str, tuple]
 
 
-IDENTITY = {"protocol": 1, "name": "fake", "use": "fake", "version": "1", "hash": "abc", "granularity": "completion"}
+IDENTITY = {"protocol": 2, "name": "fake", "use": "fake", "version": "1", "hash": "abc", "granularity": "completion"}
 
 
 @pytest.fixture
@@ -412,7 +420,9 @@ def test_one_score_that_cannot_be_read_leaves_the_others(fake, change):
     assert (second.value, second.parts) == (0.5, {"a": 1.0})
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"protocol": 2}', b'{"object": "list", "data": []}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{}", json.dumps(IDENTITY | {"protocol": 1}).encode(), b'{"object": "list", "data": []}']
+)
 def test_something_else_behind_the_url_is_refused_at_start(fake, body):
     with pytest.raises(ConfigError, match="not as a judge server.*args.url"):
         fake(judge=(200, body)).start()
@@ -449,7 +459,10 @@ def test_a_column_that_json_cannot_carry_is_named(value):
 
 # Little more than the standard library.
 
-SERVED = ("__init__", "base", "callable", "identity", "length", "network", "composite", "registry", "serve", "wire")
+SERVED = (
+    *("__init__", "base", "callable", "composite", "extras", "identity"),
+    *("length", "network", "registry", "serve", "sources", "wire"),
+)
 
 
 def test_the_server_needs_nothing_that_is_not_in_the_standard_library():

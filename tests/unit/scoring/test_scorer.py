@@ -8,7 +8,9 @@ import time
 import pytest
 
 from judges.base import Score
+from judges.callable import CallableJudge
 from online_rl.errors import JudgeError, JudgeFailed
+from online_rl.metrics import record, summarise
 from online_rl.rollout.types import Rollouts
 
 GROUPS = [[" ".join(["word"] * (1 + 4 * g + i)) for i in range(4)] for g in range(5)]  # 1, 2, ... 20 words
@@ -388,3 +390,24 @@ def test_canaries_that_cannot_be_scored_are_warned_about_and_stop_nothing(make_s
     assert scored.rewards == [[1.0, 1.0]] and scored.stats.failed == 0
     assert any("the canaries empty: " in text and "ZeroDivisionError" in text for text in scored.canaries.warnings)
     assert "canary/overlap/colon" not in scored.canaries.metrics()
+
+
+def test_judges_get_the_text_as_sampled_beside_the_cleaned_one(make_scorer, make_rollouts):
+    class Looks:
+        name = "looks"
+
+        def score(self, cases):
+            return [
+                Score(float(c.raw_candidate == "FINDINGS:\n- **Clear**" and c.candidate == "findings: - clear"))
+                for c in cases
+            ]
+
+    assert make_scorer((Looks(), 1.0)).score(make_rollouts(["FINDINGS:\n- **Clear**"])).rewards == [[1.0]]
+
+
+def test_extras_of_a_reward_function_are_plotted_beside_its_mean(make_scorer, make_rollouts):
+    """Two completions with one and three lines: the mean is (1 + 3) / 2 = 2."""
+    judge = CallableJudge(lambda completions: [(1.0, {"lines": len(t.splitlines())}) for t in completions], "mine")
+    scored = make_scorer((judge, 1.0)).score(make_rollouts(["a", "a\nb\nc"]))
+    metrics = summarise([[record(c) for c in group] for group in scored.groups])
+    assert (metrics["rewards/mine/mean"], metrics["judge/mine/lines"]) == (1.0, 2.0)

@@ -125,11 +125,24 @@ def test_an_async_judge_is_asked_many_things_at_once(folder):
 
 def test_raw_leaves_the_texts_as_they_are(folder):
     Path("upper.py").write_text(
-        "def reward(completions, **columns):\n    return [float(sum(c.isupper() for c in t)) for t in completions]\n"
+        "class Upper:\n    name = 'upper'\n    def score(self, cases):\n        from judges import Score\n"
+        "        return [Score(sum(c.isupper() for c in case.candidate)) for case in cases]\n"
     )
     write([{"reference": "LUNGS", "candidate": "CLEAR Lungs"}])
-    assert score(judge="upper.py:reward") == 0 and output()[0]["score"] == 0.0
-    assert score("--overwrite", "--raw", judge="upper.py:reward") == 0 and output()[0]["score"] == 6.0
+    assert score(judge="upper.py:Upper") == 0 and output()[0]["score"] == 0.0
+    assert score("--overwrite", "--raw", judge="upper.py:Upper") == 0 and output()[0]["score"] == 6.0
+
+
+def test_a_reward_function_gets_raw_texts_and_the_further_columns_as_in_training(folder):
+    Path("lines.py").write_text(
+        "def reward(completions, completions_cleaned, reference, indication, site, **columns):\n"
+        "    assert (reference, indication, site) == (['CLEAR.'], ['Cough?'], ['A'])\n"
+        "    assert completions_cleaned == ['- no edema - clear']\n"
+        "    return [(float(text.count('\\n')), {'dashes': text.count('-')}) for text in completions]\n"
+    )
+    write([{"reference": "CLEAR.", "candidate": "- No edema\n- Clear", "indication": "Cough?", "site": "A"}])
+    assert score(judge="lines.py:reward") == 0
+    assert (output()[0]["score"], output()[0]["parts"]["dashes"]) == (1.0, 2.0)
 
 
 @pytest.mark.parametrize(
