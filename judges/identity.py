@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from judges.objects import FILE_PREFIX, module_of_file
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -56,10 +58,9 @@ def identify(judge: Any, use: str, args: Mapping[str, Any] | None = None) -> Ide
 def _module_name(subject: Any, use: str) -> str:
     place = use.rpartition(":")[0]
     if place.endswith(".py"):  # the user's own file counts, wherever its objects are made
-        path = Path(place).expanduser().resolve()
-        for name, module in list(sys.modules.items()):
-            if name.startswith("_judge_") and getattr(module, "__file__", None) == str(path):
-                return name
+        module = module_of_file(place)
+        if module is not None:
+            return module.__name__
     if place in sys.modules:
         return place
     owner = subject if inspect.isroutine(subject) or inspect.isclass(subject) else type(subject)
@@ -79,7 +80,7 @@ def _sources(module: Any, path: Path) -> list[Path]:
 
 def _distribution_version(module: str) -> str:
     top = module.partition(".")[0]
-    if not top or top.startswith("_judge_"):
+    if not top or top.startswith(FILE_PREFIX):
         return ""
     try:
         return importlib.metadata.version("online-rl" if top in ("judges", "online_rl") else top)
