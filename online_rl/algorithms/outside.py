@@ -36,7 +36,8 @@ def make_outside(found: Any, cfg: Config) -> Algorithm:
         inspect.signature(found).bind(cfg, **cfg.algorithm.args)
     except TypeError as problem:
         _refuse(cfg, f"cannot be called with the config and algorithm.args={sorted(cfg.algorithm.args)}: {problem}.")
-    algorithm, tried = (_call(cfg, "made", lambda: found(cfg, **cfg.algorithm.args)) for _ in range(2))
+    make: Callable[..., Algorithm] = found
+    algorithm, tried = (_call(cfg, "made", lambda: make(cfg, **cfg.algorithm.args)) for _ in range(2))
     _refuse_settings(algorithm, cfg)
     _try_out(tried, cfg)
     return algorithm

@@ -51,8 +51,8 @@ def _checked(use: str, function: Callable[[Path], Any], path: Path) -> Iterator[
         where = f"after row {number}" if number else "before its first row"
         place = user_line(problem)
         raise DataError(
-            f"data.reader {use!r}: raised {type(problem).__name__} {where}{f' ({place})' if place else ''}. Correct it; "
-            "--debug shows the traceback."
+            f"data.reader {use!r}: raised {type(problem).__name__} {where}{f' ({place})' if place else ''}. "
+            "Correct it; --debug shows the traceback."
         ) from problem
 
 

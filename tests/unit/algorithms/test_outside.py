@@ -1,4 +1,4 @@
-"""Algorithms from outside: the documented one against arithmetic, and every way in which a user's class can be wrong."""
+"""Algorithms from outside: the documented one by arithmetic, and every way in which a user's class can be wrong."""
 
 from __future__ import annotations
 
