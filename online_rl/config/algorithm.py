@@ -11,7 +11,7 @@ from online_rl.config.outside import known
 from online_rl.config.section import Count, Section
 from online_rl.errors import ConfigError
 
-GRPO_FAMILY = ("grpo", "dr_grpo", "dapo", "gspo", "cispo")
+GRPO_FAMILY = ("grpo", "dr_grpo", "dapo", "gspo", "cispo", "gmpo")
 PREFERENCE_FAMILY = (
     "online_dpo",
     "online_ipo",
@@ -27,13 +27,17 @@ ALGORITHMS = Kind(
     {
         **dict.fromkeys(GRPO_FAMILY, "online_rl.algorithms.learn_grpo:GRPO"),
         **dict.fromkeys(PREFERENCE_FAMILY, "online_rl.algorithms.learn_preference:OnlinePreference"),
+        "gmpo": "online_rl.algorithms.gmpo:GMPO",
         "online_kto": "online_rl.algorithms.learn_kto:OnlineKTO",
     },
     "online_rl.algorithms",
     ConfigError,
 )
-ONE_RATIO = ("gspo",)  # one importance ratio per completion, which would weigh by length if tokens were summed
-NO_DUAL_CLIP = {"cispo": "CISPO's weights are bounded by clip_high already"}
+ONE_RATIO = ("gspo", "gmpo")  # one importance ratio per completion, which would weigh by length if tokens were summed
+NO_DUAL_CLIP = {
+    "cispo": "CISPO's weights are bounded by clip_high already",
+    "gmpo": "a mean of token ratios has no use for it: GMPO clips every token",
+}
 
 # What a key is when it is not set, by algorithm; the first entry of each family holds for what the others do not name.
 UNSET: dict[str, dict[str, dict[str, Any]]] = {
@@ -43,6 +47,7 @@ UNSET: dict[str, dict[str, dict[str, Any]]] = {
         "dapo": {"loss_type": "dapo", "clip_high": 0.28},
         "gspo": {"clip_low": 3e-4, "clip_high": 4e-4},
         "cispo": {"loss_type": "dapo", "clip_low": 1.0, "clip_high": 4.0},
+        "gmpo": {"clip_low": 0.3297, "clip_high": 0.4918},  # ratios from e^-0.4 to e^0.4
     },
     "preference": {
         "online_dpo": {"beta": 0.1},
@@ -106,7 +111,7 @@ class Algorithm(Section):
     resample_rounds: Count = Field(
         default=0, description="rounds of sampling further studies for groups that teach nothing, at most"
     )
-    grpo: Grpo = Field(default_factory=Grpo, description="read by grpo, dr_grpo, dapo, gspo, cispo")
+    grpo: Grpo = Field(default_factory=Grpo, description="read by grpo, dr_grpo, dapo, gspo, cispo, gmpo")
     preference: Preference = Field(default_factory=Preference, description="read by the online_* algorithms")
 
     @model_validator(mode="before")
