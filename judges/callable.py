@@ -11,12 +11,12 @@ from __future__ import annotations
 import inspect
 import math
 import numbers
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from judges.base import Case, Score, Status
 from judges.errors import JudgeError, JudgeFailed
+from judges.sync_or_async import scoring
 
 CALL_FORM = ("prompts", "completions", "completion_ids")
 OWN_COLUMNS = ("ground_truth", "reference", "indication", "study_id", "images")
@@ -49,25 +49,7 @@ class CallableJudge:
         self._check_args()
         call = getattr(function, "__call__", None)  # noqa: B004 - objects with an async __call__ count as async too
         is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
-        self.score: Callable[[Sequence[Case]], Any] = self._score_async if is_async else self._score
-
-    def _score(self, cases: Sequence[Case]) -> Any:
-        started = time.perf_counter()
-        result = self._call(cases)
-        if inspect.isawaitable(result):
-            return self._finish(cases, result, started)
-        return self._scores(cases, result, time.perf_counter() - started)
-
-    async def _score_async(self, cases: Sequence[Case]) -> list[Score]:
-        started = time.perf_counter()
-        return await self._finish(cases, self._call(cases), started)
-
-    async def _finish(self, cases: Sequence[Case], awaitable: Any, started: float) -> list[Score]:
-        try:
-            result = await awaitable
-        except Exception as error:
-            self._raised(cases, error)
-        return self._scores(cases, result, time.perf_counter() - started)
+        self.score = scoring(self._call, self._scores, is_async, self._raised)
 
     def _call(self, cases: Sequence[Case]) -> Any:
         keywords = self._keywords(cases)
