@@ -40,8 +40,8 @@ from typing import Any
 
 from machine import command_line, machine, write_json
 
+from judges.network import free_port
 from online_rl.config import Config, load_config
-from online_rl.ranks.collectives import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCHMARKS = ROOT / "benchmarks"

@@ -30,8 +30,8 @@ from typing import Any
 from PIL import Image
 from websockets.sync.client import connect
 
+from judges.network import free_port
 from online_rl.commands.plot import plot
-from online_rl.ranks.collectives import free_port
 
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome")
 START_S = 60.0

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import inspect
 import math
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from judges.base import Case, Score, Status
 from judges.errors import JudgeError, JudgeFailed
 from judges.extras import Extras, as_float, is_number
+from judges.sync_or_async import scoring
 
 CALL_FORM = ("prompts", "completions", "completion_ids")
 OWN_COLUMNS = (
@@ -66,24 +67,17 @@ class CallableJudge:
         self.score: Callable[[Sequence[Case]], Any] = self._score_async if is_async else self._score
 
     def _score(self, cases: Sequence[Case]) -> Any:
-        started, extras = time.perf_counter(), Extras(self.name, len(cases))
-        result = self._call(cases, extras)
-        if inspect.isawaitable(result):
-            return self._finish(cases, result, extras, started)
-        return self._scores(cases, result, extras, time.perf_counter() - started)
+        return self._one_call(len(cases), is_async=False)(cases)
 
     async def _score_async(self, cases: Sequence[Case]) -> list[Score]:
-        started, extras = time.perf_counter(), Extras(self.name, len(cases))
-        return await self._finish(cases, self._call(cases, extras), extras, started)
+        return await self._one_call(len(cases), is_async=True)(cases)
 
-    async def _finish(self, cases: Sequence[Case], awaitable: Any, extras: Extras, started: float) -> list[Score]:
-        try:
-            result = await awaitable
-        except Exception as error:
-            self._raised(cases, error)
-        return self._scores(cases, result, extras, time.perf_counter() - started)
+    def _one_call(self, count: int, is_async: bool) -> Callable[[Sequence[Case]], Any]:
+        """What the function logs belongs to one call, while other calls may be under way."""
+        extras = Extras(self.name, count)
+        return scoring(partial(self._call, extras), partial(self._scores, extras), is_async, self._raised)
 
-    def _call(self, cases: Sequence[Case], extras: Extras) -> Any:
+    def _call(self, extras: Extras, cases: Sequence[Case]) -> Any:
         keywords = self._keywords(cases, extras)
         try:
             return self.function(**keywords)
@@ -126,7 +120,7 @@ class CallableJudge:
     def _form(self, text: str, role: str) -> Any:
         return [{"role": role, "content": text}] if self.conversational else text
 
-    def _scores(self, cases: Sequence[Case], result: Any, extras: Extras, seconds: float) -> list[Score]:
+    def _scores(self, extras: Extras, cases: Sequence[Case], result: Any, seconds: float) -> list[Score]:
         values = extras.take(result)
         if not isinstance(values, (list, tuple)):
             raise JudgeError(

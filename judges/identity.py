@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from judges.objects import FILE_PREFIX, module_of_file
 from judges.sources import source_files
 
 
@@ -82,10 +83,9 @@ def _module(judge: Any, use: str) -> ModuleType | None:
 def _module_name(subject: Any, use: str) -> str:
     place = use.rpartition(":")[0]
     if place.endswith(".py"):  # the user's own file counts, wherever its objects are made
-        path = Path(place).expanduser().resolve()
-        for name, module in list(sys.modules.items()):
-            if name.startswith("_judge_") and getattr(module, "__file__", None) == str(path):
-                return name
+        module = module_of_file(place)
+        if module is not None:
+            return module.__name__
     if place in sys.modules:
         return place
     owner = subject if inspect.isroutine(subject) or inspect.isclass(subject) else type(subject)
@@ -94,7 +94,7 @@ def _module_name(subject: Any, use: str) -> str:
 
 def _distribution_version(module: str) -> str:
     top = module.partition(".")[0]
-    if not top or top.startswith("_judge_"):
+    if not top or top.startswith(FILE_PREFIX):
         return ""
     try:
         return importlib.metadata.version("online-rl" if top in ("judges", "online_rl") else top)

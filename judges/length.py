@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from judges.base import Case, Judge, Score, Status
 from judges.errors import JudgeError
+from judges.sync_or_async import scoring
 from judges.text import count_words, one_line
 
 Unit = Literal["words", "characters", "tokens"]
@@ -208,7 +209,7 @@ class LengthControlled:
         self.unit = unit
         self.count_tokens = count_tokens
         is_async = inspect.iscoroutinefunction(judge.score)
-        self.score: Callable[[Sequence[Case]], Any] = self._score_async if is_async else self._score
+        self.score = scoring(lambda cases: self.judge.score(cases), self._control, is_async)
 
     def __getattr__(self, name: str) -> Any:  # asked only for what this class has not
         if name in ("start", "sleep", "drain_metrics", "close"):
@@ -231,17 +232,7 @@ class LengthControlled:
             if name in state and hasattr(part, "load_state_dict"):
                 part.load_state_dict(state[name])
 
-    def _score(self, cases: Sequence[Case]) -> Any:
-        scores: Any = self.judge.score(cases)
-        return self._finish(cases, scores) if inspect.isawaitable(scores) else self._control(cases, scores)
-
-    async def _score_async(self, cases: Sequence[Case]) -> list[Score]:
-        return await self._finish(cases, self.judge.score(cases))
-
-    async def _finish(self, cases: Sequence[Case], scores: Any) -> list[Score]:
-        return self._control(cases, await scores)
-
-    def _control(self, cases: Sequence[Case], scores: Sequence[Score]) -> list[Score]:
+    def _control(self, cases: Sequence[Case], scores: Sequence[Score], seconds: float) -> list[Score]:
         if len(scores) != len(cases):
             raise JudgeError(f"judge {self.name!r} returned {len(scores)} scores for {len(cases)} cases.")
         return [self._one(case, score) for case, score in zip(cases, scores)]  # noqa: B905 - just compared

@@ -1,4 +1,4 @@
-"""Which addresses belong to this machine or a private network: report text may go there without being asked for."""
+"""Which addresses belong to this machine or a private network, where report text may go unasked; and free ports."""
 
 from __future__ import annotations
 
@@ -23,6 +23,13 @@ def urls(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
             yield from urls(inner, f"{key}[{position}]")
     elif isinstance(value, str) and _URL.match(value) and not value.lower().lstrip().startswith("file:"):
         yield key, value
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nothing listens on."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
 
 
 def host_of(url: str) -> str:

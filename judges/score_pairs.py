@@ -33,9 +33,9 @@ def score(
     args            arguments that a named judge or function is made or called with
     length_control  none, lc_green, symmetric, soft_overlong
 
-    A judge is given texts as in training, raw and cleaned. A reference report without words is unscorable, whatever the judge; a judge that
-    could not be reached gives `Status.FAILED`: neither has a value. A judge that scores whole groups gets the
-    neighbouring pairs of a study in one call. A judge that is made here is closed here; your own stays open.
+    A judge is given texts as in training, raw and cleaned. A reference report without words is unscorable, whatever the
+    judge; a judge that could not be reached gives `Status.FAILED`: neither has a value. A judge that scores whole groups
+    gets the neighbouring pairs of a study in one call. A judge that is made here is closed here; your own stays open.
 
     Raises JudgeError for a pair that is none, by its position, and for a judge that breaks its contract.
 

@@ -57,6 +57,7 @@ def build(config: Source, overrides: Overrides = (), given: Given | None = None)
 def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
     cfg.check_world(int(os.environ.get("WORLD_SIZE", "1")))
     judges, guards = load_judges(cfg, given.judges)
+    algorithm = make_algorithm(cfg)
     demo = prepare(cfg)
     studies = _read_data_and_join(cfg, given, demo)
     path = str(demo.policy or cfg.model.path)
@@ -76,7 +77,6 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
     tokenizer = processor.tokenizer
     count_tokens_with(tokenizer, [judge for judge, _ in scorer.judges])
     sampler = StudySampler(len(studies.train), cfg.rollout.studies_per_step, cfg.run.seed)
-    algorithm = make_algorithm(cfg)
     banned = banned_token_ids(model_config, tokenizer)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     policy = Policy(path, cfg, algorithm, banned, pad_id)

@@ -22,7 +22,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -35,6 +34,7 @@ from filelock import FileLock
 
 from judges.errors import ConfigError
 from judges.green.server import server_command, server_environment, this_platform
+from judges.network import free_port
 
 LOOK_S = 0.3  # between looks at whether anybody still uses the server
 GRACE_S = 10.0  # from asking the server to end to killing it
@@ -111,7 +111,7 @@ class OwnServer:
     def _begin(self) -> None:
         if self._platform == "gpu" and self._gpu is None and not self._share_gpu:
             LOG.warning(_UNPLACED)
-        port = _free_port()
+        port = free_port()
         command = server_command(self._model, port=port, **self._settings)
         env = server_environment(os.environ, platform=self._platform, gpu=self._gpu, share_gpu=self._share_gpu)
         with self._state.open("w") as state, self.log.open("wb") as log:
@@ -141,12 +141,6 @@ class OwnServer:
         if self._users is not None:
             self._users.close()
             self._users = None
-
-
-def _free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 def _die_with_parent() -> None:

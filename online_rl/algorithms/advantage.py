@@ -6,7 +6,7 @@ no advantage.
 
 from __future__ import annotations
 
-import math
+import statistics
 from collections.abc import Sequence
 
 Rewards = Sequence[float | None]
@@ -60,7 +60,4 @@ def batch_std_advantage(rewards: Rewards, batch_std: float, *, min_std: float = 
 
 def sample_std(values: Sequence[float]) -> float:
     """Standard deviation with n - 1; 0 for fewer than two values."""
-    if len(values) < 2:
-        return 0.0
-    mean = sum(values) / len(values)
-    return math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1))
+    return statistics.stdev(values) if len(values) > 1 else 0.0

@@ -63,8 +63,7 @@ class GRPO(Algorithm):
     def loss(self, tokens: TokenBatch, baseline: float = 0.0) -> tuple[Tensor, Metrics]:
         import torch
 
-        from online_rl.algorithms.cispo import cispo_loss
-        from online_rl.algorithms.grpo import clip_fractions, clipped_policy_loss, reduce_tokens
+        from online_rl.algorithms.grpo import clip_fractions, reduce_tokens
         from online_rl.algorithms.gspo import sequence_ratio
         from online_rl.algorithms.kl import kl_term
         from online_rl.algorithms.mismatch import correction_weights
@@ -73,10 +72,7 @@ class GRPO(Algorithm):
         column = tokens.advantages[:, None]  # (B, 1)
         by_sequence = self.name == "gspo"
         ratio = sequence_ratio(logp, old_logp, mask) if by_sequence else torch.exp(logp - old_logp)
-        if self.name == "cispo":
-            per_token = cispo_loss(logp, ratio, column, o.clip_low, o.clip_high)
-        else:
-            per_token = clipped_policy_loss(ratio, column, o.clip_low, o.clip_high, o.dual_clip)
+        per_token = self.policy_loss(logp, ratio, column, mask)
         metrics: Metrics = {}
         live = tokens.live  # (B, T)
         count = float(live.sum())
@@ -98,6 +94,21 @@ class GRPO(Algorithm):
             "clip_ratio/region_mean": Mean(float(low + high), count),
         }
         return (per_unit * tokens.weights).sum(), metrics
+
+    def policy_loss(self, logp: Tensor, ratio: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
+        """The policy's part of the loss, before correction, KL term and average: what a variant of GRPO changes.
+
+        logp, mask  (B, T); advantages (B, 1)
+        ratio       (B, T) pi / pi_old per token, or (B, 1) of whole completions
+        returns     (B, T), or (B, 1) for one value per completion
+        """
+        from online_rl.algorithms.cispo import cispo_loss
+        from online_rl.algorithms.grpo import clipped_policy_loss
+
+        o = self.options
+        if self.name == "cispo":
+            return cispo_loss(logp, ratio, advantages, o.clip_low, o.clip_high)
+        return clipped_policy_loss(ratio, advantages, o.clip_low, o.clip_high, o.dual_clip)
 
     def after_update(self, metrics: dict[str, float]) -> dict[str, float]:
         if not self.needs_ref_model:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from judges.objects import Kind, last_word
+from online_rl.config.outside import known
 from online_rl.config.section import Count, Section
+from online_rl.errors import ConfigError
 
-GRPO_FAMILY = ("grpo", "dr_grpo", "dapo", "gspo", "cispo")
+GRPO_FAMILY = ("grpo", "dr_grpo", "dapo", "gspo", "cispo", "gmpo")
 PREFERENCE_FAMILY = (
     "online_dpo",
     "online_ipo",
@@ -18,10 +21,23 @@ PREFERENCE_FAMILY = (
     "online_r_dpo",
     "online_kto",
 )
-if TYPE_CHECKING:
-    Name = str
-else:
-    Name = Literal[(*GRPO_FAMILY, *PREFERENCE_FAMILY)]
+# Where the class of each name is; it is imported when it is used.
+ALGORITHMS = Kind(
+    "algorithm.name",
+    {
+        **dict.fromkeys(GRPO_FAMILY, "online_rl.algorithms.learn_grpo:GRPO"),
+        **dict.fromkeys(PREFERENCE_FAMILY, "online_rl.algorithms.learn_preference:OnlinePreference"),
+        "gmpo": "online_rl.algorithms.gmpo:GMPO",
+        "online_kto": "online_rl.algorithms.learn_kto:OnlineKTO",
+    },
+    "online_rl.algorithms",
+    ConfigError,
+)
+ONE_RATIO = ("gspo", "gmpo")  # one importance ratio per completion, which would weigh by length if tokens were summed
+NO_DUAL_CLIP = {
+    "cispo": "CISPO's weights are bounded by clip_high already",
+    "gmpo": "a mean of token ratios has no use for it: GMPO clips every token",
+}
 
 # What a key is when it is not set, by algorithm; the first entry of each family holds for what the others do not name.
 UNSET: dict[str, dict[str, dict[str, Any]]] = {
@@ -31,6 +47,7 @@ UNSET: dict[str, dict[str, dict[str, Any]]] = {
         "dapo": {"loss_type": "dapo", "clip_high": 0.28},
         "gspo": {"clip_low": 3e-4, "clip_high": 4e-4},
         "cispo": {"loss_type": "dapo", "clip_low": 1.0, "clip_high": 4.0},
+        "gmpo": {"clip_low": 0.3297, "clip_high": 0.4918},  # ratios from e^-0.4 to e^0.4
     },
     "preference": {
         "online_dpo": {"beta": 0.1},
@@ -85,11 +102,16 @@ class Preference(Section):
 
 
 class Algorithm(Section):
-    name: Name = Field(default="grpo", description="which algorithm learns from the scores")
+    name: Annotated[str, known(ALGORITHMS)] = Field(
+        default="grpo", description="which algorithm learns from the scores: a name, file.py:Class or module:Class"
+    )
+    args: dict[str, Any] = Field(
+        default_factory=dict, description="keyword arguments of an algorithm from outside; built-in ones take none"
+    )
     resample_rounds: Count = Field(
         default=0, description="rounds of sampling further studies for groups that teach nothing, at most"
     )
-    grpo: Grpo = Field(default_factory=Grpo, description="read by grpo, dr_grpo, dapo, gspo, cispo")
+    grpo: Grpo = Field(default_factory=Grpo, description="read by grpo, dr_grpo, dapo, gspo, cispo, gmpo")
     preference: Preference = Field(default_factory=Preference, description="read by the online_* algorithms")
 
     @model_validator(mode="before")
@@ -108,25 +130,29 @@ class Algorithm(Section):
         return filled
 
     @property
+    def is_built_in(self) -> bool:
+        """Whether the class may be asked while the configuration is read; one from outside is not imported so early."""
+        return self.name in ALGORITHMS.built_in
+
+    @property
+    def label(self) -> str:
+        """The name without the file or module that it comes from."""
+        return last_word(self.name)
+
+    @property
     def needs_ref_model(self) -> bool:
-        """Whether the loss compares with a frozen policy; the algorithm's class says so."""
-        return self._class.needs_ref_model_with(self)
+        """Whether the loss compares with a frozen policy: the class says so. Assumed of an algorithm from outside."""
+        return not self.is_built_in or ALGORITHMS.load(self.name).needs_ref_model_with(self)
 
     @property
     def unit_size(self) -> int:
-        """Completions that must share a forward pass; the algorithm's class says so."""
-        return self._class.unit_size
+        """Completions that must share a forward pass: the class says so; at least 1 of an algorithm from outside."""
+        return ALGORITHMS.load(self.name).unit_size if self.is_built_in else 1
 
     @property
     def compares_pairs(self) -> bool:
         """Whether what is learned from comes as (chosen, rejected)."""
         return self.unit_size == 2
-
-    @property
-    def _class(self) -> Any:
-        from online_rl.algorithms import algorithm_class
-
-        return algorithm_class(self.name)
 
     def units_per_study(self, group_size: int) -> int:
         """Pairs or completions that one study gives, at most."""

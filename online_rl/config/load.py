@@ -15,6 +15,7 @@ from online_rl.config.model import Config
 from online_rl.config.rules import broken_rules
 from online_rl.config.yaml_text import parse_yaml
 from online_rl.errors import ConfigError
+from online_rl.whole_file import whole_file
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | Config
 Overrides = Sequence[str] | Mapping[str, Any]
@@ -157,11 +158,9 @@ def save_resolved(cfg: Config, folder: str | Path) -> Path:
     """Write `config.resolved.yaml` into the run folder, whole or not at all."""
     folder = Path(folder)
     target = folder / "config.resolved.yaml"
-    draft = folder / f".config.resolved.yaml.{os.getpid()}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        draft.write_text(cfg.resolved_yaml(), encoding="utf-8")
-        draft.replace(target)
+        with whole_file(target) as partial:
+            partial.write_text(cfg.resolved_yaml(), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"run.dir: {folder} cannot be written ({error.strerror}). Set run.dir elsewhere.") from None
     return target

@@ -84,11 +84,13 @@ def explain(error: Mapping[str, Any]) -> str:
         word = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
         bound = next(key for key in word if key in context)
         expected = f"{word[bound]} {context[bound]:g}"
+    elif kind == "unknown_name":
+        expected = context["expected"]
     elif kind == "string_too_short":
         expected = "text that is not empty"
     else:
         expected = str(error["msg"])
-    hint = ""
+    hint = str(context.get("hint", ""))
     if kind == "bool_type" and isinstance(error["input"], str | int):
         hint = " Write true or false without quotes."
     elif kind in ("int_type", "float_type") and isinstance(error["input"], str):

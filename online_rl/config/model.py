@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, field_validator
 
 from online_rl.config.algorithm import Algorithm
+from online_rl.config.outside import known
 from online_rl.config.section import Count, Fraction, Path, Positive, Section
 from online_rl.config.yaml_text import dump_yaml
-from online_rl.data.layouts import LAYOUTS
+from online_rl.data.layouts import READERS
 from online_rl.errors import ConfigError
-
-if TYPE_CHECKING:
-    Reader = str
-else:
-    Reader = Literal[tuple(LAYOUTS)]
 
 CHEXALIGN_PROMPT = 'Given the indication: "{indication}", write a structured findings section for the CXR.'
 
@@ -70,8 +66,11 @@ class RefModel(Section):
 
 
 class Data(Section):
-    reader: Reader = Field(default="demo", description="layout of the data on disk")
+    reader: Annotated[str, known(READERS)] = Field(
+        default="demo", description="layout of the data on disk: a name, file.py:function, package.module:function"
+    )
     path: Path | None = Field(default=None, description="the file or folder that the reader reads; null for the demo")
+    args: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of a reader from outside")
     image_root: Path | None = Field(
         default=None, description="relative image paths start here; null = beside the data file"
     )

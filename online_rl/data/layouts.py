@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from judges.objects import Kind
 from online_rl.data.csv_table import csv_rows
 from online_rl.data.iu_xray import IMAGES, iu_xray_rows
 from online_rl.data.jsonl import jsonl_rows
 from online_rl.data.rows import Row
-from online_rl.errors import DataError
+from online_rl.errors import ConfigError, DataError
+
+EITHER = "file or folder"
 
 
 @dataclass(frozen=True)
@@ -19,14 +22,30 @@ class Layout:
 
     rows    yields its rows, each with the place where it stands
     images  where in `data.path`, a folder, relative image paths start; None = it is a file, and they start beside it
+    either  a reader from outside: `data.path` may be a file or a folder, inside which relative image paths start
     """
 
     rows: Callable[[Path], Iterator[Row]]
     images: Path | None = None
+    either: bool = False
 
     @property
     def kind(self) -> str:
+        if self.either:
+            return EITHER
         return "file" if self.images is None else "folder"
+
+    def reads(self, path: Path) -> bool:
+        """Whether `path` is there, and of the kind that is read."""
+        if self.either:
+            return path.exists()
+        return path.is_file() if self.images is None else path.is_dir()
+
+    def image_root(self, path: Path) -> Path:
+        """Where relative image paths start, unless `data.image_root` says so."""
+        if self.images is not None:
+            return path / self.images
+        return path if path.is_dir() else path.parent
 
 
 PYTHON = "python"  # the studies were given to online_rl.train
@@ -46,3 +65,9 @@ LAYOUTS = {
     "iu_xray": Layout(iu_xray_rows, images=IMAGES),
     PYTHON: Layout(_not_here),
 }
+READERS = Kind("data.reader", LAYOUTS, "online_rl.readers", ConfigError)
+
+
+def kind_of(reader: str) -> str:
+    """What `data.path` is for this reader, in a word or three. Imports nothing from outside."""
+    return LAYOUTS[reader].kind if reader in LAYOUTS else EITHER

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from judges.text import says_nothing
 from online_rl.data.draw import draw_by_patient
-from online_rl.data.layouts import LAYOUTS, PYTHON
+from online_rl.data.layouts import PYTHON, Layout
+from online_rl.data.outside import layout_of
 from online_rl.data.quarantine import Quarantine
 from online_rl.data.rows import COLUMNS, Row, has_column, to_study
 from online_rl.data.study import Study
@@ -42,8 +43,9 @@ def read_studies(cfg: Config, demo_folder: Path | None = None) -> Studies:
 
     demo_folder  where the demo world was written, for data.reader=demo
     """
-    path, image_root = _places(cfg, demo_folder)
-    return check_studies(LAYOUTS[cfg.data.reader].rows(path), cfg, image_root, str(path))
+    layout = layout_of(cfg.data.reader, cfg.data.args)
+    path, image_root = _places(cfg, layout, demo_folder)
+    return check_studies(layout.rows(path), cfg, image_root, str(path))
 
 
 def check_studies(rows: Iterable[Row | Study], cfg: Config, image_root: Path, origin: str) -> Studies:
@@ -54,6 +56,8 @@ def check_studies(rows: Iterable[Row | Study], cfg: Config, image_root: Path, or
     """
     counts: Counter[str] = Counter()
     studies = _with_reference(rows, cfg.data.section, image_root, counts)
+    if not studies and counts["left out: no image"]:
+        raise DataError(f"{origin}: no study to train on; {_left_out(counts)}. Check the column for images.")
     if not studies:
         raise DataError(
             f"{origin}: none of {counts['rows']} studies has a {cfg.data.section} section with words in it (column "
@@ -123,7 +127,7 @@ def refuse_shared_patients(studies: Iterable[Study]) -> None:
         )
 
 
-def _places(cfg: Config, demo_folder: Path | None) -> tuple[Path, Path]:
+def _places(cfg: Config, layout: Layout, demo_folder: Path | None) -> tuple[Path, Path]:
     """The file or folder to read, and where relative image paths start."""
     data = cfg.data
     if data.reader == PYTHON:
@@ -134,12 +138,10 @@ def _places(cfg: Config, demo_folder: Path | None) -> tuple[Path, Path]:
         path = Path(demo_folder) / DEMO_FILE
     else:
         path = Path(data.path or "")
-    layout = LAYOUTS[data.reader]
-    if not (path.is_file() if layout.images is None else path.is_dir()):
+    if not layout.reads(path):
         there = "is something else" if path.exists() else "is not there"
         raise DataError(f"data.path: {path} {there}, expected a {layout.kind}. Set data.path.")
-    beside = path.parent if layout.images is None else path / layout.images
-    image_root = Path(data.image_root) if data.image_root else beside
+    image_root = Path(data.image_root) if data.image_root else layout.image_root(path)
     if data.image_root and not image_root.is_dir():
         raise DataError(f"data.image_root: no folder {image_root}. Set it to where relative image paths start.")
     return path, image_root

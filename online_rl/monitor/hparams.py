@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from online_rl.config import Config
-from online_rl.config.algorithm import GRPO_FAMILY
+from online_rl.config.algorithm import PREFERENCE_FAMILY
 
 SETTINGS = (
     "algorithm.name",
@@ -25,7 +25,7 @@ SETTINGS = (
 def hyperparameters(cfg: Config) -> dict[str, bool | float | str]:
     """`SETTINGS` under their keys, the pull towards the ref_model that the algorithm reads, and, as one text, the
     judges with weight and length control. Null is the word."""
-    pull = "algorithm.grpo.kl_coef" if cfg.algorithm.name in GRPO_FAMILY else "algorithm.preference.beta"
+    pull = "algorithm.preference.beta" if cfg.algorithm.name in PREFERENCE_FAMILY else "algorithm.grpo.kl_coef"
     values = {key: _value(cfg, key) for key in (*SETTINGS, pull)}
     judges = [f"{judge.weight:g} {judge.label} ({judge.length_control})" for judge in cfg.judges]
     return {**values, "judges": " + ".join(judges)}

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from online_rl.whole_file import whole_file
+
 Record = dict[str, Any]
 
 
@@ -43,17 +45,10 @@ class MetricsFile:
 
 
 def cut_back(path: Path, last_step: int) -> None:
-    """Keep the lines up to and including `last_step`; half-written lines go. Temporary file first, then rename."""
+    """Keep the lines up to and including `last_step`; half-written lines go."""
     kept = read_records(path, lambda record: record["step"] <= last_step)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.writelines(json.dumps(record) + "\n" for record in kept)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(record) + "\n" for record in kept)
 
 
 def read_records(path: Path, keep: Callable[[Record], bool] = lambda record: True) -> list[Record]:

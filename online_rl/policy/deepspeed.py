@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from judges.network import free_port
 from online_rl.config import Config
 from online_rl.errors import ConfigError
 from online_rl.ranks import collectives
@@ -39,7 +40,7 @@ def init_ranks(cfg: Config) -> None:
         torch.cuda.set_device(collectives.local_rank())  # DeepSpeed does so only after the first collective
     if "RANK" not in os.environ:  # no launcher: a single rank, for which DeepSpeed would try MPI
         alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
-        os.environ.update(alone, MASTER_PORT=str(collectives.free_port()))
+        os.environ.update(alone, MASTER_PORT=str(free_port()))
     deepspeed.init_distributed(timeout=timedelta(seconds=cfg.train.collective_timeout_s), verbose=False)
     _unname_shared_memory()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from judges.network import free_port
 from tests.integration.cores import cores
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -172,12 +172,6 @@ def environment() -> dict[str, str]:
     env["OMP_NUM_THREADS"] = "1"
     env.setdefault("TORCH_EXTENSIONS_DIR", str(Path(sys.prefix) / "torch_extensions"))
     return env
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def records(run_dir: Path, evaluations: bool = False) -> list[dict[str, Any]]:

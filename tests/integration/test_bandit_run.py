@@ -1,8 +1,8 @@
 """The bandit on real engines: what is rewarded is learned by every algorithm, a constant judge moves no weight.
 
-Covered here, all twelve: sampling by vLLM, scoring, the update under ZeRO-3 and the sync, on one rank and in one
+Covered here, all of them: sampling by vLLM, scoring, the update under ZeRO-3 and the sync, on one rank and in one
 process (benchmarks/bandit.py, on a policy that has hardly learned to write). The same with a table as policy, where
-mathematics alone decides, is in tests/unit/algorithms/test_bandit.py; whole runs of all twelve through the command
+mathematics alone decides, is in tests/unit/algorithms/test_bandit.py; whole runs of all but GMPO through the command
 line are benchmarks/algorithms.py.
 """
 

@@ -90,6 +90,14 @@ class Examination:
         name = type(self.model_config).__name__.removesuffix("Config")
         return Finding("policy", "ok", f"{name}, {self.shape.parameters / 1e6:.1f} M parameters{frozen}")
 
+    def algorithm(self) -> Iterator[Finding]:
+        """One from outside is loaded and tried on a small batch; built-in ones need no examination."""
+        if not self.cfg.algorithm.is_built_in:
+            from online_rl.algorithms import make_algorithm
+
+            found = type(make_algorithm(self.cfg))
+            yield Finding("algorithm", "ok", f"{found.__name__} of {self.cfg.algorithm.name}, tried on a small batch")
+
     def disk(self) -> Finding:
         """Room for the checkpoints that are kept, the one being written, and the model at the end."""
         sizes = estimate(self.shape, self.cfg, self.ranks)

@@ -50,6 +50,7 @@ def examine_config(config: Path, overrides: list[str], ranks: int) -> list[Findi
         *(Finding("config", "warning", warning) for warning in cfg.warnings()),
         *run_checks(
             {
+                "algorithm": examination.algorithm,
                 "policy": examination.policy,
                 "disk": examination.disk,
                 "gpu memory": examination.gpu_memory,

@@ -19,6 +19,7 @@ from online_rl.commands.eval.summary import Evaluated, compare, method, read_res
 from online_rl.config import Config, config_from_dict, load_config
 from online_rl.data.rows import SPLITS
 from online_rl.errors import ConfigError, DataError, RankFailed
+from online_rl.whole_file import whole_file
 
 LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # of a launcher around us
 CLOSE_S = 60.0  # a worker that is told to stop closes its judges first
@@ -184,11 +185,8 @@ def _report(evaluated: Sequence[Evaluated]) -> dict[str, Any]:
 
 
 def _write(report: dict[str, Any], path: Path) -> None:
-    draft = path.with_name(path.name + ".tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(draft, path)
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     except OSError as problem:
-        draft.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot be written ({problem.strerror}). The scores themselves are kept.") from None

@@ -31,6 +31,7 @@ from online_rl.data.readers import Studies, read_studies
 from online_rl.data.study import Study
 from online_rl.errors import ConfigError, DataError, JudgeFailed, PolicyMismatch, UserError
 from online_rl.exits import run_with_exit_codes
+from online_rl.whole_file import whole_file
 
 if TYPE_CHECKING:
     from online_rl.scoring.scorer import Candidate
@@ -331,12 +332,10 @@ def _write_about(folder: Path, policy: Policy, cfg: Config, task: Task, of: dict
         "left_out": left_out,
         "of": of,
     }
-    draft = folder / f"{ABOUT}.tmp"
     try:
-        draft.write_text(json.dumps(about, indent=1), encoding="utf-8")
-        os.replace(draft, folder / ABOUT)
+        with whole_file(folder / ABOUT) as partial:
+            partial.write_text(json.dumps(about, indent=1), encoding="utf-8")
     except OSError as problem:
-        draft.unlink(missing_ok=True)
         raise DataError(f"{folder}: cannot be written ({problem.strerror}). Name another --output.") from None
 
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from judges.objects import last_word
 from online_rl import __version__
 from online_rl.checkpoint import Checkpoint
 from online_rl.commands.export.reward_card import digest, reward_section
@@ -32,7 +33,7 @@ def model_card(found: Checkpoint, run_dir: Path, cfg: Config, trial: dict[str, A
         _front_matter(cfg, found),
         f"# {Path(cfg.run.dir).name}, step {found.step}",
         f"**{NOTICE}** It writes the {cfg.data.section} section of chest X-ray reports, and it makes mistakes.",
-        f"Trained with online-rl by {cfg.algorithm.name}: every step samples {cfg.rollout.group_size} candidates for "
+        f"Trained with online-rl by {cfg.algorithm.label}: every step samples {cfg.rollout.group_size} candidates for "
         f"each of {cfg.rollout.studies_per_step} studies, judges score them, and the policy learns from the scores.",
         "## Base model\n\n" + _base_model(cfg, found),
         "## Data\n\n" + _data(cfg, found),
@@ -47,7 +48,7 @@ def model_card(found: Checkpoint, run_dir: Path, cfg: Config, trial: dict[str, A
 def _front_matter(cfg: Config, found: Checkpoint) -> str:
     base = [f"base_model: {json.dumps(cfg.model.path)}"] if _is_on_the_hub(cfg.model.path, found) else []
     lines = [*base, "library_name: transformers", "pipeline_tag: image-text-to-text", "tags:"]
-    lines += [f"- {tag}" for tag in ("radiology", "chest-x-ray", "report-generation", cfg.algorithm.name, "online-rl")]
+    lines += [f"- {tag}" for tag in ("radiology", "chest-x-ray", "report-generation", cfg.algorithm.label, "online-rl")]
     return "\n".join(["---", *lines, "---"])
 
 
@@ -77,7 +78,7 @@ def _data(cfg: Config, found: Checkpoint) -> str:
     source = (
         f"made-up studies of the demo world (seed {cfg.demo.seed})"
         if data.reader == "demo"
-        else f"`{Path(data.path or '').name}`, read as {data.reader}"
+        else f"`{Path(data.path or '').name}`, read as {last_word(data.reader)}"
     )
     studies = found.state.get("sampler", {}).get("n_studies")
     count = f"{studies} studies: " if studies else ""

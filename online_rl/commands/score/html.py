@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -12,6 +11,7 @@ from typing import Any
 from online_rl.commands.score.pairs import Pair
 from online_rl.commands.score.summary import Summary, errors_of
 from online_rl.errors import DataError
+from online_rl.whole_file import whole_file
 
 BINS = 20
 ASSETS = Path(__file__).parent
@@ -34,14 +34,10 @@ def write_page(
     path: Path, judge: str, source: str, pairs: Sequence[Pair], rows: Sequence[dict[str, Any]], summary: Summary
 ) -> None:
     """Write the page, whole or not at all. It holds the reports: for those who may read the input."""
-    draft = path.with_name(path.name + ".tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        with whole_file(path, private=True) as partial, partial.open("w", encoding="utf-8") as file:
             file.writelines(_page(judge, source, pairs, rows, summary))
-        os.replace(draft, path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot be written ({error.strerror}). Name another --html.") from None
 
 

@@ -6,14 +6,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from online_rl.errors import DataError
+from online_rl.whole_file import whole_file
 
 Row = dict[str, Any]
 
@@ -39,15 +41,16 @@ class Journal:
             self._file = open(handle, "r+", encoding="utf-8")  # noqa: SIM115 - open until `close`
         except OSError as error:
             raise DataError(f"{self.partial}: cannot be written ({error.strerror}). Name another --output.") from None
+        self._lock = FileLock(output.with_name(f".{output.name}.lock"), timeout=0)  # freed however the process ends
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            self._lock.acquire()
+        except Timeout:
             self._file.close()
             raise DataError(f"{self.partial}: another process is writing it. Wait for it, or stop it.") from None
         try:
             self._take_up(of)
         except BaseException:
-            self._file.close()
+            self.close()
             raise
 
     def _take_up(self, of: dict[str, Any]) -> None:
@@ -76,15 +79,10 @@ class Journal:
     def finish(self) -> list[Row]:
         """Write the output, every row in the order of the input, and remove the journal."""
         ordered = [self.rows[place] for place in range(len(self.rows))]
-        draft = self.output.with_name(self.output.name + ".tmp")
         try:
-            with open(draft, "w", encoding="utf-8") as file:
+            with whole_file(self.output) as partial, partial.open("w", encoding="utf-8") as file:
                 file.writelines(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in ordered)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(draft, self.output)
         except OSError as error:
-            draft.unlink(missing_ok=True)
             raise DataError(
                 f"{self.output}: cannot be written ({error.strerror}). The scores are kept in {self.partial}; make "
                 "room and give the same command again."
@@ -94,6 +92,9 @@ class Journal:
 
     def close(self) -> None:
         self._file.close()
+        if self._lock.is_locked:
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+            self._lock.release()
 
     def _write(self, lines: list[Row]) -> None:
         try:

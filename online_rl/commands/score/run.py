@@ -8,14 +8,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from judges.base import Case, Judge, Score, Status
 from judges.identity import identify
 from judges.length import verbosity
-from judges.registry import BUILT_IN, ENTRY_POINT_GROUP, load_judge
+from judges.registry import JUDGES, load_judge
 from judges.text import clean_statements, says_nothing, without_surrogates
 from online_rl import __version__
 from online_rl.commands.score.html import check_place, write_page
@@ -98,8 +97,7 @@ def _config(judge: str, length_control: str | None, args: Sequence[str], overrid
 
 def use_and_rule(judge: str, length_control: str | None = None) -> tuple[str, str]:
     """`use` and `length_control` by a short name: lc_X is X under lc_green, unless a judge is called lc_X."""
-    known = {*BUILT_IN, *(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))}
-    if not judge.startswith("lc_") or ":" in judge or judge in known:
+    if not judge.startswith("lc_") or ":" in judge or judge in JUDGES.names():
         return judge, length_control or "none"
     if length_control not in (None, "lc_green"):
         raise ConfigError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from online_rl.config.algorithm import GRPO_FAMILY
+from online_rl.config.algorithm import GRPO_FAMILY, NO_DUAL_CLIP, ONE_RATIO
 from online_rl.config.rules.rule import rule
 
 if TYPE_CHECKING:
@@ -41,11 +41,10 @@ def the_dual_clip_lies_above_the_clip(cfg: Config) -> str | None:
     options = cfg.algorithm.grpo
     if options.dual_clip is None or cfg.algorithm.name not in GRPO_FAMILY:
         return None
-    if cfg.algorithm.name == "cispo":
-        return (
-            f"algorithm.grpo.dual_clip: found {options.dual_clip:g} with algorithm.name=cispo, expected null: CISPO's "
-            "weights are bounded by clip_high already."
-        )
+    name = cfg.algorithm.name
+    if name in NO_DUAL_CLIP:
+        found = f"algorithm.grpo.dual_clip: found {options.dual_clip:g} with algorithm.name={name}"
+        return f"{found}, expected null: {NO_DUAL_CLIP[name]}."
     if options.dual_clip > 1 + options.clip_high:
         return None
     return (
@@ -67,11 +66,22 @@ def correction_bounds_leave_room(cfg: Config) -> str | None:
 
 @rule(NAME, f"{GRPO}.loss_type")
 def a_sequence_ratio_counts_once_per_completion(cfg: Config) -> str | None:
-    if cfg.algorithm.name != "gspo" or cfg.algorithm.grpo.loss_type == "grpo":
+    name, loss_type = cfg.algorithm.name, cfg.algorithm.grpo.loss_type
+    if name not in ONE_RATIO or loss_type == "grpo":
         return None
     return (
-        f"algorithm.grpo.loss_type: found {cfg.algorithm.grpo.loss_type} with algorithm.name=gspo, expected grpo: one "
-        "ratio per completion, summed over its tokens, would weigh it by its length. Remove the key."
+        f"algorithm.grpo.loss_type: found {loss_type} with algorithm.name={name}, expected grpo: one ratio per "
+        "completion, summed over its tokens, would weigh it by its length. Remove the key."
+    )
+
+
+@rule(NAME, "algorithm.args")
+def built_in_algorithms_take_no_arguments(cfg: Config) -> str | None:
+    if not cfg.algorithm.args or not cfg.algorithm.is_built_in:
+        return None
+    return (
+        f"algorithm.args: found {sorted(cfg.algorithm.args)} with algorithm.name={cfg.algorithm.name}, expected "
+        f"nothing: built-in algorithms read {GRPO} or {PREFERENCE}. Move the values there."
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from online_rl.config.rules.rule import rule
-from online_rl.data.layouts import LAYOUTS, PYTHON
+from online_rl.data.layouts import LAYOUTS, PYTHON, kind_of
 
 if TYPE_CHECKING:
     from online_rl.config.model import Config
@@ -75,7 +75,7 @@ def one_engine_per_rank(cfg: Config) -> str | None:
 def real_data_needs_a_path(cfg: Config) -> str | None:
     if cfg.data.reader in ("demo", PYTHON) or cfg.data.path:
         return None
-    kind = LAYOUTS[cfg.data.reader].kind
+    kind = kind_of(cfg.data.reader)
     return f"data.path: found nothing, expected the {kind} that data.reader={cfg.data.reader} reads. Set data.path."
 
 
@@ -86,6 +86,16 @@ def the_demo_makes_its_own_data(cfg: Config) -> str | None:
     return (
         f"data.path: found {cfg.data.path!r} beside data.reader=demo, which would ignore it. Set data.reader to one of "
         f"{', '.join(name for name in LAYOUTS if name not in ('demo', PYTHON))}, or remove data.path."
+    )
+
+
+@rule("data.reader", "data.args")
+def built_in_readers_take_no_arguments(cfg: Config) -> str | None:
+    if not cfg.data.args or cfg.data.reader not in LAYOUTS:
+        return None
+    return (
+        f"data.args: found {sorted(cfg.data.args)} beside data.reader={cfg.data.reader}, expected nothing: they are "
+        "for readers from outside. Remove them."
     )
 
 
@@ -119,8 +129,8 @@ def broken_world_rules(cfg: Config, world_size: int) -> list[str]:
     algorithm = cfg.algorithm
     pairs = algorithm.compares_pairs
     units = rollout.studies_per_step // world_size * algorithm.units_per_study(rollout.group_size)
-    if pairs and algorithm.preference.pairing != "best_worst":
-        return []  # how many pairs a group gives is known when it has been scored
+    if not algorithm.is_built_in or (pairs and algorithm.preference.pairing != "best_worst"):
+        return []  # how many units a group gives is known when it has been scored
     if units % train.updates_per_step:
         return [
             f"train.updates_per_step: found {train.updates_per_step}, expected a divisor of the {units} "

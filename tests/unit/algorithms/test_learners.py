@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from online_rl.algorithms import GRPO, OnlineKTO, OnlinePreference, TokenBatch, make_algorithm
+from online_rl.algorithms.gmpo import GMPO
 from online_rl.config import config_from_dict
 from online_rl.config.algorithm import GRPO_FAMILY, PREFERENCE_FAMILY
 from online_rl.metric_types import Mean, merged
@@ -45,7 +46,8 @@ def places(batch):
 def test_every_name_makes_its_algorithm():
     for name in EVERY:
         algorithm = make_algorithm(config(name))
-        expected = OnlineKTO if name == "online_kto" else OnlinePreference if name in PREFERENCE_FAMILY else GRPO
+        family = OnlinePreference if name in PREFERENCE_FAMILY else GRPO
+        expected = {"online_kto": OnlineKTO, "gmpo": GMPO}.get(name, family)
         assert type(algorithm) is expected, name
 
 

@@ -16,6 +16,7 @@ from online_rl.config.algorithm import GRPO_FAMILY, PREFERENCE_FAMILY
         ("dapo", (0.2, 0.28), "dapo", "group"),
         ("gspo", (3e-4, 4e-4), "grpo", "group"),
         ("cispo", (1.0, 4.0), "dapo", "group"),
+        ("gmpo", (0.3297, 0.4918), "grpo", "group"),
     ],
 )
 def test_the_name_alone_is_a_full_choice(name, clip, loss_type, advantage):

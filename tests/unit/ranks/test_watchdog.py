@@ -9,7 +9,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from online_rl.ranks.collectives import free_port
+from judges.network import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 RANK = textwrap.dedent(

@@ -286,3 +286,17 @@ def test_the_command_prints_text_or_json_and_ends_with_0_or_2(run, capsys):
     assert main(["doctor", "--config", str(run / "config.yaml"), "judges=[{use: nothing}]"]) == 2
     out = capsys.readouterr().out
     assert "failed   judge nothing" in out and "1 failed" in out
+
+
+def test_an_algorithm_from_outside_is_tried(run, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from online_rl.algorithms import GRPO\n"
+        "class Fine(GRPO): pass\n"
+        "class Broken(GRPO):\n"
+        "    def policy_loss(self, *a): return 1 / 0\n"
+    )
+    findings = examine(run / "config.yaml", [f"algorithm.name={path}:Fine"], ranks=1)
+    assert state_of(findings)["algorithm"] == "ok"
+    findings = examine(run / "config.yaml", [f"algorithm.name={path}:Broken"], ranks=1)
+    assert state_of(findings)["algorithm"] == "failed" and f"{path}:4" in detail_of(findings, "algorithm")
