@@ -8,7 +8,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import replace
 
 from judges.base import Case, Score
-from judges.strategies import CORPUS, Constants, choose_constants, strategy_cases
+from judges.strategies import CORPUS, EMPTY, Constants, choose_constants, strategy_cases
 from judges.text import clean_report
 from online_rl.config import Config
 from online_rl.data.prompt import render_prompt
@@ -30,30 +30,32 @@ def price_strategies(
     """The reward of every strategy on every study, and warnings. No failure of a judge is raised: training would meet
     it as well, and an odd report, such as an empty one, is no reason to stop a run.
 
-    One call per judge and study, with all strategies in it; all answers within `scoring.deadline_s`.
+    One call per judge and study, with all strategies in it but the empty report, which a judge may fail on; all
+    answers within `scoring.deadline_s`.
     """
     cases = [_case(study, cfg) for study in studies]
     rows = strategy_cases(cases, constants, [study.patient_id for study in studies])
     judges = [judge for judge, _ in scorer.judges if judge.name in scorer.blend.needed]
     calls = [
-        (i, judge, scorer.calls.submit(judge, [_with_ids(rows[name][i]) for name in rows]))
+        (i, judge, names, scorer.calls.submit(judge, [_with_ids(rows[name][i]) for name in names]))
         for i in range(len(studies))
         for judge in judges
+        for names in ([EMPTY], [name for name in rows if name != EMPTY])
     ]
-    scores: list[list[dict[str, Score]]] = [[{} for _ in rows] for _ in studies]
+    scores: list[dict[str, dict[str, Score]]] = [{name: {} for name in rows} for _ in studies]
     deadline, warnings = time.monotonic() + cfg.scoring.deadline_s, dict[str, str]()
-    for i, judge, future in calls:
+    for i, judge, names, future in calls:
         try:
             answers = future.result(max(0.0, deadline - time.monotonic())).scores
         except (FutureTimeout, UserError, JudgeFailed) as problem:
             future.cancel()
             why = "no answer within scoring.deadline_s" if isinstance(problem, FutureTimeout) else str(problem)
             warnings.setdefault(judge.name, f"judge {judge.name!r} could not price every cheap strategy: {why}")
-            answers = [Score.failed("")] * len(rows)
-        for found, answer in zip(scores[i], answers, strict=True):
-            found[judge.name] = answer
-    rewards = [[_reward(scorer, found) for found in row] for row in scores]
-    return {name: [row[place] for row in rewards] for place, name in enumerate(rows)}, list(warnings.values())
+            answers = [Score.failed("")] * len(names)
+        for name, answer in zip(names, answers, strict=True):
+            scores[i][name][judge.name] = answer
+    rewards = {name: [_reward(scorer, found[name]) for found in scores] for name in rows}
+    return rewards, list(warnings.values())
 
 
 def _reward(scorer: Scorer, scores: dict[str, Score]) -> float | None:
