@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from judges.strategies import OVER_CALLING, TEMPLATE, UNREAD
 
-CHANGE = 2.0  # standard errors
+CHANGE = 2.0  # standard errors that a lead must exceed
 
 Values = Sequence["float | None"]  # a reward per study, None if it could not be scored
 
@@ -40,7 +40,7 @@ class PolicyRewards:
 class PriceList:
     """Rewards of every strategy, by name, one per study in the same order; and the policy's, if it was sampled."""
 
-    rewards: dict[str, Values]
+    rewards: Mapping[str, Values]
     policy: PolicyRewards | None = None
     prices: dict[str, Price] = field(init=False)
 

@@ -34,8 +34,9 @@ def score(
     length_control  none, lc_green, symmetric, soft_overlong
 
     A judge is given texts as in training, raw and cleaned. A reference report without words is unscorable, whatever the
-    judge; a judge that could not be reached gives `Status.FAILED`: neither has a value. A judge that scores whole groups
-    gets the neighbouring pairs of a study in one call. A judge that is made here is closed here; your own stays open.
+    judge; a judge that could not be reached gives `Status.FAILED`: neither has a value. A judge that scores whole
+    groups gets the neighbouring pairs of a study in one call. A judge that is made here is closed here; your own stays
+    open.
 
     Raises JudgeError for a pair that is none, by its position, and for a judge that breaks its contract.
 

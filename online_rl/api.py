@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +36,14 @@ class RunResult:
     after      those of the trained policy; None if the run stopped early (train.stop_after, SIGTERM)
     model_dir  the trained policy as a Hugging Face folder; None if the run stopped early
     metrics    one dict per step with its number under "step", from the run's first step on, before a resume as well
+    alarms     what alarms said after the start, if reports got worse while the reward rose (docs/watching.md)
     """
 
     before: dict[str, float]
     after: dict[str, float] | None
     model_dir: Path | None
     metrics: list[dict[str, Any]]
+    alarms: list[str] = field(default_factory=list)
 
 
 def train(
@@ -66,8 +68,8 @@ def train(
     raised. Judges are closed at the end of the run.
 
     Raises what the command line prints: UserError (ConfigError, DataError, JudgeError, CheckpointError) for what you
-    can put right, JudgeFailed, NonFiniteUpdate or PolicyMismatch for a run that had to stop, RankFailed if another rank
-    met the error. Never SystemExit.
+    can put right, JudgeFailed, NonFiniteUpdate, PolicyMismatch or Collapsed for a run that had to stop, RankFailed if
+    another rank met the error. Never SystemExit.
     """
     from online_rl.environment import prepare_environment
     from online_rl.ranks.process import sole_run
@@ -103,8 +105,8 @@ def _result(loop: Loop, evaluations: tuple[Evaluation, Evaluation] | None) -> Ru
     before = loop.evaluator.before
     assert before is not None
     if evaluations is None:
-        return RunResult(before.metrics, None, None, metrics)
-    return RunResult(before.metrics, evaluations[1].metrics, run_dir / "model", metrics)
+        return RunResult(before.metrics, None, None, metrics, loop.evaluator.rang)
+    return RunResult(before.metrics, evaluations[1].metrics, run_dir / "model", metrics, loop.evaluator.rang)
 
 
 def demo_config(overrides: Overrides = ()) -> Config:

@@ -23,11 +23,13 @@ from online_rl.evaluate import Evaluation, Evaluator
 from online_rl.given import Given
 from online_rl.loop import Loop
 from online_rl.monitor import Monitor
+from online_rl.monitor.alarms import Alarms
 from online_rl.monitor.hparams import final_metrics, hyperparameters
 from online_rl.policy.deepspeed import init_ranks
 from online_rl.policy.engine import Policy
 from online_rl.policy.load import read_policy
 from online_rl.policy.model import banned_token_ids
+from online_rl.price_check import PriceCheck
 from online_rl.provenance import Provenance, take_provenance
 from online_rl.ranks import collectives
 from online_rl.ranks.launch import several_machines
@@ -90,7 +92,8 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
     policy.warn = monitor.warn
     collector = Collector(cfg, studies.train, sampler, builder, engine, scorer, algorithm, policy)
     weights = WeightSync(engine, policy, Parity(unseen, half_precision=cfg.model.dtype != "float32"))
-    evaluator = Evaluator(cfg, studies.eval, builder, engine, scorer, monitor)
+    alarms = Alarms()
+    evaluator = Evaluator(cfg, studies.eval, builder, engine, scorer, monitor, alarms)
     loop = Loop(
         cfg=cfg,
         collector=collector,
@@ -98,10 +101,11 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
         policy=policy,
         weights=weights,
         evaluator=evaluator,
-        checkpoints=checkpoint.Checkpoints(cfg, policy, [collector, weights, evaluator, seen]),
+        checkpoints=checkpoint.Checkpoints(cfg, policy, [collector, weights, evaluator, alarms, seen]),
         monitor=monitor,
         stop=StopRequest(cfg.train.stop_after),
         watchdog=watchdog,
+        prices=PriceCheck(cfg, studies.train, studies.eval, builder, engine, scorer, monitor),
     )
     if found:
         loop.restore(found)
@@ -183,6 +187,8 @@ def finish(loop: Loop, before: Evaluation, after: Evaluation) -> None:
     studies = len(loop.evaluator.studies[: loop.cfg.eval.studies])
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
     print(f"\n{final_table(before.metrics, after.metrics, studies, width)}\n")
+    for sentence in loop.evaluator.alarms.on.values():
+        print(f"alarm: {sentence}\n")
     best = f" (step {loop.exported_step}, the best by {loop.cfg.eval.metric_for_best_model})"
     print(f"trained policy  {run_dir / 'model'}{best if loop.exported_step != loop.step else ''}")
     draw(run_dir)

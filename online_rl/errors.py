@@ -7,6 +7,7 @@ from judges.errors import CheckpointError, ConfigError, JudgeError, JudgeFailed,
 
 __all__ = [
     "CheckpointError",
+    "Collapsed",
     "ConfigError",
     "DataError",
     "ImageError",
@@ -26,6 +27,10 @@ class DataError(UserError):
 
 class ImageError(DataError):
     """An image cannot be decoded. Within data.bad_images_budget its study is set aside."""
+
+
+class Collapsed(RuntimeError):
+    """Reports got worse while the reward rose, and the run was asked to stop then. Every rank raises it, saved."""
 
 
 class NonFiniteUpdate(RuntimeError):

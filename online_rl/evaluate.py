@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +15,40 @@ from online_rl.data.study import Study
 from online_rl.errors import ConfigError
 from online_rl.metrics import gather_groups, is_better_greater, summarise
 from online_rl.monitor import Monitor
+from online_rl.monitor.alarms import Alarms
 from online_rl.monitor.records import Record, read_records
 from online_rl.ranks import collectives
 from online_rl.rollout.prompts import PromptBuilder
 from online_rl.samples import image_path, make_sample, write_samples
 from online_rl.scoring.scorer import Candidate, Scorer
+from online_rl.truth.findings import NO_FINDINGS
+from online_rl.truth.held_out import held_out
+from online_rl.truth.image_check import ImageCheck, check_images
+from online_rl.truth.labels import Reader
+from online_rl.truth.results import Result, result_of, truth_metrics
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """metrics over all ranks; samples, for `samples/*.jsonl`, on rank 0 only."""
+    """metrics over all ranks; samples, for `samples/*.jsonl`, on rank 0 only; results of all ranks, by study."""
 
     metrics: dict[str, float]
     samples: list[dict[str, Any]]
+    results: list[Result] = field(default_factory=list)
 
 
-def evaluate(engine: Any, builder: PromptBuilder, scorer: Scorer, studies: Sequence[Study], samples: int) -> Evaluation:
-    """Write the most likely report of every study and score it.
+def evaluate(
+    engine: Any,
+    builder: PromptBuilder,
+    scorer: Scorer,
+    studies: Sequence[Study],
+    samples: int,
+    reader: Reader | None = None,
+) -> Evaluation:
+    """Write the most likely report of every study, score it, and compare what it calls present with what is there.
 
     samples  studies whose texts are kept; 0 keeps none, so that no report leaves the memory of this process
+    reader   reads reports for the comparison with drawn labels, if the studies have any
 
     An error of one rank is raised on all.
     """
@@ -42,12 +57,25 @@ def evaluate(engine: Any, builder: PromptBuilder, scorer: Scorer, studies: Seque
     with collectives.together():
         if mine:
             groups = scorer.score(engine.greedy(builder.build_all(mine))).groups
-    metrics = summarise(gather_groups(groups))
+    results = _gather_results(groups, studies, reader)
+    metrics = summarise(gather_groups(groups)) | truth_metrics(results)
     chosen = {study.study_id for study in list(studies)[:samples]}
     firsts = [(group[0], group[0].completion.prompt.study) for group in groups]
     rows = [make_sample(first, image_path(study)) for first, study in firsts if study.study_id in chosen]
     everyone = [row for part in collectives.gather(rows) for row in part]
-    return Evaluation(metrics, sorted(everyone, key=lambda row: row["study_id"]))
+    return Evaluation(metrics, sorted(everyone, key=lambda row: row["study_id"]), results)
+
+
+def _gather_results(
+    groups: Sequence[Sequence[Candidate]], studies: Sequence[Study], reader: Reader | None
+) -> list[Result]:
+    """The results of all ranks, in the order of `studies`; one whose image is unreadable has none."""
+    mine = [
+        result_of(first.completion.prompt.study, first.completion.text.strip(), first.reward, reader)
+        for first, *_ in groups
+    ]
+    by_id = {result.study_id: result for part in collectives.gather(mine) for result in part}
+    return [by_id[study.study_id] for study in studies if study.study_id in by_id]
 
 
 @dataclass
@@ -55,7 +83,10 @@ class Evaluator:
     """Evaluates the policy that the engine holds, reports to the monitor, and knows the first and the best result.
 
     studies  held-out studies, the same list on every rank
+    alarms   compare every evaluation with the first one
+    reader   reads reports for `labels/...`; None without drawn labels
     before   the evaluation of the starting policy
+    rang     what alarms have said since this process began, those of the starting policy aside
     best     the best evaluation so far by `eval.metric_for_best_model`; None without that key
     """
 
@@ -65,8 +96,11 @@ class Evaluator:
     engine: Any
     scorer: Scorer
     monitor: Monitor
+    alarms: Alarms = field(default_factory=Alarms)
+    reader: Reader | None = None
     before: Evaluation | None = None
     best: Best | None = None
+    rang: list[str] = field(default_factory=list)
 
     def evaluate(self, step: int, name: str, log: bool = True) -> Evaluation:
         """Evaluate, and write `samples/<name>.jsonl` if samples are kept.
@@ -74,8 +108,12 @@ class Evaluator:
         log  False if the engine does not hold the policy of this step, as when the best checkpoint is evaluated again
         """
         with self.monitor.phase(f"evaluating ({name})"):
-            studies = self.studies[: self.cfg.eval.studies]
-            evaluation = evaluate(self.engine, self.builder, self.scorer, studies, self.cfg.monitor.samples)
+            evaluation = self._write(self._chosen, self.cfg.monitor.samples)
+        image = self._check_images(step, evaluation.results)
+        if image:
+            evaluation.metrics.update(image.metrics())
+        if log:
+            self._ring(step, evaluation, image)
         if step == 0:
             self.before = evaluation
         path = Path(self.cfg.run.dir) / "samples" / f"{name}.jsonl"
@@ -88,6 +126,37 @@ class Evaluator:
             self.monitor.log_eval(step, evaluation.metrics)
             self.monitor.log_samples(step, evaluation.samples)
         return evaluation
+
+    @property
+    def _chosen(self) -> Sequence[Study]:
+        return self.studies[: self.cfg.eval.studies]
+
+    def _write(self, studies: Sequence[Study], samples: int = 0) -> Evaluation:
+        return evaluate(self.engine, self.builder, self.scorer, studies, samples, self.reader)
+
+    def _check_images(self, step: int, results: Sequence[Result]) -> ImageCheck | None:
+        """Evaluate again with other patients' images if `eval.image_check` asks for it at this step."""
+        when = self.cfg.eval.image_check
+        if not results or when == "never" or (when == "ends" and 0 < step < self.cfg.train.max_steps):
+            return None
+        with self.monitor.phase("evaluating (images exchanged)"):
+            image = check_images(
+                self._chosen,
+                {result.study_id: result for result in results},
+                lambda studies: {result.study_id: result for result in self._write(studies).results},
+            )
+        self.monitor.note(f"step {step}: {image.verdict()}")
+        return image
+
+    def _ring(self, step: int, evaluation: Evaluation, image: ImageCheck | None) -> None:
+        """Add the alarms to the metrics, and say those that are new."""
+        if evaluation.results and "findings/none_share" not in evaluation.metrics:
+            self.monitor.warn(NO_FINDINGS)
+        news = self.alarms.check(held_out(evaluation.results), (image.rows, image.patients) if image else None)
+        for sentence in news:
+            self.monitor.note(f"alarm: step {step}, {sentence}")
+        self.rang += news if step else []  # what the starting policy does is no collapse
+        evaluation.metrics.update(self.alarms.metrics())
 
     def is_due(self, step: int) -> bool:
         """Whether `eval.every` asks for an evaluation at this step, which is not the run's last."""
@@ -130,6 +199,11 @@ class Evaluator:
         best = checkpoint.best_of(Path(self.cfg.run.dir), self._records(step), metric, self._greater_is_better())
         self.best = collectives.gather(best)[0]
         return True
+
+    def remember_alarms(self, step: int) -> None:
+        """Turn on what rang up to `step`: a checkpoint may be older than the evaluation of its own step."""
+        for record in self._records(step):
+            self.alarms.remember(record["step"], record)
 
     def state_dict(self) -> dict[str, Any]:
         return {"before": self.before.metrics if self.before else {}}

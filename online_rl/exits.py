@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from online_rl.errors import JudgeFailed, NonFiniteUpdate, PolicyMismatch, RankFailed, UserError
+from online_rl.errors import Collapsed, JudgeFailed, NonFiniteUpdate, PolicyMismatch, RankFailed, UserError
 
 HEAD_START_S = 5.0
 FAULT = 1  # of the program
@@ -22,7 +22,7 @@ def exit_code(error: BaseException) -> int:
         return error.code
     if isinstance(error, UserError):
         return USER_ERROR
-    if isinstance(error, JudgeFailed | NonFiniteUpdate | PolicyMismatch):
+    if isinstance(error, JudgeFailed | NonFiniteUpdate | PolicyMismatch | Collapsed):
         return STOPPED
     return INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAULT
 
@@ -31,13 +31,13 @@ def run_with_exit_codes(fn: Callable[[], int | None], debug: bool = False) -> in
     """Call `fn` and return its exit code.
 
     2 for what the user can put right (`UserError`), 3 for a run that had to stop (a judge out of reach, a non-finite
-    update, engine and trainer apart), 130 for Ctrl-C. A rank that stops because another one did says nothing and ends
-    with the other's code. Other exceptions are faults of the program and keep their traceback. With `debug` every
-    exception does.
+    update, engine and trainer apart, reports that collapse), 130 for Ctrl-C. A rank that stops because another one did
+    says nothing and ends with the other's code. Other exceptions are faults of the program and keep their traceback.
+    With `debug` every exception does.
     """
     try:
         return fn() or 0
-    except (UserError, JudgeFailed, NonFiniteUpdate, PolicyMismatch, RankFailed, KeyboardInterrupt) as error:
+    except (UserError, JudgeFailed, NonFiniteUpdate, PolicyMismatch, Collapsed, RankFailed, KeyboardInterrupt) as error:
         if debug:
             raise
         if isinstance(error, KeyboardInterrupt):

@@ -8,11 +8,12 @@ from online_rl.algorithms import Algorithm
 from online_rl.checkpoint import Checkpoint, Checkpoints
 from online_rl.collect import Collector
 from online_rl.config import Config
-from online_rl.errors import JudgeFailed, RankFailed
+from online_rl.errors import Collapsed, JudgeFailed, RankFailed
 from online_rl.evaluate import Evaluation, Evaluator
 from online_rl.metrics import step_metrics
 from online_rl.monitor import Monitor
 from online_rl.policy.engine import Policy
+from online_rl.price_check import PriceCheck
 from online_rl.ranks.stop import StopRequest
 from online_rl.ranks.watchdog import Watchdog
 from online_rl.rollout.sync import WeightSync
@@ -22,6 +23,7 @@ from online_rl.rollout.sync import WeightSync
 class Loop:
     """The parts of a run and the steps that they take together. `online_rl.build.build` makes one.
 
+    prices         what cheap strategies earn, told once after the first evaluation; None: it is not asked for
     step           optimiser steps taken so far
     exported_step  the step whose policy is exported; None before the end
     """
@@ -36,6 +38,7 @@ class Loop:
     monitor: Monitor
     stop: StopRequest
     watchdog: Watchdog | None = None
+    prices: PriceCheck | None = None
     step: int = 0
     exported_step: int | None = None
 
@@ -72,6 +75,8 @@ class Loop:
         first, last = self.step, self.cfg.train.max_steps
         if self.step == 0 or self.evaluator.is_missing(self.step):
             self._evaluate("before" if self.step == 0 else f"step-{self.step}")
+        if self.step == 0 and self.prices:
+            self.prices.run()
         while self.step < last:
             self.one_step()
             if self.step % self.cfg.train.save_every == 0 or self.step == last:
@@ -90,6 +95,12 @@ class Loop:
         if self.evaluator.is_best(self.step, evaluation.metrics):
             self._save()
             self._name_best()
+        if self.evaluator.rang and self.cfg.monitor.stop_on_collapse and self.step < self.cfg.train.max_steps:
+            self._save()
+            raise Collapsed(
+                f"step {self.step}: {self.evaluator.rang[-1]} The run is saved and stops, as monitor.stop_on_collapse "
+                "is true; resume=auto continues it."
+            )
         return evaluation
 
     def _evaluate_at_end(self) -> Evaluation:
@@ -119,6 +130,7 @@ class Loop:
         self.step = found.step
         with self.monitor.phase("syncing weights"):
             self.weights.sync()
+        self.evaluator.remember_alarms(self.step)
         if self.evaluator.find_best(self.step):
             self._name_best()
 

@@ -13,7 +13,17 @@ from online_rl.scoring.scorer import Candidate
 from online_rl.scoring.stats import CallStats, call_metrics
 
 Record = dict[str, Any]
-BETTER_SMALL = ("_finding", "_location", "_severity", "_comparison", "_rate", "_ratio", "_errors")  # ends of names
+BETTER_SMALL = (  # ends of names
+    *("_finding", "_location", "_severity", "_comparison", "_rate", "_ratio", "_errors"),
+    *(
+        "false_positives",
+        "false_negatives",
+        "none_share",
+        "silent_on_abnormal",
+        "/largest_cluster",
+        "_cluster_abnormal",
+    ),
+)
 
 
 def is_better_greater(metric: str) -> bool:

@@ -40,6 +40,7 @@ FREE_KEYS = (
     "scoring.max_failed_rate",
     "scoring.workers",
     "scoring.canary_every",
+    "scoring.price_studies",
     "rollout.verify_sync_every",
     "rollout.gpu_memory_utilization",
     "demo.cache",

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from online_rl.exits import run_with_exit_codes
+from online_rl.exits import STOPPED, run_with_exit_codes
 
 STOPPED_EARLY = 75  # saved on request (SIGTERM, train.stop_after); start again with resume=auto
 
@@ -23,7 +23,11 @@ def run(config: str | Path, overrides: Sequence[str] = ()) -> int:
     from online_rl.api import train
     from online_rl.config import load_config
 
-    return STOPPED_EARLY if train(load_config(config, overrides)).after is None else 0
+    cfg = load_config(config, overrides)
+    result = train(cfg)
+    if result.after is None:
+        return STOPPED_EARLY
+    return STOPPED if result.alarms and cfg.monitor.stop_on_collapse else 0
 
 
 def main() -> int:

@@ -191,6 +191,10 @@ class Scoring(Section):
     allow_remote: bool = Field(
         default=False, description="judges may be outside this machine and private networks; they see report text"
     )
+    price_studies: Count = Field(
+        default=64,
+        description="held-out studies on which cheap strategies are priced before the first step; 0 = none",
+    )
     canary_every: Count = Field(
         default=25, description="steps between canaries, cases whose order is known; 0 = none are scored"
     )
@@ -239,6 +243,10 @@ class Eval(Section):
     studies: Positive | None = Field(
         default=128, description="held-out studies that are kept and evaluated, over all ranks; null = all"
     )
+    image_check: Literal["ends", "always", "never"] = Field(
+        default="ends",
+        description="evaluate with other patients' images as well: before and after training, every time, or never",
+    )
     metric_for_best_model: str | None = Field(
         default=None,
         description="evaluation metric, such as reward, whose best checkpoint is kept whatever its age; null = none",
@@ -258,6 +266,9 @@ class Monitor(Section):
     )
     samples_every: Count = Field(
         default=0, description="steps between best and worst sampled report in TensorBoard, image and texts; 0 = never"
+    )
+    stop_on_collapse: bool = Field(
+        default=False, description="an alarm (docs/watching.md) saves and stops the run with exit code 3"
     )
     protected: bool = Field(
         default=False, description="credentialed data: no samples, no judge outside the own network"

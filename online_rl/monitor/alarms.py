@@ -60,8 +60,14 @@ class Alarms:
             self._watched.add(name)
             if sentence and name not in self.on:
                 self.on[name] = sentence
-                news.append(f"alarm {name}: {sentence}")
+                news.append(f"{name}: {sentence}")
         return news
+
+    def remember(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Turn on what the metrics of an evaluation say had rung by then, if it is not on."""
+        for name in NAMES:
+            if metrics.get(f"alarms/{name}") == 1.0:
+                self.on.setdefault(name, f"{name} rang by step {step}, before the run was resumed.")
 
     def metrics(self) -> dict[str, float]:
         """`alarms/<name>`: 1 once it has rung, 0 before; absent if it could not be judged."""

@@ -24,6 +24,26 @@ def _bare(tag: str) -> Series:
 # TensorBoard draws all curves of a run in one colour, hence one curve per chart wherever the count is known. It pages
 # after twelve charts, and puts bands behind lines.
 PAGES: dict[str, dict[str, tuple[str, list[Any]]]] = {
+    "Truth": {
+        "F1 of present findings against the references (1 = all right, none false)": (
+            BAND,
+            [_bare("eval/findings/f1")],
+        ),
+        "F1 of present findings against the drawn labels (demo)": (BAND, [_bare("eval/labels/f1")]),
+        "Recall: share of the findings that the reports name": (BAND, [_bare("eval/findings/recall")]),
+        "Precision: share of the named findings that are there": (BAND, [_bare("eval/findings/precision")]),
+        "Silent reports, of studies with a finding (near 1 = collapse)": (
+            BAND,
+            [_bare("eval/findings/silent_on_abnormal")],
+        ),
+        "Distinct reports (near 0 = one report for everybody)": (BAND, [_bare("eval/diversity/distinct")]),
+        "Share of the most frequent report": (BAND, [_bare("eval/diversity/largest_cluster")]),
+        "F1 gained by the right image over another patient's (band: 95 %)": (
+            BAND,
+            [("eval/image/gain_f1", "eval/image/gain_f1_low", "eval/image/gain_f1_high")],
+        ),
+        "Alarms (1 = has rung)": (LINES, ["^eval/alarms/.*$"]),
+    },
     "Reward and length": {
         "Reward in training": (LINES, ["^train/reward$"]),
         "Reward in evaluation (greedy reports, held-out studies)": (BAND, [_bare("eval/reward")]),

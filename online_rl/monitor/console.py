@@ -137,7 +137,7 @@ class LiveDisplay:
         self.message(eval_line(step, metrics, split))
 
     def message(self, line: str) -> None:
-        style = "yellow" if line.startswith(("warning", "hint")) else ""
+        style = "bold red" if line.startswith("alarm") else "yellow" if line.startswith(("warning", "hint")) else ""
         self._console.print(Text(line, style))  # above the live part; Text, so that [brackets] stay as they are
 
     def enter(self, phase: str) -> None:

@@ -34,7 +34,8 @@ def hyperparameters(cfg: Config) -> dict[str, bool | float | str]:
 def final_metrics(cfg: Config) -> list[str]:
     """The scalar tags whose last value stands beside the settings."""
     raw = [f"eval/raw_reward/{judge.label}" for judge in cfg.judges if judge.length_control != "none"]
-    return ["eval/reward", *raw, "eval/verbosity/mean", "eval/verbosity/vs_start", "train/step_time"]
+    truth = ["eval/findings/f1", "eval/findings/recall", "eval/diversity/distinct"]
+    return ["eval/reward", *raw, *truth, "eval/verbosity/mean", "eval/verbosity/vs_start", "train/step_time"]
 
 
 def _value(cfg: Any, key: str) -> bool | float | str:

@@ -11,6 +11,10 @@ Fields = list[tuple[str, str, str]]  # (label, metric, format)
 STEP_FIELDS: Fields = [
     ("reward", "reward", ".3f"),
     ("raw", "raw", ".3f"),
+    ("F1", "findings/f1", ".3f"),
+    ("recall", "findings/recall", ".2f"),
+    ("silent", "findings/silent_on_abnormal", ".2f"),
+    ("distinct", "diversity/distinct", ".2f"),
     ("verbosity", "verbosity/mean", ".2f"),
     ("length", "completions/mean_length", ".1f"),
     ("kl", "kl", ".4f"),

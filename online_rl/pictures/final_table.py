@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+TRUTH = (  # what no reward pays for; labels only in the demo
+    ("labels/f1", "F1 against labels"),
+    ("findings/f1", "F1 of present findings"),
+    ("findings/precision", "precision"),
+    ("findings/recall", "recall"),
+    ("findings/silent_on_abnormal", "silent on abnormal"),
+    ("diversity/distinct", "distinct reports"),
+    ("diversity/largest_cluster", "most frequent report"),
+    ("image/gain_f1", "F1 gain of the image"),
+)
 ROWS = (("reward", "reward"), ("verbosity/mean", "verbosity"), ("completions/mean_words", "words per report"))
 ERRORS = (
     "false_finding",
@@ -18,7 +28,7 @@ def table_rows(before: dict[str, float], after: dict[str, float]) -> list[tuple[
     """(label, before, after) of the metrics that a reader asks for first, where both evaluations have them."""
     rows = [("reward", "reward")]
     rows += [(k, f"raw score ({k.rpartition('/')[2]})") for k in sorted(after) if k.startswith("raw_reward/")]
-    rows += ROWS[1:]
+    rows += [*TRUTH, *ROWS[1:]]
     rows += [(k, k.rpartition("/")[2].replace("_", " ")) for e in ERRORS for k in sorted(after) if k.endswith("/" + e)]
     found = [(label, before.get(key), after.get(key)) for key, label in rows]
     return [(label, old, new) for label, old, new in found if old is not None and new is not None]

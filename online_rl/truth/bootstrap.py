@@ -91,8 +91,9 @@ def resampled_sums(table: Array, patients: Sequence[Hashable]) -> Array:
     step = max(1, AT_ONCE // count)
     for start in range(0, DRAWS, step):
         size = min(step, DRAWS - start)
-        drawn = rng.multinomial(count, np.full(count, 1 / count), size=size)  # (size, P) times that each is drawn
-        sums.append(drawn @ of_patient)
+        cells = rng.integers(0, count, size=(size, count)) + count * np.arange(size)[:, None]
+        drawn = np.bincount(cells.ravel(), minlength=size * count).reshape(size, count)  # times that each is drawn
+        sums.append(drawn.astype(np.float64) @ of_patient)
     return np.concatenate(sums)
 
 

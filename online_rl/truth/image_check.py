@@ -17,6 +17,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -51,19 +52,19 @@ class ImageCheck:
     def studies(self) -> int:
         return len(self.patients)
 
-    @property
+    @cached_property
     def gain_f1(self) -> Estimate | None:
         return bootstrap.estimate(f1_gain, self.rows, self.patients)
 
-    @property
+    @cached_property
     def f1_right(self) -> Estimate | None:
         return bootstrap.estimate(lambda s: f1(s[..., :3]), self.rows, self.patients)
 
-    @property
+    @cached_property
     def f1_wrong(self) -> Estimate | None:
         return bootstrap.estimate(_f1_wrong, self.rows, self.patients)
 
-    @property
+    @cached_property
     def gain_reward(self) -> Estimate | None:
         gains: list[float | None] = []
         for right, *wrong in self.rewards:

@@ -115,3 +115,106 @@ def test_an_evaluator_reports_writes_and_remembers_without_a_loop(scorer, studie
     assert evaluator.is_best(2, {"reward": 2.0}) and not evaluator.is_best(3, {"reward": 1.9})
     assert evaluator.best == Best(2, "reward", 2.0)
     assert sorted(p.name for p in (tmp_path / "samples").iterdir()) == ["before.jsonl", "step-2.jsonl"]
+
+
+SICK, NORMAL = "There is a pleural effusion.", "No pleural effusion. No pneumothorax."
+
+
+class Looks:
+    """An engine that reads the finding off the file name for as long as it looks, and calls everything normal then."""
+
+    looks = True
+
+    def greedy(self, prompts):
+        texts = [SICK if self.looks and "sick" in prompt.study.images[0] else NORMAL for prompt in prompts]
+        stream = [
+            Completion(i, 0, prompt, (5,), (-0.1,), text, False)
+            for i, (prompt, text) in enumerate(zip(prompts, texts, strict=True))
+        ]
+        return Rollouts(stream, len(prompts), 1, version=1)
+
+
+class Letters:
+    """Rewards calling everything normal."""
+
+    name = "letters"
+
+    def score(self, cases):
+        return [Score(float(len(case.candidate))) for case in cases]
+
+
+@pytest.fixture
+def clinic(make_study):
+    kinds = [("sick", SICK), ("well", NORMAL)] * 64
+    labels = {"sick": [{"name": "effusion"}], "well": []}
+    return [
+        make_study(f"s{i}", reference=text, images=(f"{kind}.png",), columns={"labels": labels[kind]})
+        for i, (kind, text) in enumerate(kinds)
+    ]
+
+
+@pytest.fixture
+def clinic_evaluator(clinic, tmp_path):
+    scorers = []
+
+    def make(**settings):
+        cfg = config_from_dict({"run": {"dir": str(tmp_path)}, "train": {"max_steps": 4}, **settings})
+        scorers.append(Scorer([(Letters(), 1.0)], cfg))
+        monitor = Monitor(tmp_path, 4, enabled=True, tensorboard=False)
+        return Evaluator(cfg, clinic, Builder(), Looks(), scorers[-1], monitor)
+
+    yield make
+    for scorer in scorers:
+        scorer.close()
+
+
+class EffusionReader:
+    def __init__(self, text):
+        self.present = frozenset({"effusion"} if text == SICK else ())
+        self.unknown, self.sentences = [], 1
+
+
+def test_an_evaluation_tells_what_is_named_whether_reports_differ_and_whether_the_image_counts(
+    clinic_evaluator, capsys
+):
+    evaluator = clinic_evaluator()
+    evaluator.reader = EffusionReader
+    metrics = evaluator.evaluate(0, "before").metrics
+    assert metrics["findings/f1"] == metrics["labels/f1"] == 1.0
+    assert metrics["findings/none_share"] == metrics["findings/none_share_reference"] == 0.5
+    assert metrics["diversity/distinct"] == 2 / 128
+    assert 0.3 < metrics["image/gain_f1"] < 0.7
+    assert "step 0: the reports follow the image" in capsys.readouterr().out
+    assert "image/gain_f1" not in evaluator.evaluate(2, "step-2").metrics  # at start and end alone
+    assert "image/gain_f1" in evaluator.evaluate(4, "after").metrics
+
+
+def test_a_policy_that_stops_looking_rings_and_stays_on(clinic_evaluator, capsys):
+    evaluator = clinic_evaluator()
+    evaluator.evaluate(0, "before")
+    assert not evaluator.rang
+    evaluator.engine.looks = False
+    metrics = evaluator.evaluate(2, "step-2").metrics
+    assert metrics["alarms/nothing_present"] == metrics["alarms/recall"] == 1.0
+    assert "alarm: step 2, recall: the reports name 0% of the findings, 100% at the start" in capsys.readouterr().out
+    evaluator.engine.looks = True
+    assert evaluator.evaluate(4, "after").metrics["alarms/recall"] == 1.0
+    assert len(evaluator.rang) == len(set(evaluator.rang))
+
+
+def test_references_in_another_language_leave_the_numbers_out_and_say_so(clinic_evaluator, clinic, capsys):
+    from dataclasses import replace
+
+    evaluator = clinic_evaluator()
+    evaluator.studies = [replace(study, reference="Pleuraerguss links.") for study in clinic]
+    metrics = evaluator.evaluate(0, "before").metrics
+    assert not [name for name in metrics if name.startswith("findings/")]
+    assert metrics["diversity/distinct"] == 2 / 128
+    assert "another language" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("when", "checked"), [("never", []), ("ends", [0, 4]), ("always", [0, 2, 4])])
+def test_the_image_check_is_made_when_it_is_asked_for(clinic_evaluator, when, checked):
+    evaluator = clinic_evaluator(eval={"image_check": when})
+    found = [step for step in (0, 2, 4) if "image/gain_f1" in evaluator.evaluate(step, f"step-{step}").metrics]
+    assert found == checked

@@ -49,6 +49,7 @@ class Examination:
 
         logging.set_verbosity_error()  # it would comment on the policy's configuration amid the findings
         self.cfg, self.ranks = cfg, ranks
+        self.judges_are_well = True
 
     @once
     def demo(self) -> Any:
@@ -181,9 +182,44 @@ class Examination:
         else:
             yield Finding("model length", "ok", detail)
 
+    def prices(self) -> Finding:
+        """What cheap strategies earn under the reward, on the first held-out studies; the policy is not loaded."""
+        from judges.price_list import PriceList
+        from judges.strategies import TEMPLATE, UNREAD
+        from online_rl.scoring import Scorer
+        from online_rl.scoring.prices import corpus_constants, price_strategies
+        from online_rl.scoring.setup import count_tokens_with, load_judges, make_blend
+
+        count = len(self.studies.eval[: self.cfg.eval.studies][: self.cfg.scoring.price_studies])
+        if not self.judges_are_well:
+            return Finding("prices", "skipped", "needs every judge")
+        if not count:
+            return Finding("prices", "skipped", "scoring.price_studies is 0, or no study is held out")
+        judges, guards = load_judges(self.cfg)
+        scorer = Scorer(judges, self.cfg, guards, make_blend(self.cfg))
+        try:
+            scorer.start()
+            if any(entry.length_unit == "tokens" for entry in self.cfg.judges):
+                count_tokens_with(self.processor.tokenizer, [judge for judge, _ in scorer.judges])
+            constants = corpus_constants(self.studies.train)
+            rewards, warnings = price_strategies(scorer, self.cfg, self.studies.eval[:count], constants)
+        finally:
+            scorer.close()
+        listed = PriceList(rewards)
+        said = [*warnings, *listed.verdicts()]
+        if TEMPLATE in listed.prices:
+            price = listed.prices[TEMPLATE].mean
+            said.append(
+                f"calling everything normal pays {price:.3f}: a policy that earns less is at risk of learning it"
+            )
+        doubtful = bool(warnings) or any(verdict != UNREAD for verdict in listed.verdicts())
+        return Finding("prices", "warning" if doubtful else "ok", "\n".join([listed.table(), *said]))
+
     def judges(self) -> Iterator[Finding]:
         for entry in (*self.cfg.judges, *self.cfg.guards):
-            yield examine_judge(entry, self.cfg.scoring)
+            found = examine_judge(entry, self.cfg.scoring)
+            self.judges_are_well &= found.state != "failed"
+            yield found
 
 
 def examine_judge(entry: JudgeSpec, options: Scoring) -> Finding:

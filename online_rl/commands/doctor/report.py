@@ -37,7 +37,7 @@ def examine(config: Path | None = None, overrides: Iterable[str] = (), ranks: in
 
 def examine_config(config: Path, overrides: list[str], ranks: int) -> list[Finding]:
     """The findings that need a configuration; where it does not load, the others are skipped."""
-    later = ("policy", "disk", "gpu memory", "data", "images", "model length", "judges")
+    later = ("policy", "disk", "gpu memory", "data", "images", "model length", "judges", "prices")
     try:
         cfg = load_config(config, overrides)
         cfg.check_world(ranks)
@@ -58,6 +58,7 @@ def examine_config(config: Path, overrides: list[str], ranks: int) -> list[Findi
                 "images": examination.images,
                 "model length": examination.model_length,
                 "judges": examination.judges,
+                "prices": examination.prices,
             }
         ),
     ]

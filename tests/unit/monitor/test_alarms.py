@@ -114,7 +114,7 @@ def test_an_alarm_stays_on_and_is_said_once():
     alarms = Alarms()
     alarms.check(start)
     first = alarms.check(bad)
-    assert [line.split(":")[0] for line in first] == ["alarm nothing_present", "alarm recall"]
+    assert [line.split(":")[0] for line in first] == ["nothing_present", "recall"]
     assert "call nothing present" in first[0] and "findings_f1" in first[0]
     assert alarms.check(bad) == alarms.check(start) == []
     assert alarms.metrics() == {"alarms/nothing_present": 1.0, "alarms/recall": 1.0, "alarms/same_report": 0.0}
@@ -127,6 +127,12 @@ def test_a_resumed_run_still_knows_the_start():
     resumed.load_state_dict(json.loads(json.dumps(alarms.state_dict())))
     bad = evaluation(silent=0.5, recall=0.1, distinct=0.8, reward=0.6)
     assert resumed.check(bad) == alarms.check(bad) and "recall" in resumed.on
+
+
+def test_what_an_evaluation_wrote_down_stays_on_if_the_checkpoint_is_older():
+    alarms = Alarms()
+    alarms.remember(20, {"alarms/recall": 1.0, "alarms/same_report": 0.0, "reward": 0.5})
+    assert alarms.metrics() == {"alarms/recall": 1.0} and "step 20" in alarms.on["recall"]
 
 
 def test_other_studies_are_never_compared():

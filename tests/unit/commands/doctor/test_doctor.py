@@ -59,6 +59,7 @@ def test_a_run_that_is_fit_is_found_fit(run):
     assert "3 read: 64 x 49, 64 x 51, 64 x 53 pixels" in detail_of(findings, "images")
     assert "5 studies to train on, 1 held out" in detail_of(findings, "data")
     assert "equal to its reference gets 1.000" in detail_of(findings, "judge findings")
+    assert states["prices"] == "ok" and "calling everything normal pays" in detail_of(findings, "prices")
     assert report.is_well(findings)
 
 

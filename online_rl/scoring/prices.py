@@ -1,0 +1,82 @@
+"""Prices of cheap strategies under the configured reward, by the run's own judges."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import replace
+
+from judges.base import Case, Score
+from judges.strategies import CORPUS, EMPTY, Constants, choose_constants, strategy_cases
+from judges.text import clean_report
+from online_rl.config import Config
+from online_rl.data.prompt import render_prompt
+from online_rl.data.study import Study
+from online_rl.errors import JudgeFailed, UserError
+from online_rl.scoring.scorer import Scorer
+
+Rewards = dict[str, list[float | None]]  # strategy -> one per study
+
+
+def corpus_constants(train: Sequence[Study]) -> Constants:
+    """Reports for everybody from the first training reports; the priced studies are held out, so none is among them."""
+    return choose_constants([clean_report(study.reference) for study in train[: 2 * CORPUS]])
+
+
+def price_strategies(
+    scorer: Scorer, cfg: Config, studies: Sequence[Study], constants: Constants
+) -> tuple[Rewards, list[str]]:
+    """The reward of every strategy on every study, and warnings. No failure of a judge is raised: training would meet
+    it as well, and an odd report, such as an empty one, is no reason to stop a run.
+
+    One call per judge and study, with all strategies in it but the empty report, which a judge may fail on; all
+    answers within `scoring.deadline_s`.
+    """
+    cases = [_case(study, cfg) for study in studies]
+    rows = strategy_cases(cases, constants, [study.patient_id for study in studies])
+    judges = [judge for judge, _ in scorer.judges if judge.name in scorer.blend.needed]
+    calls = [
+        (i, judge, names, scorer.calls.submit(judge, [_with_ids(rows[name][i]) for name in names]))
+        for i in range(len(studies))
+        for judge in judges
+        for names in ([EMPTY], [name for name in rows if name != EMPTY])
+    ]
+    scores: list[dict[str, dict[str, Score]]] = [{name: {} for name in rows} for _ in studies]
+    deadline, warnings = time.monotonic() + cfg.scoring.deadline_s, dict[str, str]()
+    for i, judge, names, future in calls:
+        try:
+            answers = future.result(max(0.0, deadline - time.monotonic())).scores
+        except (FutureTimeout, UserError, JudgeFailed) as problem:
+            future.cancel()
+            why = "no answer within scoring.deadline_s" if isinstance(problem, FutureTimeout) else str(problem)
+            warnings.setdefault(judge.name, f"judge {judge.name!r} could not price every cheap strategy: {why}")
+            answers = [Score.failed("")] * len(names)
+        for name, answer in zip(names, answers, strict=True):
+            scores[i][name][judge.name] = answer
+    rewards = {name: [_reward(scorer, found[name]) for found in scores] for name in rows}
+    return rewards, list(warnings.values())
+
+
+def _reward(scorer: Scorer, scores: dict[str, Score]) -> float | None:
+    try:
+        return scorer.blend.reward(scores)
+    except UserError:  # a gate reads a part that this report did not get
+        return None
+
+
+def _case(study: Study, cfg: Config) -> Case:
+    return Case(
+        study_id=study.study_id,
+        candidate="",
+        reference=clean_report(study.reference),
+        indication=study.indication,
+        images=study.images,
+        prompt=render_prompt(cfg.data.prompt, study.indication),
+        columns=study.columns,
+    )
+
+
+def _with_ids(case: Case) -> Case:
+    """With token ids of the right number, roughly, as a reward on length may count them."""
+    return replace(case, completion_ids=tuple(range(1, 1 + len(case.candidate.split()))))
