@@ -67,19 +67,23 @@ def statement_lines(text: str) -> list[str]:
 
 def without_marker(line: str) -> str:
     """`line` without the bullet, number or letter that it begins with."""
-    found = _MARKER.match(line)
+    found = _marker(line)
     while found:
         line = line[found.end() :].lstrip()
-        found = _MARKER.match(line)
+        found = _marker(line)
     return line
 
 
 def has_marker(line: str) -> bool:
+    return _marker(line) is not None
+
+
+def _marker(line: str) -> re.Match[str] | None:
+    """The marker of `line`; a bare number is one only before a capital: "12 mm nodule" has none."""
     found = _MARKER.match(line)
-    if found is None:
-        return False
-    bare_number = found.group().strip().isdigit()
-    return not bare_number or _CAPITAL_AFTER_NUMBER.match(line) is not None
+    if found is not None and found.group().strip().isdigit() and not _CAPITAL_AFTER_NUMBER.match(line):
+        return None
+    return found
 
 
 def _blocks(text: str) -> list[list[str]]:

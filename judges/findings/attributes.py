@@ -36,10 +36,10 @@ class Mention:
     entity: str
     absent: bool = False
     uncertain: bool = False
-    sides: set[str] = field(default_factory=set)
-    zones: set[str] = field(default_factory=set)
-    severity: set[str] = field(default_factory=set)
-    signs: set[str] = field(default_factory=set)  # what it explains: the opacity that is "likely atelectasis"
+    sides: frozenset[str] = frozenset()
+    zones: frozenset[str] = frozenset()
+    severity: frozenset[str] = frozenset()
+    signs: frozenset[str] = frozenset()  # what it explains: the opacity that is "likely atelectasis"
     at: int = 0  # its token
     attributes: list[Attribute] = field(default_factory=list)
 

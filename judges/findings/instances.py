@@ -43,9 +43,7 @@ def _near(one: float | None, other: float | None) -> bool:
 
 def instances(mentions: Iterable[Mention]) -> tuple[Instance, ...]:
     """The instances that the mentions of one finding tell apart, in a fixed order."""
-    found: set[Instance] = set()
-    for mention in mentions:
-        found.update(_of_mention(mention))
+    found = {instance for mention in mentions for instance in _of_mention(mention)}
     if len(found) == 1:
         return tuple(found)
     merged: list[Instance] = []
@@ -63,10 +61,10 @@ def _of_mention(mention: Mention) -> list[Instance]:
     told = mention.attributes
     if len(mention.sides) < 2 and len(mention.zones) < 2 and sum(bool(a.severity or a.size) for a in told) < 2:
         size = next((attribute.size for attribute in told if attribute.size), None)
-        return [Instance(frozenset(mention.sides), frozenset(mention.zones), frozenset(mention.severity), size)]
+        return [Instance(mention.sides, mention.zones, mention.severity, size)]
     groups = _placed(_chunks(told))
     if not groups:  # told by another mention, such as the opacity that is atelectasis
-        groups = [Instance(frozenset(mention.sides), frozenset(mention.zones), frozenset(mention.severity))]
+        groups = [Instance(mention.sides, mention.zones, mention.severity)]
     if all(attribute.at < mention.at for attribute in told):  # "right and left lower lobe atelectasis"
         groups = [_lacking(group, Instance(zones=groups[-1].zones)) for group in groups]
     return [each for group in _shared(groups) for each in _by_side(group)]

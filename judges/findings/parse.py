@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import functools
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from judges.findings.attributes import Mention
 from judges.findings.instances import Instance, instances
 from judges.findings.sentence import Comparison, Reading, comparisons_of, read
-from judges.findings.statements import Statement, statements
+from judges.findings.statements import statements
 from judges.findings.tokens import tokenise
 
 _NONE: frozenset[str] = frozenset()
+_LAID_OUT = re.compile(r"[\n\r:=|│¦?—→…]|\.\.|-\s|[\s]–\s")  # what lines, keys and cells are told by
+_SENTENCE_END = re.compile(r"(?<=[^.\s][.!])\s+")
 
 
 @dataclass(slots=True)
@@ -38,8 +42,7 @@ def parse(text: str) -> Report:
     by_entity: dict[str, list[tuple[Mention, int]]] = {}
     comparisons: set[Comparison] = set()
     last_targets: frozenset[str] = frozenset()
-    for number, statement in enumerate(statements(text)):
-        sentence = _read(statement)
+    for number, sentence in enumerate(_readings(text)):
         for mention in sentence.mentions:
             by_entity.setdefault(mention.entity, []).append((mention, number))
         if sentence.compared:
@@ -55,10 +58,19 @@ def parse(text: str) -> Report:
     return Report(findings, frozenset(comparisons), told_apart)
 
 
+def _readings(text: str) -> Iterator[Reading]:
+    if _LAID_OUT.search(text):
+        for statement in statements(text):
+            yield read(tokenise(statement.words), statement.place)
+    else:  # prose: each sentence stands alone
+        for sentence in _SENTENCE_END.split(text):
+            yield from _read(sentence)
+
+
 @functools.lru_cache(maxsize=8192)
-def _read(statement: Statement) -> Reading:
-    """One statement, read. Reports share most of their statements: candidates of a study, normal ones of a clinic."""
-    return read(tokenise(statement.words), statement.place)
+def _read(prose: str) -> tuple[Reading, ...]:
+    """Sentences, read. Reports share most of theirs: the candidates of a study, and what a clinic calls normal."""
+    return tuple(read(tokenise(statement.words), statement.place) for statement in statements(prose))
 
 
 def forget_statements() -> None:
@@ -69,8 +81,7 @@ def forget_statements() -> None:
 def _merged(group: list[tuple[Mention, int]], present: bool) -> Finding:
     if len(group) == 1:
         mention, number = group[0]
-        places = frozenset(mention.sides), frozenset(mention.zones)
-        told = frozenset(mention.severity), frozenset(mention.signs)
+        places, told = (mention.sides, mention.zones), (mention.severity, mention.signs)
         return Finding(present, mention.uncertain, *places, *told, frozenset([number]))
     mentions = [mention for mention, _ in group]
     return Finding(

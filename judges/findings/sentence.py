@@ -181,13 +181,13 @@ class Sentence(Attributes):
             for sign in [m for m in self.at[i] if m.entity in SIGNS and not m.absent]:
                 explaining = self._explanations(i, sign)
                 for mention in explaining:
-                    mention.signs.add(sign.entity)
+                    mention.signs |= {sign.entity}
                     if mention.entity in LOCATED and not mention.sides and not mention.zones:
                         mention.sides |= sign.sides
                         mention.zones |= sign.zones
                     if not mention.attributes:
                         mention.attributes += sign.attributes
-                    mention.severity |= set() if mention.severity else sign.severity
+                    mention.severity = mention.severity or sign.severity
                 if explaining:
                     self.at[i] = [m for m in self.at[i] if m is not sign] + explaining
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from judges.base import Case, Score
 from judges.strategies import CORPUS, EMPTY, Constants, choose_constants, strategy_cases
-from judges.text import clean_report
+from judges.text import clean_statements
 from online_rl.config import Config
 from online_rl.data.prompt import render_prompt
 from online_rl.data.study import Study
@@ -21,7 +21,7 @@ Rewards = dict[str, list[float | None]]  # strategy -> one per study
 
 def corpus_constants(train: Sequence[Study]) -> Constants:
     """Reports for everybody from the first training reports; the priced studies are held out, so none is among them."""
-    return choose_constants([clean_report(study.reference) for study in train[: 2 * CORPUS]])
+    return choose_constants([clean_statements(study.reference) for study in train[: 2 * CORPUS]])
 
 
 def price_strategies(
@@ -69,7 +69,7 @@ def _case(study: Study, cfg: Config) -> Case:
     return Case(
         study_id=study.study_id,
         candidate="",
-        reference=clean_report(study.reference),
+        reference=clean_statements(study.reference),
         indication=study.indication,
         images=study.images,
         prompt=render_prompt(cfg.data.prompt, study.indication),
