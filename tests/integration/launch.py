@@ -139,15 +139,15 @@ class Started:
 
 
 @contextmanager
-def started(log: Path, command: list[str], ranks: int = 1, **variables: str) -> Iterator[Started]:
-    """Run `command` from the repository's root, once there are cores for its ranks; whatever of it is alive at the end
-    of the block is killed.
+def started(log: Path, command: list[str], ranks: int = 1, cwd: Path = ROOT, **variables: str) -> Iterator[Started]:
+    """Run `command` in `cwd`, once there are cores for its ranks; whatever of it is alive at the end of the block is
+    killed.
 
     A command that ended by itself and left processes behind fails the test.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with cores(ranks):
-        yield from _until_gone(Started(command, log, environment() | variables))
+        yield from _until_gone(Started(command, log, environment() | variables, cwd))
 
 
 def _until_gone(process: Started) -> Iterator[Started]:

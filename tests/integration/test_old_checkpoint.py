@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.integration.launch import ROOT, Started, environment, records
+from tests.integration.launch import ROOT, Finished, records, started
 from tests.make_checkpoint_0_1 import write_inputs
 
 FIXTURE = Path(__file__).resolve().parents[1] / "data" / "checkpoint_0_1"
@@ -30,15 +29,11 @@ def run(tmp_path) -> Path:
     return tmp_path
 
 
-def resume(run: Path, config: str):
+def resume(run: Path, config: str) -> Finished:
+    """Continue it as its user would, from the folder where it was started."""
     command = [sys.executable, "-m", "online_rl.train", "--config", config, "resume=auto", "train.stop_after=null"]
-    env = environment() | {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
-    process = Started(command, run / "log", env, cwd=run)
-    try:
+    with started(run / "log", command, cwd=run, PYTHONPATH=str(ROOT)) as process:
         return process.wait()
-    finally:
-        for orphan in process.survivors():
-            orphan.kill()
 
 
 def test_a_checkpoint_of_0_1_is_continued(run):

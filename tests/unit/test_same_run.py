@@ -1,8 +1,12 @@
 """A run goes on with its own checkpoint only, and older and younger versions are told apart from other settings."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
-from online_rl.config import config_from_dict
+from online_rl import checkpoint
+from online_rl.config import config_from_dict, load_config
 from online_rl.errors import CheckpointError
 from online_rl.same_run import refuse_another_run
 
@@ -177,3 +181,23 @@ def test_a_key_that_was_dropped_since_is_refused_by_name(tmp_path, dropped, word
         go_on(tmp_path, of_0_1(**dropped), **DPO)
     assert words in str(refused.value) and "step-5" in str(refused.value)
     assert "Continue it with version 0.1" in str(refused.value) and "Remove the key" not in str(refused.value)
+
+
+def test_a_checkpoint_that_0_1_wrote_is_found_and_continued(tmp_path):
+    """A fixture of tests/make_checkpoint_0_1.py, compared with its marker; an integration test trains on."""
+    fixture = Path(__file__).resolve().parents[1] / "data" / "checkpoint_0_1"
+    shutil.copytree(fixture / "step-2", tmp_path / "checkpoints" / "step-2")
+    settings = ["rollout.kv_cache_gib=1.0", "resume=auto"]
+    cfg = load_config(fixture / "config.resolved.yaml", [*settings, f"run.dir={tmp_path}"])
+    warnings: list[str] = []
+    found = checkpoint.find(cfg, warnings.append)
+    assert found is not None and found.step == 2
+    assert found.state["config"]["algorithm"]["online_dpo"]["beta"] == cfg.algorithm.preference.beta == 0.3
+    assert (cfg.debug.share_prompts, cfg.debug.read_ahead, cfg.debug.persistence_threshold) == (False, False, 0)
+    [warning] = warnings
+    assert "deepspeed.persistence_threshold -> debug.persistence_threshold" in warning
+    with pytest.raises(CheckpointError, match=r"^algorithm\.preference\.beta: "):
+        again = load_config(
+            fixture / "config.resolved.yaml", [*settings, f"run.dir={tmp_path}", "algorithm.online_dpo.beta=0.4"]
+        )
+        checkpoint.find(again, warnings.append)
