@@ -23,6 +23,7 @@ from online_rl.errors import CheckpointError, ConfigError
 from online_rl.provenance import Provenance
 from online_rl.ranks import collectives
 from online_rl.same_run import refuse_another_run
+from online_rl.whole_file import whole_file
 
 MARKER, STATE, BEST = "complete", "state.json", "best.json"
 
@@ -72,9 +73,8 @@ def save(run_dir: Path, step: int, policy: Any, state: dict[str, Any], cfg: Conf
     with _written(partial, final):
         if collectives.rank() == 0:
             os.replace(partial, final)
-            marker = final / f"{MARKER}.partial"
-            marker.write_text(json.dumps(manifest, indent=1))
-            os.replace(marker, final / MARKER)
+            with whole_file(final / MARKER) as marker:
+                marker.write_text(json.dumps(manifest, indent=1))
             _prune(root, cfg.train.keep_checkpoints)
     return final
 
@@ -178,8 +178,8 @@ def name_best(run_dir: Path, best: Best | None) -> None:
                 (root / BEST).unlink(missing_ok=True)
                 return
             content = {"step": best.step, "checkpoint": f"step-{best.step}", best.metric: best.value}
-            (root / f"{BEST}.partial").write_text(json.dumps(content, indent=1) + "\n")
-            os.replace(root / f"{BEST}.partial", root / BEST)
+            with whole_file(root / BEST) as file:
+                file.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def best_step(run_dir: Path) -> int | None:

@@ -224,7 +224,7 @@ def test_a_full_disk_at_the_marker_leaves_no_leftover_either(tmp_path, monkeypat
     save(tmp_path, 1)
 
     def full(path, text, *args, **kwargs):
-        if path.name.startswith(checkpoint.MARKER):
+        if path.name.lstrip(".").startswith(checkpoint.MARKER):
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(path, text, *args, **kwargs)
 
