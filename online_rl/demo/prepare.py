@@ -12,7 +12,7 @@ from pathlib import Path
 
 from online_rl.config import Config
 
-RECIPE = 6  # raise when the world or the warm start changes, so that caches of older versions are not taken
+RECIPE = 7  # raise when the world or the warm start changes, so that caches of older versions are not taken
 DEMO = "demo"
 
 
