@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,49 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 from online_rl.data.study import Study
+from online_rl.truth.labels import label_names
 
 BLANK_GREY = 128  # the middle of the grey scale: zero after the policy's normalisation
 PENALTY = 1e-3  # on the squared weights; keeps rare words from being learnt by heart
 _WORD = re.compile(r"[a-z]+")
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Findings called present, pooled over studies: rightly, falsely, and missed."""
-
-    right: int
-    false: int
-    missed: int
-
-    @property
-    def precision(self) -> float:
-        """Right of what was called present; NaN if nothing was."""
-        return _ratio(self.right, self.right + self.false)
-
-    @property
-    def recall(self) -> float:
-        """Right of what is present; NaN if nothing is."""
-        return _ratio(self.right, self.right + self.missed)
-
-    @property
-    def f1(self) -> float:
-        """2 right / (2 right + false + missed); NaN if nothing is present and nothing was called present."""
-        return _ratio(2 * self.right, 2 * self.right + self.false + self.missed)
-
-
-def count(said: Iterable[frozenset[str]], true: Iterable[frozenset[str]], name: str | None = None) -> Counts:
-    """Pooled counts over pairs of sets of finding names, of all findings or of the one called `name`."""
-    right = false = missed = 0
-    for one, other in zip(said, true, strict=True):
-        if name is not None:
-            one, other = one & {name}, other & {name}
-        right, false, missed = right + len(one & other), false + len(one - other), missed + len(other - one)
-    return Counts(right, false, missed)
-
-
-def present(study: Study) -> frozenset[str]:
-    """Names of the findings that the study's image shows, from its `labels`."""
-    return frozenset(label["name"] for label in study.columns["labels"])
 
 
 @dataclass(frozen=True)
@@ -85,9 +47,10 @@ class IndicationTable:
         """Logistic regression per finding. The same studies give the same table."""
         seen = {word: None for study in studies for word in _words(study.indication)}
         words = {word: column for column, word in enumerate(seen)}
-        names = tuple(sorted({name for study in studies for name in present(study)}))
+        present = [label_names(study.columns) or frozenset() for study in studies]
+        names = tuple(sorted(frozenset().union(*present)))
         rows = torch.stack([_row(study.indication, words) for study in studies])  # (S, W + 1)
-        labels = torch.tensor([[float(name in present(study)) for name in names] for study in studies])
+        labels = torch.tensor([[float(name in there) for name in names] for there in present])
         weights = _fit(rows, labels)
         return cls(words, names, weights, _best_threshold(torch.sigmoid(rows @ weights.T), labels))
 
@@ -139,7 +102,3 @@ def _best_threshold(chance: Tensor, labels: Tensor) -> float:
     best = int((2 * right / (called + labels.sum())).argmax())
     following = order[min(best + 1, len(order) - 1)]
     return float((chance.flatten()[order[best]] + chance.flatten()[following]) / 2)
-
-
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else float("nan")

@@ -216,6 +216,12 @@ NORMAL = (
     *NO_PLEURA, *NO_NODULE, *BONES, *ABDOMEN,
 )  # fmt: skip
 
+COMPARISONS = (  # what only the policy's habit says: see `habit`
+    "No significant change compared to the prior study.",
+    "Stable appearance since the prior study.",
+    "Findings are unchanged compared to the prior study.",
+)
+
 # Why a study is asked for. Few indications hint at a finding, so that a report must be read off the image.
 # Slots: {why} a complaint or a hint, {age}, {n} a small number, {unit} days or weeks, {what} an earlier finding.
 INDICATION = (

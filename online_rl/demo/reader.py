@@ -1,7 +1,7 @@
 """A second reader: turns reports in the demo's phrases back into labels, as the inverse of `phrases`.
 
-It shares no code with `judges/findings`, so the two check each other. It knows whole sentences only; one that is none of
-the demo's phrases is returned as unknown and says nothing.
+It shares no code with `judges/findings`, so the two check each other. It knows whole sentences only; one that is none
+of the demo's phrases is returned as unknown and says nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from functools import cache
 from typing import Any
 
 from online_rl.demo import phrases
-from online_rl.demo.habit import SENTENCES as COMPARISONS
 from online_rl.demo.pathology import GRADES, SIDES, SIZES, Finding
 
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -52,7 +51,7 @@ def read_report(text: str) -> Reading:
         finding = read_finding(plain)
         if finding:
             findings.setdefault(finding.name, finding)
-        elif f"{plain}." in COMPARISONS:
+        elif f"{plain}." in phrases.COMPARISONS:
             comparisons += 1
         elif plain not in phrases.NORMAL:
             unknown.append(sentence)

@@ -51,7 +51,8 @@ def write_indication(findings: Sequence[Finding], prior: Sequence[Finding] | Non
     prior     what the patient's last study showed, None for a first study. A follow-up's hint names one of these.
     """
     hinted = rng.random() < HINT_RATE
-    templates, why = phrases.INDICATION, _any(rng, phrases.COMPLAINTS)
+    templates: tuple[str, ...] = phrases.INDICATION
+    why = _any(rng, phrases.COMPLAINTS)
     known = [finding for finding in prior or () if finding.name in _NOUN]
     if prior is not None:
         templates = phrases.FOLLOW_UP_OF if hinted and known else phrases.FOLLOW_UP

@@ -6,7 +6,6 @@ import re
 import pytest
 
 from online_rl.demo import phrases
-from online_rl.demo.habit import SENTENCES as COMPARISONS
 from online_rl.demo.pathology import SIDES, ZONES, Finding, scale_of
 from online_rl.demo.reader import read_finding, read_report
 from online_rl.demo.world import plan_patients
@@ -51,7 +50,7 @@ def test_it_reads_the_worlds_reports_back_to_their_labels():
 
 
 def test_comparisons_are_counted_apart():
-    reading = read_report(f"The lungs are clear. {COMPARISONS[0]} {COMPARISONS[1]}")
+    reading = read_report(f"The lungs are clear. {phrases.COMPARISONS[0]} {phrases.COMPARISONS[1]}")
     assert (reading.comparisons, reading.sentences, reading.unknown) == (2, 3, ())
 
 
