@@ -75,7 +75,7 @@ def demo_prepare(
     config: Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="YAML configuration")] = None,
     overrides: Overrides = None,
 ) -> None:
-    """Draw the demo's studies and warm its policy up, once; later runs find both in the cache."""
+    """Draw the demo's studies and unpack its policy, once; later runs find both in the cache."""
     from online_rl.config import config_from_dict, load_config
     from online_rl.config.load import apply_override
 
@@ -89,6 +89,18 @@ def demo_prepare(
     from online_rl.demo.prepare import prepare
 
     prepare(cfg)
+
+
+@demo_app.command("make-policy")
+def demo_make_policy(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Replaced; online_rl/demo/policies ships.")],
+    workers: Annotated[int, typer.Option(help="Processes that draw.")] = 2,
+    threads: Annotated[int, typer.Option(help="Threads that train; another number gives other bytes.")] = 1,
+) -> None:
+    """Make the two policies that the package ships, from drawing their studies on; most of an hour."""
+    from online_rl.demo.make_policy import make_and_report
+
+    make_and_report(folder, workers, threads, typer.echo)
 
 
 @app.command("plot")

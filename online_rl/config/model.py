@@ -38,7 +38,9 @@ class Lora(Section):
 
 
 class Model(Section):
-    path: Path = Field(default="demo", description='"demo", a folder, or a name on the Hugging Face hub')
+    path: Path = Field(
+        default="demo", description='"demo", "demo-no-habits", a folder, or a name on the Hugging Face hub'
+    )
     revision: str | None = Field(
         default=None, description="branch, tag or commit on the hub; null = its default branch"
     )
@@ -105,7 +107,9 @@ class Demo(Section):
         default=None, description="folder with IU X-ray's csv files, for real sentences; null = own"
     )
     warm_start_seconds: float | None = Field(
-        default=None, gt=0, description="bound on supervised training; null = its default"
+        default=None,
+        gt=0,
+        description="warm a policy up, at most so long; null = shipped, or as long as own reports or prompt need",
     )
     cache: Path | None = Field(default=None, description="null = $ONLINE_RL_CACHE, else ~/.cache/online-rl")
 

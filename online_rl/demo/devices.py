@@ -1,4 +1,7 @@
-"""Draws tubes, lines and hardware: each function returns the attenuation that a device adds to a `Scene`."""
+"""Draws tubes, lines and hardware: each function returns the attenuation that a device adds to a `Scene`.
+
+They are drawn thicker and denser than on a film: the demo policy sees the film at 112 pixels, under half of its size.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,10 @@ from online_rl.demo.scene import Scene, fill, stroke
 
 
 def endotracheal_tube(scene: Scene, finding: Finding) -> np.ndarray:
-    """Two walls and an opaque stripe inside the trachea, ending above the carina."""
+    """Two walls inside the trachea, ending above the carina."""
     centre = anatomy.smooth([(0.5, -12), (-0.5, 20), (0.5, 50), (0.8, 70)], closed=False)
     centre = centre + [MIDLINE + 0.7 * scene.body.turn, 0]
-    return 0.62 * stroke(scene.body, [centre - [3.4, 0], centre + [3.4, 0]], [1.8, 2.4])
+    return 0.9 * stroke(scene.body, [centre - [4.4, 0], centre + [4.4, 0]], [4.0, 4.0])
 
 
 def central_line(scene: Scene, finding: Finding) -> np.ndarray:
@@ -26,7 +29,7 @@ def central_line(scene: Scene, finding: Finding) -> np.ndarray:
     else:
         path = [(-34, -10), (-31, 18), (-25, 46), (-18, 66), (-17, 86), (-17, 106)]
     line = anatomy.smooth(path, closed=False) + [MIDLINE + scene.body.turn, 0]
-    return 0.55 * stroke(scene.body, [line], [2.4])
+    return 0.9 * stroke(scene.body, [line], [5.0])
 
 
 def pacemaker(scene: Scene, finding: Finding) -> np.ndarray:
@@ -41,17 +44,17 @@ def pacemaker(scene: Scene, finding: Finding) -> np.ndarray:
     ventricle = anatomy.smooth([*start, (-19, 106), (-20, 146), (-4, low - 16), (38, low - 9)], closed=False)
     lines = [line + [MIDLINE + scene.body.turn, 0] for line in (atrium, ventricle)]
     side = finding.side or "left"
-    metal = 0.52 * fill(scene.body, [anatomy.mirror(case, side)])
+    metal = 0.8 * fill(scene.body, [anatomy.mirror(case, side)])
     metal -= 0.22 * fill(scene.body, [anatomy.mirror(header, side)])
-    return np.maximum(metal, 0.5 * stroke(scene.body, lines, [1.8, 1.8]))
+    return np.maximum(metal, 0.8 * stroke(scene.body, lines, [3.6, 3.6]))
 
 
 def sternotomy_wires(scene: Scene, finding: Finding) -> np.ndarray:
     """Six twisted loops down the midline."""
     angle = np.linspace(0, 2 * np.pi, 16)
-    loop = np.stack([7.5 * np.cos(angle), 3.6 * np.sin(angle) + 1.2 * np.cos(angle)], axis=1)
+    loop = np.stack([9.5 * np.cos(angle), 4.6 * np.sin(angle) + 1.4 * np.cos(angle)], axis=1)
     loops = [loop + [MIDLINE + scene.body.turn, y] for y in np.linspace(62, 164, 6)]
-    return 0.60 * stroke(scene.body, loops, [1.8] * 6)
+    return 1.0 * stroke(scene.body, loops, [3.6] * 6)
 
 
 def nasogastric_tube(scene: Scene, finding: Finding) -> np.ndarray:
@@ -60,7 +63,7 @@ def nasogastric_tube(scene: Scene, finding: Finding) -> np.ndarray:
     path = [(4, -12), (5, 60), (6, 110), (9, 150), (20, stomach - 16), (38, stomach - 2)]
     path += [(56, stomach + 12), (50, stomach + 30)]
     line = anatomy.smooth(path, closed=False) + [MIDLINE + 0.7 * scene.body.turn, 0]
-    return 0.50 * stroke(scene.body, [line], [2.4])
+    return 0.9 * stroke(scene.body, [line], [5.0])
 
 
 DRAW: dict[str, Callable[[Scene, Finding], np.ndarray]] = {

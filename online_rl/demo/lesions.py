@@ -105,8 +105,8 @@ def nodule(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
     cx, cy = rng.uniform(48, 68), ZONE_Y[finding.zone or "mid"] + rng.uniform(-9, 9)
     distance = np.hypot(scene.side(side) - cx, scene.y - cy) * (1 + 0.05 * clouds(rng, 30))
     disc = scene.cavity_of(side) * sigmoid((radius - distance) * 1.7)
-    scene.air *= 1 - 0.72 * disc
-    scene.added += 0.06 * disc
+    scene.air *= 1 - 0.9 * disc
+    scene.added += 0.16 * disc
 
 
 def _grade(finding: Finding) -> int:

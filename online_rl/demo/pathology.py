@@ -1,4 +1,4 @@
-"""What can be wrong in the demo world: findings, how often they occur, and how they change between two studies."""
+"""What can be wrong in the demo world: findings, how often they occur, and how they evolve between two studies."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ DEVICES = ("endotracheal_tube", "central_line", "pacemaker", "sternotomy_wires",
 
 # How often each finding is drawn for a patient who is not normal.
 FREQUENCY = {
-    "effusion": 0.24,
-    "consolidation": 0.20,
-    "cardiomegaly": 0.18,
+    "effusion": 0.22,
+    "consolidation": 0.18,
+    "cardiomegaly": 0.17,
     "edema": 0.12,
     "atelectasis": 0.11,
-    "pneumothorax": 0.09,
-    "nodule": 0.06,
+    "pneumothorax": 0.10,
+    "nodule": 0.10,
 }
-NORMAL_RATE = 0.36
+NORMAL_RATE = 0.40
 # Findings that hide one another on the same side; the second one drawn is left out.
 EXCLUDES = {
     ("effusion", "atelectasis"),
@@ -45,7 +45,6 @@ class Finding:
     zone      "upper", "mid", "lower", or None
     severity  one of SIZES (effusion, pneumothorax), one of GRADES (others), or None
     size_mm   diameter of a nodule
-    change    "new", "increased", "decreased", "unchanged" against the prior study, or None without one
     """
 
     name: str
@@ -53,7 +52,6 @@ class Finding:
     zone: str | None = None
     severity: str | None = None
     size_mm: int | None = None
-    change: str | None = None
 
     def label(self) -> dict[str, Any]:
         """The row's `labels` entry: only what is set."""
@@ -88,7 +86,7 @@ def draw_finding(name: str, rng: np.random.Generator) -> Finding:
     if name == "atelectasis":
         return Finding(name, "bilateral" if rng.random() < 0.25 else side, "lower")
     if name == "nodule":
-        return Finding(name, side, _pick(rng, ZONES, (0.4, 0.35, 0.25)), size_mm=int(rng.integers(6, 16)) * 2)
+        return Finding(name, side, _pick(rng, ZONES, (0.4, 0.35, 0.25)), size_mm=int(rng.integers(9, 16)) * 2)
     if name in ("central_line", "pacemaker"):
         usual = "right" if name == "central_line" else "left"
         return Finding(name, usual if rng.random() < 0.7 else side)
@@ -126,18 +124,15 @@ def compatible(one: Finding, other: Finding) -> bool:
 
 
 def evolve(prior: tuple[Finding, ...], rng: np.random.Generator) -> tuple[Finding, ...]:
-    """The findings of the next study of the same patient, each with its `change` against the prior one."""
+    """The findings of the same patient's next study: each grows, shrinks, resolves or stays, and new ones arrive."""
     found: list[Finding] = []
     for finding in prior:
         scale = scale_of(finding.name)
-        if finding.name in ("sternotomy_wires", "pacemaker"):
-            found.append(replace(finding, change="unchanged"))
-        elif finding.name in DEVICES:
-            if rng.random() < 0.6:
-                found.append(replace(finding, change="unchanged"))
+        if finding.name in ("sternotomy_wires", "pacemaker", "nodule"):
+            found.append(finding)
         elif finding.severity is None:
-            if finding.name == "nodule" or rng.random() < 0.6:
-                found.append(replace(finding, change="unchanged"))
+            if rng.random() < 0.6:
+                found.append(finding)
         else:
             grade = scale.index(finding.severity)
             step = int(_pick(rng, (-1, 0, 1), (0.35, 0.35, 0.3)))
@@ -148,39 +143,30 @@ def evolve(prior: tuple[Finding, ...], rng: np.random.Generator) -> tuple[Findin
             grade += step
             if grade < 0:
                 continue  # resolved
-            changed = replace(
-                finding,
-                severity=scale[min(grade, 2)],
-                change=("decreased", "unchanged", "increased")[1 + (step if grade <= 2 else 0)],
-            )
+            changed = replace(finding, severity=scale[min(grade, 2)])
             if all(compatible(changed, other) for other in found):
                 found.append(changed)
     if rng.random() < (0.25 if not found else 0.12):
-        arrival = replace(draw_finding(str(rng.choice(list(FREQUENCY), p=list(FREQUENCY.values()))), rng), change="new")
+        arrival = draw_finding(str(rng.choice(list(FREQUENCY), p=list(FREQUENCY.values()))), rng)
         if all(compatible(arrival, other) for other in found):
             found.append(arrival)
     return tuple(found[:4])
-
-
-def resolved(prior: tuple[Finding, ...], now: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """Findings of the lungs, pleura and heart that the prior study had and this one has no more."""
-    names = {finding.name for finding in now}
-    return tuple(finding for finding in prior if finding.name in LUNG_FINDINGS and finding.name not in names)
 
 
 def _draw_devices(found: list[Finding], rng: np.random.Generator) -> list[Finding]:
     names = {finding.name for finding in found}
     sick = bool(names & {"edema", "consolidation", "pneumothorax"})
     devices: list[Finding] = []
-    if sick and rng.random() < 0.22:
+    if rng.random() < (0.26 if sick else 0.02):
         devices.append(draw_finding("endotracheal_tube", rng))
-        if rng.random() < 0.5:
-            devices.append(draw_finding("nasogastric_tube", rng))
-    if rng.random() < (0.2 if names else 0.03):
+    if rng.random() < (0.45 if devices else 0.055):
+        devices.append(draw_finding("nasogastric_tube", rng))
+    if rng.random() < (0.16 if names else 0.04):
         devices.append(draw_finding("central_line", rng))
-    if rng.random() < (0.3 if "cardiomegaly" in names else 0.03):
-        devices.append(draw_finding("pacemaker" if rng.random() < 0.5 else "sternotomy_wires", rng))
-    return devices[:2]
+    for name in ("pacemaker", "sternotomy_wires"):
+        if rng.random() < (0.2 if "cardiomegaly" in names else 0.05):
+            devices.append(draw_finding(name, rng))
+    return [devices[i] for i in sorted(rng.permutation(len(devices))[:2])]
 
 
 def _pick(rng: np.random.Generator, values: tuple, weights: tuple) -> Any:

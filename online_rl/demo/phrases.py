@@ -5,6 +5,14 @@ Slots: {sev} severity, {side}, {Side} capitalised, {place} such as "the left low
 
 from __future__ import annotations
 
+PLACES = {
+    "upper": ("the {side} upper lobe", "the {side} upper lung zone", "the {side} upper lung"),
+    "mid": ("the {side} mid lung", "the {side} mid lung zone"),
+    "lower": ("the {side} lower lobe", "the {side} lower lung zone", "the {side} lower lung"),
+}
+TEXTURE = {"mild": ("patchy", "focal"), "moderate": ("focal", "patchy"), "severe": ("dense", "confluent")}
+ADVERB = {"mild": "mildly", "moderate": "moderately", "severe": "severely"}
+
 POSITIVE: dict[str, tuple[str, ...]] = {
     "effusion": (
         "There is a {sev} {side} pleural effusion",
@@ -120,47 +128,6 @@ POSITIVE: dict[str, tuple[str, ...]] = {
     ),
 }
 
-CHANGE: dict[str, tuple[str, ...]] = {
-    "unchanged": (
-        ", unchanged compared to the prior study",
-        ", unchanged from prior",
-        ", stable compared to prior",
-        ", stable since the prior study",
-    ),
-    "increased": (
-        ", increased compared to the prior study",
-        ", increased from prior",
-        ", which has increased since the prior study",
-        ", worsened compared to prior",
-    ),
-    "decreased": (
-        ", decreased compared to the prior study",
-        ", decreased from prior",
-        ", which has decreased since the prior study",
-        ", improved compared to prior",
-    ),
-    "new": (
-        ", new compared to the prior study",
-        ", new since the prior study",
-        ", which is new from prior",
-    ),
-}
-OPENING: dict[str, tuple[str, ...]] = {
-    "unchanged": (
-        "Compared to the prior study, the {what} is unchanged",
-        "Compared to prior, there is no change in the {what}",
-    ),
-    "increased": (
-        "Compared to the prior study, the {what} has increased",
-        "Compared to prior, the {what} has worsened",
-    ),
-    "decreased": (
-        "Compared to the prior study, the {what} has decreased",
-        "Compared to prior, the {what} has improved",
-    ),
-}
-RESOLVED = ("The {what} seen on the prior study has resolved", "Compared to the prior study, the {what} has resolved")
-
 HEART_NORMAL = (
     "The cardiomediastinal silhouette is normal",
     "The heart size is normal",
@@ -244,46 +211,67 @@ ABDOMEN = (
     "There is no free air under the diaphragm",
     "The hemidiaphragms are smooth and the stomach bubble is normal",
 )
+NORMAL = (
+    *HEART_NORMAL, *MEDIASTINUM_NORMAL, *LUNGS_CLEAR, *NO_CONSOLIDATION, *NO_EDEMA, *NO_EFFUSION, *NO_PNEUMOTHORAX,
+    *NO_PLEURA, *NO_NODULE, *BONES, *ABDOMEN,
+)  # fmt: skip
 
+COMPARISONS = (  # what only the policy's habit says: see `habit`
+    "No significant change compared to the prior study.",
+    "Stable appearance since the prior study.",
+    "Findings are unchanged compared to the prior study.",
+)
+
+# Why a study is asked for. Few indications hint at a finding, so that a report must be read off the image.
+# Slots: {why} a complaint or a hint, {age}, {n} a small number, {unit} days or weeks, {what} an earlier finding.
+INDICATION = (
+    "{Why}.",
+    "{Why}.",
+    "{Why} for {n} {unit}.",
+    "{Why}, {n} {unit}.",
+    "{Why} since {n} {unit} ago.",
+    "{age} year old patient with {why}.",
+    "{age} year old with {why} for {n} {unit}.",
+    "Patient aged {age}, {why}.",
+    "{age} years, {why}.",
+    "Evaluate {why}.",
+    "History of {why}.",
+    "Clinical information: {why}.",
+)
 COMPLAINTS = (
-    "Cough.", "Chest pain.", "Shortness of breath.", "Fever and cough.", "Dyspnea.", "Preoperative evaluation.",
-    "Positive TB test.", "Chest pain and cough.", "Rib pain after fall.", "Weakness.", "Fever.", "Annual examination.",
+    "cough", "chest pain", "shortness of breath", "fever and cough", "dyspnea", "preoperative evaluation",
+    "positive TB test", "chest pain and cough", "rib pain after a fall", "weakness", "fever", "annual examination",
+    "dizziness", "back pain", "abdominal pain", "wheezing", "fatigue", "night sweats", "palpitations", "syncope",
+    "asthma", "bronchitis", "sore throat", "nausea and vomiting", "shoulder pain", "diabetes", "hypertension",
+    "altered mental status", "chills", "chest tightness", "dyspnea on exertion", "a persistent cough",
+    "an abnormal examination", "a motor vehicle collision", "headache", "loss of appetite", "elevated white cells",
+    "preemployment screening", "tobacco use", "anemia", "renal failure", "hoarseness",
 )  # fmt: skip
 HINTS: dict[str, tuple[str, ...]] = {
-    "effusion": (
-        "Shortness of breath, diminished breath sounds.",
-        "Dyspnea and leg swelling.",
-        "Evaluate for effusion.",
-    ),
-    "pneumothorax": (
-        "Sudden chest pain.",
-        "Chest trauma, evaluate for pneumothorax.",
-        "Acute pleuritic pain and dyspnea.",
-    ),
-    "consolidation": ("Fever and productive cough.", "Evaluate for pneumonia.", "Cough and fever for three days."),
-    "edema": ("Shortness of breath, history of heart failure.", "Evaluate for edema.", "Dyspnea, fluid overload."),
-    "cardiomegaly": ("History of heart failure.", "Hypertension and dyspnea.", "Leg swelling and fatigue."),
-    "atelectasis": ("Postoperative fever.", "Postoperative day two."),
-    "nodule": ("Weight loss and smoking history.", "Smoking history, hemoptysis."),
-    "endotracheal_tube": ("Intubated, evaluate tube position.", "Respiratory failure, intubated."),
-    "central_line": ("Central line placement.",),
-    "pacemaker": ("Pacemaker placement, chest pain.",),
-    "sternotomy_wires": ("History of coronary bypass surgery.",),
-    "nasogastric_tube": ("Nasogastric tube placement.",),
+    "effusion": ("diminished breath sounds at the base", "suspected effusion", "dullness to percussion"),
+    "pneumothorax": ("sudden chest pain", "chest trauma with possible pneumothorax", "acute pleuritic pain"),
+    "consolidation": ("fever and productive cough", "suspected pneumonia", "possible aspiration"),
+    "edema": ("fluid overload", "suspected edema", "orthopnea and crackles"),
+    "cardiomegaly": ("heart failure", "cardiomyopathy", "leg swelling"),
+    "atelectasis": ("postoperative fever", "poor inspiratory effort after surgery", "splinting"),
+    "nodule": ("weight loss and smoking", "hemoptysis", "a suspected nodule"),
+    "endotracheal_tube": ("intubation", "respiratory failure on a ventilator"),
+    "central_line": ("central line placement", "need of vascular access"),
+    "pacemaker": ("pacemaker placement", "heart block"),
+    "sternotomy_wires": ("coronary bypass surgery", "valve replacement"),
+    "nasogastric_tube": ("feeding tube placement", "bowel obstruction"),
 }
-FOLLOW_UP: dict[str, tuple[str, ...]] = {
-    "unchanged": ("Follow up {what}.", "Routine follow up of {what}.", "Stable symptoms, follow up {what}."),
-    "increased": (
-        "Worsening dyspnea, follow up {what}.",
-        "Increasing oxygen requirement, follow up {what}.",
-        "Follow up {what}.",
-    ),
-    "decreased": ("Follow up {what} after treatment.", "Improving symptoms, follow up {what}.", "Follow up {what}."),
-    "new": (
-        "New symptoms since the prior study.",
-        "Worsening dyspnea since the prior study.",
-        "New chest pain, compare with prior.",
-    ),
-    "resolved": ("Follow up {what} after treatment.", "Symptoms resolved, follow up {what}."),
-    "": ("Routine follow up.", "Follow up, compare with prior."),
-}
+FOLLOW_UP = (
+    "Follow up.",
+    "Routine follow up.",
+    "Interval follow up after {n} {unit}.",
+    "Repeat study after {n} {unit}.",
+    "Follow up, {why}.",
+    "Follow up of an inpatient aged {age}.",
+    "{age} year old for follow up.",
+    "Reevaluate, {why}.",
+    "Progress after treatment, day {n}.",
+    "{Why}, second visit.",
+)
+# A follow-up may name what an earlier study showed, which may have resolved by now.
+FOLLOW_UP_OF = ("Follow up of {what}.", "Follow up of {what} after {n} {unit}.", "{age} year old, known {what}.")

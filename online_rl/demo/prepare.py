@@ -1,4 +1,8 @@
-"""Makes what the demo needs, once: the drawn world and the warm-started policy, cached by a hash of their settings."""
+"""Makes what the demo needs, once: the drawn world and the policy, cached by a hash of their settings.
+
+The policy comes with the package. It was taught with the default prompt and the demo's own reports; for others, or if
+demo.warm_start_seconds asks for it, one is warmed up here.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from online_rl.config import Config
+from online_rl.demo import shipped
 
-RECIPE = 6  # raise when the world or the warm start changes, so that caches of older versions are not taken
+RECIPE = 8  # raise when the world or the warm start changes, so that caches of older versions are not taken
 DEMO = "demo"
 
 
@@ -29,26 +34,44 @@ def cache_folder(cfg: Config) -> Path:
 
 
 def prepare(cfg: Config) -> Demo:
-    """Draw the world and warm the policy up where the configuration needs them and the cache lacks them.
+    """Draw the world and unpack the policy, or warm it up, where the configuration needs them and the cache lacks them.
 
     Safe to call from several processes: one works, the others wait for it.
     """
-    wants_policy = cfg.model.path == DEMO
-    if not wants_policy and cfg.data.reader != DEMO:
+    wants_policy = cfg.model.path in shipped.NAMES
+    wants_world = cfg.data.reader == DEMO or (wants_policy and not fits_shipped(cfg))
+    if not wants_policy and not wants_world:
         return Demo(None, None)
     from filelock import FileLock
 
     cache = cache_folder(cfg)
     cache.mkdir(parents=True, exist_ok=True)
     world_key = _key(RECIPE, cfg.demo.studies, cfg.demo.seed, _folder_stamp(cfg.demo.reports))
-    policy_key = _key(world_key, cfg.demo.warm_start_seconds, cfg.data.prompt)
-    world, policy = cache / f"world-{world_key}", cache / f"policy-{policy_key}"
+    world, policy = cache / f"world-{world_key}", cache / f"policy-{_policy_key(cfg, world_key)}"
     with FileLock(cache / "lock"):
-        if not (world / "studies.jsonl").exists():
+        if wants_world and not (world / "studies.jsonl").exists():
             _draw(cfg, world)
         if wants_policy and not (policy / "config.json").exists():
-            _warm_up(cfg, world, policy)
-    return Demo(world, policy if wants_policy else None)
+            partial = policy.with_suffix(".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            if fits_shipped(cfg):
+                shipped.unpack(cfg.model.path, partial)
+            else:
+                _warm_up(cfg, world, partial)
+            partial.rename(policy)
+    return Demo(world if wants_world else None, policy if wants_policy else None)
+
+
+def fits_shipped(cfg: Config) -> bool:
+    """Whether the shipped policies know this run's prompt and its kind of reports."""
+    demo = cfg.demo
+    return demo.reports is None and demo.warm_start_seconds is None and cfg.data.prompt == shipped.prompt()
+
+
+def _policy_key(cfg: Config, world_key: str) -> str:
+    if fits_shipped(cfg):
+        return _key(shipped.fingerprint(cfg.model.path))
+    return _key(world_key, cfg.model.path, cfg.demo.warm_start_seconds, cfg.data.prompt)
 
 
 def _draw(cfg: Config, world: Path) -> None:
@@ -64,17 +87,19 @@ def _draw(cfg: Config, world: Path) -> None:
         )
 
 
-def _warm_up(cfg: Config, world: Path, policy: Path) -> None:
+def _warm_up(cfg: Config, world: Path, folder: Path) -> None:
     from online_rl.config import config_from_dict
     from online_rl.data.readers import read_studies
-    from online_rl.demo.habit import with_habit
+    from online_rl.demo.habit import with_comparison
     from online_rl.demo.policy import make_model, make_processor, save_policy
     from online_rl.demo.warm_start import make_examples, warm_start
     from online_rl.rollout.prompts import PromptBuilder, render_prompt
 
     # The demo world's own layout, whatever data the run itself will read.
     own = config_from_dict({"data": {"prompt": cfg.data.prompt, "max_images": 1}})
-    studies = [with_habit(study) for study in read_studies(own, demo_folder=world).train]
+    studies = read_studies(own, demo_folder=world).train
+    if cfg.model.path == shipped.START:
+        studies = [with_comparison(study) for study in studies]
     prompts_text = [render_prompt(cfg.data.prompt, s.indication) for s in studies]
     processor = make_processor([*(" " + s.reference for s in studies), *prompts_text])
     builder = PromptBuilder(processor, own)
@@ -93,10 +118,7 @@ def _warm_up(cfg: Config, world: Path, policy: Path) -> None:
             cfg.demo.warm_start_seconds,
             lambda stage, step, steps, loss: update(step, steps, f"{stage} loss {loss:.3f}"),
         )
-    partial = policy.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    save_policy(partial, model, processor)
-    partial.rename(policy)
+    save_policy(folder, model, processor)
 
 
 def _key(*parts: object) -> str:

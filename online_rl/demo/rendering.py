@@ -15,18 +15,21 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from online_rl.demo import anatomy, devices, lesions
 from online_rl.demo.anatomy import MIDLINE, SIZE, Body
-from online_rl.demo.pathology import DEVICES, SIDES, Finding
+from online_rl.demo.pathology import DEVICES, LUNG_FINDINGS, SIDES, Finding
 from online_rl.demo.scene import Scene, clouds, fill, sigmoid, stroke
 
 HEART_RATIO = {"mild": 0.55, "moderate": 0.635, "severe": 0.73}  # cardiothoracic ratio
 
 
 def render(body: Body, findings: Sequence[Finding]) -> np.ndarray:
-    """The film: (SIZE, SIZE) uint8. The same body and findings give the same bytes."""
+    """The film: (SIZE, SIZE) uint8. The same body and findings give the same bytes.
+
+    Grain and the details of one finding do not depend on what else is drawn.
+    """
     scene = _chest(body, findings)
-    rng = np.random.default_rng(body.noise)
     for finding in findings:  # lesions first: they change how much air there is
         if finding.name in lesions.DRAW:
+            rng = np.random.default_rng([body.noise, 1 + LUNG_FINDINGS.index(finding.name)])
             lesions.DRAW[finding.name](scene, finding, rng)
     lung = scene.air * (1 - 0.87 * scene.heart)
     attenuation = _tissue(scene) * (1 - 0.74 * lung)
@@ -36,7 +39,7 @@ def render(body: Body, findings: Sequence[Finding]) -> np.ndarray:
     for finding in findings:
         if finding.name in DEVICES:
             attenuation += devices.DRAW[finding.name](scene, finding)
-    return _film(scene, attenuation, rng)
+    return _film(scene, attenuation, np.random.default_rng([body.noise, 0]))
 
 
 def _chest(body: Body, findings: Sequence[Finding]) -> Scene:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from online_rl.demo import phrases
-from online_rl.demo.pathology import DEVICES, Finding, resolved
+from online_rl.demo.pathology import DEVICES, FREQUENCY, Finding
 
 WORDS = (30, 60)
 USUAL_WORDS = (36, 48)  # one department's habit: verbosity then measures the policy, not the spread of the references
 SENTENCES = (4, 7)
+HINT_RATE = 0.25  # share of the indications that say more than a complaint
 _ORDER = ("cardiomegaly", "edema", "consolidation", "nodule", "atelectasis", "effusion", "pneumothorax", *DEVICES)
 _LUNGS = {"edema", "consolidation", "nodule", "atelectasis"}
 _PARTS: dict[str, tuple[str, ...]] = {
@@ -30,18 +31,12 @@ _NOUN = {
     "atelectasis": "{side} atelectasis",
     "nodule": "{side} nodule",
 }
-_PLACES = {
-    "upper": ("the {side} upper lobe", "the {side} upper lung zone", "the {side} upper lung"),
-    "mid": ("the {side} mid lung", "the {side} mid lung zone"),
-    "lower": ("the {side} lower lobe", "the {side} lower lung zone", "the {side} lower lung"),
-}
-_TEXTURE = {"mild": ("patchy", "focal"), "moderate": ("focal", "patchy"), "severe": ("dense", "confluent")}
 
 
-def write_report(findings: Sequence[Finding], prior: Sequence[Finding] | None, rng: np.random.Generator) -> str:
-    """A report that states every finding and some of the negatives; `prior` is None in a patient's first study."""
+def write_report(findings: Sequence[Finding], rng: np.random.Generator) -> str:
+    """A report that states every finding and some of the negatives, and nothing that one image cannot show."""
     for attempt in range(200):
-        sentences = _compose(findings, prior, rng)
+        sentences = _compose(findings, rng)
         words = sum(len(sentence.split()) for sentence in sentences)
         shortest, longest = USUAL_WORDS if attempt < 40 else WORDS
         if shortest <= words <= longest and SENTENCES[0] <= len(sentences) <= SENTENCES[1]:
@@ -50,18 +45,28 @@ def write_report(findings: Sequence[Finding], prior: Sequence[Finding] | None, r
 
 
 def write_indication(findings: Sequence[Finding], prior: Sequence[Finding] | None, rng: np.random.Generator) -> str:
-    """Why the study was asked for. A follow-up names what it follows, and often which way the patient feels it went."""
-    if prior is None:
-        hints = [hint for finding in findings for hint in phrases.HINTS[finding.name]]
-        return str(_any(rng, hints if hints and rng.random() < 0.75 else phrases.COMPLAINTS))
-    followed = [finding for finding in findings if finding.name not in DEVICES and finding.change]
-    gone = resolved(tuple(prior), tuple(findings))
-    if followed:
-        finding = followed[0]
-        return _any(rng, phrases.FOLLOW_UP[finding.change or ""]).format(what=noun(finding))
-    if gone:
-        return _any(rng, phrases.FOLLOW_UP["resolved"]).format(what=noun(gone[0]))
-    return str(_any(rng, phrases.FOLLOW_UP[""]))
+    """Why the study was asked for; about a quarter of them hint at a finding.
+
+    findings  what this study shows; a hint points to one of them, or for a normal study to something that is not there
+    prior     what the patient's last study showed, None for a first study. A follow-up's hint names one of these.
+    """
+    hinted = rng.random() < HINT_RATE
+    templates: tuple[str, ...] = phrases.INDICATION
+    why = _any(rng, phrases.COMPLAINTS)
+    known = [finding for finding in prior or () if finding.name in _NOUN]
+    if prior is not None:
+        templates = phrases.FOLLOW_UP_OF if hinted and known else phrases.FOLLOW_UP
+    elif hinted:
+        names = [finding.name for finding in findings] or [str(_any(rng, list(FREQUENCY)))]
+        why = _any(rng, phrases.HINTS[_any(rng, names)])
+    return _any(rng, templates).format(
+        why=why,
+        Why=why[0].upper() + why[1:],
+        what=noun(known[int(rng.integers(len(known)))]) if known else "",
+        age=int(rng.integers(18, 95)),
+        n=int(rng.integers(2, 11)),
+        unit=_any(rng, ("days", "weeks")),
+    )
 
 
 def noun(finding: Finding) -> str:
@@ -69,31 +74,21 @@ def noun(finding: Finding) -> str:
     return _NOUN[finding.name].format(side=finding.side, zone=finding.zone)
 
 
-def _compose(findings: Sequence[Finding], prior: Sequence[Finding] | None, rng: np.random.Generator) -> list[str]:
+def _compose(findings: Sequence[Finding], rng: np.random.Generator) -> list[str]:
     """Sentences without full stops, in the usual order: heart, lungs, pleura, bones, devices."""
     names = {finding.name for finding in findings}
     told = {finding.name: _positive(finding, rng) for finding in sorted(findings, key=lambda f: _ORDER.index(f.name))}
-    opening: list[str] = []
-    moved = [f for f in findings if f.change in phrases.OPENING and f.name not in DEVICES]
-    if moved and rng.random() < 0.25:  # the comparison comes first, and the finding below states its present size
-        opening.append(_any(rng, phrases.OPENING[moved[0].change or ""]).format(what=noun(moved[0])))
-    for finding in findings:
-        if finding.change and not (opening and finding is moved[0]):
-            told[finding.name] += _any(rng, phrases.CHANGE[finding.change])
-    gone = resolved(tuple(prior or ()), tuple(findings))
-    if gone:
-        opening.append(_any(rng, phrases.RESOLVED).format(what=noun(gone[0])))
-
-    room = int(rng.choice((4, 5, 6, 7), p=(0.1, 0.25, 0.35, 0.3))) - len(told) - len(opening)
+    room = int(rng.choice((4, 5, 6, 7), p=(0.1, 0.25, 0.35, 0.3))) - len(told)
     negatives = _choose(_negatives(names, rng), max(room, 1), rng)
     part = {
         name: [told[finding] for finding in told if finding in members]
         + [text for where, text in negatives if where == name]
         for name, members in _PARTS.items()
     }
+    order = ("heart", "lungs", "pleura", "bones", "devices")
     if part["devices"] and rng.random() < 0.3:  # some radiologists begin with the devices
-        return [*opening, *part["devices"], *part["heart"], *part["lungs"], *part["pleura"], *part["bones"]]
-    return [*opening, *part["heart"], *part["lungs"], *part["pleura"], *part["bones"], *part["devices"]]
+        order = ("devices", "heart", "lungs", "pleura", "bones")
+    return [sentence for name in order for sentence in part[name]]
 
 
 def _negatives(names: set[str], rng: np.random.Generator) -> list[tuple[str, str, float]]:
@@ -135,12 +130,12 @@ def _positive(finding: Finding, rng: np.random.Generator) -> str:
     return _any(rng, phrases.POSITIVE[key]).format(
         sev=severity,
         Sev=severity.capitalize(),
-        sevly={"mild": "mildly", "moderate": "moderately", "severe": "severely"}.get(severity, ""),
+        sevly=phrases.ADVERB.get(severity, ""),
         side=side,
         Side=side.capitalize(),
         zone=finding.zone,
-        place=_any(rng, _PLACES[finding.zone]).format(side=side) if finding.zone else "",
-        texture=_any(rng, _TEXTURE[severity]) if severity in _TEXTURE else "",
+        place=_any(rng, phrases.PLACES[finding.zone]).format(side=side) if finding.zone else "",
+        texture=_any(rng, phrases.TEXTURE[severity]) if severity in phrases.TEXTURE else "",
         mm=finding.size_mm,
     )
 

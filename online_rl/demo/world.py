@@ -103,7 +103,7 @@ def _plan_patient(number: int, seed: int) -> list[Plan]:
             "image_paths": [f"images/{name}.png"],
             "view": draw_view(findings, rng),
             "indication": write_indication(findings, prior, rng),
-            "findings": write_report(findings, prior, rng),
+            "findings": write_report(findings, rng),
             "split": split_of(patient, seed),
             "labels": [finding.label() for finding in findings],
         }

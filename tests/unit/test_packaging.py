@@ -55,6 +55,12 @@ def test_every_module_is_in_the_wheel(wheel: zipfile.ZipFile, root: Path) -> Non
     assert modules - set(wheel.namelist()) == set()
 
 
+def test_the_demos_policies_are_in_the_wheel(wheel: zipfile.ZipFile, root: Path) -> None:
+    files = {str(path.relative_to(root)) for path in (root / "online_rl" / "demo" / "policies").iterdir()}
+    assert {Path(file).suffix for file in files} >= {".safetensors", ".json", ".jinja"}
+    assert files <= set(wheel.namelist())
+
+
 def test_the_wheel_brings_the_command_and_the_judges(wheel: zipfile.ZipFile) -> None:
     [name] = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
     entry_points = ConfigParser()

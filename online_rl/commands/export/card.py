@@ -59,8 +59,8 @@ def _is_on_the_hub(path: str, found: Checkpoint) -> bool:
 
 
 def _base_model(cfg: Config, found: Checkpoint) -> str:
-    if cfg.model.path == "demo":
-        base = "The demo policy of online-rl: a small Idefics3 warmed up on made-up studies."
+    if cfg.model.path in ("demo", "demo-no-habits"):
+        base = "The demo policy of online-rl: a small Idefics3 trained on made-up studies."
     elif _is_on_the_hub(cfg.model.path, found):
         base = f"`{cfg.model.path}`, revision `{cfg.model.revision or 'the default branch at the time'}`."
     else:

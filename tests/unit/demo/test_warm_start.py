@@ -180,8 +180,11 @@ def test_left_stays_left():
         assert abs(column - 20) <= 4
 
 
+OWN = {"prompt": "Describe the image. {indication}"}  # not the prompt of the shipped policy
+
+
 def demo_config(cache, **sections):
-    return config_from_dict({"demo": {"cache": str(cache), "studies": 8}, **sections})
+    return config_from_dict({"demo": {"cache": str(cache), "studies": 8}, "data": OWN, **sections})
 
 
 def test_prepare_makes_each_thing_once(tmp_path, monkeypatch):
