@@ -28,13 +28,13 @@ SETTINGS = (
     f"rollout.studies_per_step={STUDIES}",
     "train.save_every=10",
     "eval.every=0",
-    f"guards=[{{use: '{SCORES}:rouge_l'}}, {{use: '{SCORES}:findings_f1'}}]",
+    f"guards=[{{use: '{SCORES}:rouge_l'}}]",
 )
 METRICS = {
     "LC reward": "reward",
     "verbosity": "verbosity/mean",
     "ROUGE-L": "guards/rouge_l/mean",
-    "findings F1": "guards/findings_f1/mean",
+    "findings F1": "findings/f1",
 }
 EXPLAINED = f"""The recipes of configs/algorithms/, {STEPS} steps of {STUDIES} studies, 8 sampled reports each. Greedy
 reports of 128 held-out studies; the findings judge under length control is rewarded, ROUGE-L and findings F1 are

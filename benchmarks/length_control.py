@@ -42,7 +42,7 @@ SETTINGS = (
     "eval.every=0",
     f"guards=[{{use: '{SCORES}:green_with_repeats', name: lc, length_control: lc_green}}, "
     "{use: findings, name: lc_findings, length_control: lc_green}, "
-    f"{{use: '{SCORES}:rouge_l'}}, {{use: '{SCORES}:findings_f1'}}]",
+    f"{{use: '{SCORES}:rouge_l'}}]",
 )
 JUDGE = f"judges=[{{use: '{SCORES}:green_with_repeats', length_control: %s}}]"
 METRICS = {
@@ -50,7 +50,7 @@ METRICS = {
     "LC score": "guards/lc/mean",
     "raw score": "guards/lc/raw",
     "ROUGE-L": "guards/rouge_l/mean",
-    "findings F1": "guards/findings_f1/mean",
+    "findings F1": "findings/f1",
     "findings judge": "guards/lc_findings/raw",
     "the same, LC": "guards/lc_findings/mean",
 }
@@ -60,7 +60,7 @@ GUARDS = ("ROUGE-L", "findings F1", "findings judge", "the same, LC")
 EXPLAINED = """Greedy reports of 128 held-out demo studies after training. Rewarded was the raw score (GREEN's formula,
 matched / (matched + errors), over the findings judge's counts, a repeated match counted again), or it under LC, the
 paper's rule (raw / max(verbosity, 1)), or under the symmetric rule (raw / max(verbosity, 1 / verbosity)), which charges
-short reports as well. ROUGE-L, findings F1 (of what is called present) and the findings judge, which counts no finding
+short reports as well. ROUGE-L, findings F1 (of what is called present, pooled over reports) and the findings judge, which counts no finding
 twice, were watched only. Repeated is the share of sentences that repeat one of the same report (of 32 reports). Reports
 end at 96 tokens at the latest, a verbosity of about 2.1."""
 HELD = (0.9, 1.1)  # verbosity that the controlled run must keep

@@ -37,19 +37,6 @@ def _sentences(text: str) -> list[str]:
     return [sentence for sentence in re.split(r"(?<=[.!?])\s+", text) if sentence]
 
 
-def findings_f1(completions: list[str], reference: list[str]) -> list[float | None]:
-    """F1 of the entities that the reports call present; 1 where neither has any, as of a normal study."""
-    return [_f1(_present(text), _present(truth)) for text, truth in zip(completions, reference, strict=True)]
-
-
-def _present(text: str) -> set[str]:
-    return {entity for entity, finding in parse(text).findings.items() if finding.present}
-
-
-def _f1(said: set[str], true: set[str]) -> float:
-    return 2 * len(said & true) / (len(said) + len(true)) if said or true else 1.0
-
-
 def rouge_l(completions: list[str], reference: list[str]) -> list[float | None]:
     """ROUGE-L (Lin, 2004): F1 of the longest common subsequence of words, without punctuation."""
     return [_rouge_l(_words(text), _words(truth)) for text, truth in zip(completions, reference, strict=True)]
