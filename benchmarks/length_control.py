@@ -60,9 +60,9 @@ GUARDS = ("ROUGE-L", "findings F1", "findings judge", "the same, LC")
 EXPLAINED = """Greedy reports of 128 held-out demo studies after training. Rewarded was the raw score (GREEN's formula,
 matched / (matched + errors), over the findings judge's counts, a repeated match counted again), or it under LC, the
 paper's rule (raw / max(verbosity, 1)), or under the symmetric rule (raw / max(verbosity, 1 / verbosity)), which charges
-short reports as well. ROUGE-L, findings F1 (of what is called present, pooled over reports) and the findings judge, which counts no finding
-twice, were watched only. Repeated is the share of sentences that repeat one of the same report (of 32 reports). Reports
-end at 96 tokens at the latest, a verbosity of about 2.1."""
+short reports as well. ROUGE-L, findings F1 (pooled, of what is called present) and the findings judge, which counts no
+finding twice, were watched only. Repeated is the share of sentences that repeat one of the same report (of 32
+reports). Reports end at 96 tokens at the latest, a verbosity of about 2.1."""
 HELD = (0.9, 1.1)  # verbosity that the controlled run must keep
 GROWN = 1.25  # verbosity that is visibly too much
 COLOURS = {"raw": "#d97706", "LC": "#2563eb", "symmetric": "#059669"}

@@ -5,6 +5,6 @@
     image_check        whether they follow the image
     bootstrap          intervals by patient for all of these
 
-Imported by `online_rl.evaluate`, `monitor.alarms`, `commands.eval` and the benchmarks. Imports `judges` for its reading
+Imported by `online_rl.evaluate`, `monitor.alarms` and the rules of the configuration. Imports `judges` for its reading
 of reports, and nothing that trains.
 """

@@ -41,6 +41,7 @@ METRIC_SOURCES = (
     "policy/passes/token_batch.py",
     "scoring/stats.py",
     "scoring/canary.py",
+    "truth/names.py",
     *(f"algorithms/{name}.py" for name in ("base", "learn_grpo", "learn_preference", "learn_kto", "mismatch")),
 )
 

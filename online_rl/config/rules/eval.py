@@ -6,6 +6,7 @@ import difflib
 from typing import TYPE_CHECKING
 
 from online_rl.config.rules.rule import rule
+from online_rl.truth.names import DIVERSITY, FINDINGS, IMAGE, LABELS
 
 if TYPE_CHECKING:
     from online_rl.config.model import Config
@@ -14,14 +15,8 @@ METRIC = "eval.metric_for_best_model"
 # What every evaluation has, whatever its judges.
 OF_ANY_JUDGE = (
     "reward",
-    "findings/f1",
-    "findings/f1_macro",
-    "findings/precision",
-    "findings/recall",
-    "findings/silent_on_abnormal",
-    "diversity/distinct",
-    "diversity/distinct_abnormal",
-    "diversity/largest_cluster",
+    *(name for name in FINDINGS if "<" not in name),
+    *DIVERSITY,
     "judge/unscorable_rate",
     "verbosity/mean",
     "completions/mean_words",
@@ -59,12 +54,12 @@ def the_metric_is_one_of_an_evaluation(cfg: Config) -> str | None:
     judges, guards = [j.label for j in cfg.judges], [g.label for g in cfg.guards]
     known = [*OF_ANY_JUDGE, *(f"rewards/{j}/mean" for j in judges), *(f"guards/{g}/mean" for g in guards)]
     if cfg.data.reader == "demo" and cfg.demo.reports is None:
-        known += ["labels/f1", "labels/f1_macro", "labels/precision", "labels/recall", "labels/silent_on_abnormal"]
+        known += [name for name in LABELS if "<" not in name]
     if cfg.eval.image_check == "always":
-        known += ["image/gain_f1", "image/gain_reward"]
+        known += IMAGE
     known += [f"raw_reward/{j.label}" for j in cfg.judges if j.length_control != "none"]
     parts = tuple([f"judge/{j}/" for j in judges] + [f"guards/{g}/" for g in guards])
-    if metric in known or metric.startswith((*parts, "findings/f1/")):
+    if metric in known or metric.startswith((*parts, "findings/f1/", "labels/f1/")):
         return None
     near = difflib.get_close_matches(metric.removeprefix("eval/").removeprefix("eval_"), known, 1, 0.5)
     meant = f"Did you mean {near[0]}? " if near else ""

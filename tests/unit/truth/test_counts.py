@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from judges.findings.parse import parse
-from online_rl.truth import counts, findings
+from online_rl.truth import counts, findings, names
 from online_rl.truth.counts import Claims
 from online_rl.truth.diversity import diversity_metrics, uniqueness
 from online_rl.truth.results import result_of, truth_metrics
@@ -105,6 +105,14 @@ def test_labels_are_compared_with_what_another_reader_reads(make_study):
     assert metrics["labels/precision"] == 1 / 2  # the study without labels is not counted
     assert metrics["labels/unknown_sentences"] == 2 / 4
     assert not [name for name in truth_metrics(results[2:]) if name.startswith("labels/")]
+
+
+def test_every_number_has_its_name_on_the_list(make_study):
+    study = make_study(reference="Small left effusion.", columns={"labels": [{"name": "effusion"}]})
+    results = [result_of(study, report, 1.0, Reading) for report in ["A small effusion."] * 30 + ["No effusion?"]]
+    results.append(result_of(make_study("s2", reference="Bild."), "Edema.", None, Reading))
+    known = {name.replace("<finding>", "effusion") for name in (*names.FINDINGS, *names.LABELS, *names.DIVERSITY)}
+    assert truth_metrics(results).keys() == known
 
 
 def test_an_evaluation_without_studies_has_no_numbers():
