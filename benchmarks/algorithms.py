@@ -28,6 +28,7 @@ SETTINGS = (
     f"rollout.studies_per_step={STUDIES}",
     "train.save_every=10",
     "eval.every=0",
+    "judges=[{use: findings, length_control: lc_green, args: {normal_weight: 0.25}}]",
     f"guards=[{{use: '{SCORES}:rouge_l'}}]",
 )
 METRICS = {

@@ -12,7 +12,16 @@ RECIPE: dict[str, Any] = {
     "model": {"path": "demo", "dtype": "float32"},
     "data": {"reader": "demo", "max_images": 1},
     "rollout": {"max_completion_tokens": 96, "max_model_len": 256},
-    "judges": [{"use": "findings", "name": "findings", "length_control": "lc_green", "args": {"normal_weight": 0.25}}],
+    "judges": [
+        {
+            "use": "findings",
+            "name": "findings",
+            "weight": 0.5,
+            "length_control": "lc_green",
+            "args": {"normal_weight": 0.25},
+        },
+        {"use": "findings_f1", "weight": 0.5},
+    ],
     "algorithm": {"name": "dr_grpo", "grpo": {"kl_coef": 0.02}},
     "train": {"max_steps": 60, "learning_rate": 1e-4, "logits_chunk": 4096},
     "eval": {"every": 20},
