@@ -95,7 +95,8 @@ def evaluate(task: Task) -> None:
     found, left_out = _studies(cfg, demo.world, task)
     studies: list[Study] = getattr(found, task.split)
     if task.studies is not None:
-        studies = draw_by_patient(studies, task.studies)
+        drawn = {study.study_id for study in draw_by_patient(studies, task.studies)}
+        studies = [study for study in studies if study.study_id in drawn]
     judges, guards = load_judges(cfg)
     identities = [  # `url` and `urls` say where a judge is, not what it is
         identify(judge, entry.use, {k: v for k, v in entry.args.items() if k not in ("url", "urls")}).hash
