@@ -115,7 +115,7 @@ def test_the_budget_for_bad_images_holds(path):
         (lambda: [row(0, image=png()), "s1"], r"studies\[1\]: found str, expected a Study or a dict"),
         (
             lambda: [row(0, image=3)],
-            r"studies\[0\]: image: found int, expected a path, bytes of a PNG or JPEG, or a PIL",
+            r"studies\[0\]: image: found int, expected a path, the bytes of a PNG",
         ),
         (lambda: [row(0, image=[png(), None])], r"studies\[0\]: image\[1\]: found NoneType, expected a path"),
         (lambda: [row(0, image=png(), split="holdout")], r"studies\[0\]: split: found 'holdout'"),
