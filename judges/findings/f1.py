@@ -2,8 +2,8 @@
 
     value = (C + s) / (TP + s + a FP + b FN),    C = sum over TP of max(1 - credit x attribute errors, floor)
 
-with TP true, FP false and FN missing findings, and s = `start`, a = `false_weight`, b = `missing_weight`. `start`
-stands for the work of a normal report: a normal study needs no rule of its own (1 if the candidate is silent, then
+with TP true, FP false and FN missing findings, and s = `smoothing`, a = `false_weight`, b = `missing_weight`. s stands
+for the work of a normal report: a normal study needs no rule of its own (1 if the candidate is silent, then
 s / (s + a), s / (s + 2a), ... with each false claim), and the first true finding of a sick one is worth more than
 silence without making any guess pay. Denials and comparisons earn and cost nothing here; GREEN's formula counts them.
 
@@ -31,20 +31,20 @@ from judges.findings.parse import parse
 
 
 def findings_f1(
-    credit: float, right: int, false: int, missing: int, start: float, false_weight: float, missing_weight: float
+    credit: float, right: int, false: int, missing: int, smoothing: float, false_weight: float, missing_weight: float
 ) -> float:
     """The formula above: `credit` is C, `right`, `false` and `missing` are TP, FP and FN.
 
-    >>> findings_f1(credit=0.75, right=1, false=0, missing=1, start=1.0, false_weight=0.5, missing_weight=1.0)
+    >>> findings_f1(credit=0.75, right=1, false=0, missing=1, smoothing=1.0, false_weight=0.5, missing_weight=1.0)
     0.5833333333333334
     """
-    return (credit + start) / (right + start + false_weight * false + missing_weight * missing)
+    return (credit + smoothing) / (right + smoothing + false_weight * false + missing_weight * missing)
 
 
 class FindingsF1:
     """Deterministic and without weights, for a blend with a judge that reads the whole report.
 
-    start              s; above 0. More of it makes every finding matter less
+    smoothing          s; above 0. More of it makes every finding matter less
     false_weight       a, what a false finding costs beside a missing one
     missing_weight     b
     attribute_penalty  taken off a true finding for each wrong location and wrong severity
@@ -56,20 +56,24 @@ class FindingsF1:
 
     def __init__(
         self,
-        start: float = 1.0,
+        smoothing: float = 1.0,
         false_weight: float = 0.5,
         missing_weight: float = 1.0,
         attribute_penalty: float = 0.25,
         attribute_floor: float = 0.5,
         cached_references: int = 4096,
     ) -> None:
-        for key, value in (("start", start), ("false_weight", false_weight), ("missing_weight", missing_weight)):
+        for key, value in (
+            ("smoothing", smoothing),
+            ("false_weight", false_weight),
+            ("missing_weight", missing_weight),
+        ):
             if not value > 0:
                 raise JudgeError(f"findings_f1: {key} is {value!r}, expected above 0.")
         for key, value in (("attribute_penalty", attribute_penalty), ("attribute_floor", attribute_floor)):
             if not 0 <= value <= 1:
                 raise JudgeError(f"findings_f1: {key} is {value!r}, expected 0 to 1.")
-        self.start, self.false_weight, self.missing_weight = start, false_weight, missing_weight
+        self.smoothing, self.false_weight, self.missing_weight = smoothing, false_weight, missing_weight
         self.attribute_penalty, self.attribute_floor = attribute_penalty, attribute_floor
         self._parse_reference = functools.lru_cache(maxsize=cached_references)(parse)
 
@@ -86,7 +90,7 @@ class FindingsF1:
         false, missing = result.errors["false_finding"], result.errors["missing_finding"]
         credit = sum(self._credit(entity, result) for entity in right)
         value = findings_f1(
-            credit, len(right), len(false), len(missing), self.start, self.false_weight, self.missing_weight
+            credit, len(right), len(false), len(missing), self.smoothing, self.false_weight, self.missing_weight
         )
         return Score(
             value=value,

@@ -84,7 +84,7 @@ def test_a_reference_in_which_nothing_is_understood_is_unscorable_and_not_a_norm
 
 
 @pytest.mark.parametrize(
-    "settings", [{"start": 0}, {"false_weight": -1}, {"missing_weight": 0}, {"attribute_floor": 1.5}]
+    "settings", [{"smoothing": 0}, {"false_weight": -1}, {"missing_weight": 0}, {"attribute_floor": 1.5}]
 )
 def test_parameters_out_of_range_are_refused_by_name(settings):
     with pytest.raises(JudgeError, match=next(iter(settings))):
@@ -92,5 +92,11 @@ def test_parameters_out_of_range_are_refused_by_name(settings):
 
 
 def test_it_is_named_findings_f1_in_a_configuration():
-    judge = load_judge("findings_f1", {"start": 2.0})
+    judge = load_judge("findings_f1", {"smoothing": 2.0})
     assert judge.name == "findings_f1" and judge.start == 2.0
+
+
+def test_it_has_nothing_that_a_run_would_take_for_a_method() -> None:
+    """A run calls `start()` and `close()` of a judge that has them."""
+    judge = load_judge("findings_f1")
+    assert all(callable(getattr(judge, name)) for name in ("start", "close", "sleep", "adapt") if hasattr(judge, name))
