@@ -93,7 +93,7 @@ def test_parameters_out_of_range_are_refused_by_name(settings):
 
 def test_it_is_named_findings_f1_in_a_configuration():
     judge = load_judge("findings_f1", {"smoothing": 2.0})
-    assert judge.name == "findings_f1" and judge.start == 2.0
+    assert judge.name == "findings_f1" and judge.smoothing == 2.0
 
 
 def test_it_has_nothing_that_a_run_would_take_for_a_method() -> None:
