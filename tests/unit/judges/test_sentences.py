@@ -17,3 +17,9 @@ def test_nearly_all_of_it_is_read_right(corpus):
     right, total = (sum(column) for column in zip(*counts.values(), strict=True))
     assert right >= 0.97 * total, corpus.table(counts)
     assert all(right >= 0.9 * total for right, total in counts.values()), corpus.table(counts)
+
+
+def test_most_of_the_sentences_written_after_the_rules_are_read_right(corpus):
+    rows = corpus.read_corpus(corpus.CORPUS.with_name("findings_heldout.jsonl"))
+    right, total = (sum(column) for column in zip(*corpus.shares(rows).values(), strict=True))
+    assert total >= 90 and right >= 0.9 * total
