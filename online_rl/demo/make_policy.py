@@ -67,7 +67,9 @@ def make_policies(
     shipped.write_habits(folder, model)
 
 
-def make_and_report(folder: Path, workers: int, threads: int, echo: Callable[[str], object]) -> None:
+def make_and_report(
+    folder: Path, workers: int, threads: int, echo: Callable[[str], object], studies: int = STUDIES
+) -> None:
     """Make both policies, with a line every few hundred steps and the files' hashes at the end."""
     torch.set_num_threads(threads)
     start, usual = time.monotonic(), [0.0]
@@ -77,7 +79,7 @@ def make_and_report(folder: Path, workers: int, threads: int, echo: Callable[[st
         if step % 250 == 0 or step == steps:
             echo(f"{time.monotonic() - start:6.0f} s  {stage} {step}/{steps}  loss {usual[0]:.3f}")
 
-    make_policies(folder, workers=workers, progress=progress)
+    make_policies(folder, studies, workers=workers, progress=progress)
     for file in (shipped.BASE, shipped.HABITS):
         data = (folder / file).read_bytes()
         echo(f"{file}: {len(data) / 1e6:.2f} MB, SHA-256 {hashlib.sha256(data).hexdigest()}")

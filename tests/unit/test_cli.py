@@ -96,6 +96,15 @@ def test_demo_prepare_works_with_and_without_a_file(module, root):
     assert studies == [(50, 1024), (60, 256)]
 
 
+def test_demo_make_policy_says_how_far_it_is(module, tmp_path, capsys):
+    def make(folder, workers, threads, echo):
+        echo(f"{folder.name} {workers} {threads}")
+
+    module("online_rl.demo.make_policy", make_and_report=make)
+    assert main(["demo", "make-policy", str(tmp_path / "policies"), "--threads", "3"]) == 0
+    assert capsys.readouterr().out == "policies 2 3\n"
+
+
 def test_plot_says_what_it_wrote_and_what_to_know(module, tmp_path, capsys):
     def plot(runs, html, output, note):
         note("a: still being written")

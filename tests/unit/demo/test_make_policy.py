@@ -121,3 +121,14 @@ def test_training_steps_are_counted_by_stage(course):
         lambda *told: steps.append(told[:3]),
     )
     assert steps == [("x", step, 6) for step in range(1, 7)]  # 8 studies hold two whole batches of 3
+
+
+def test_the_log_ends_with_the_hashes_of_the_files(tmp_path, monkeypatch):
+    for stage in ("SEE", "NAME", "WRITE", "HABITS"):
+        monkeypatch.setattr(make_policy, stage, replace(SHORT, name=stage, epochs=1))
+    lines = []
+    make_policy.make_and_report(tmp_path / "made", 1, 1, lines.append, studies=8)
+    assert [line.split(" s  ")[1].split("  ")[0] for line in lines[:-2]] == [
+        *("drawing 8/8", "SEE 2/2", "NAME 2/2", "WRITE 2/2", "HABITS 2/2")
+    ]
+    assert [line.split()[-1] for line in lines[-2:]] == hashes(tmp_path / "made")
