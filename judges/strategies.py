@@ -125,7 +125,10 @@ def strategy_cases(cases: Sequence[Case], constants: Constants, patients: Sequen
                 rows[name] = [_calling(constants.template, constants.added[:count])] * len(cases)
     rows[REFERENCE] = references
     return {
-        name: [replace(case, candidate=text, completion_ids=()) for case, text in zip(cases, texts, strict=True)]
+        name: [
+            replace(case, candidate=text, raw_candidate=text, completion_ids=())
+            for case, text in zip(cases, texts, strict=True)
+        ]
         for name, texts in rows.items()
     }
 

@@ -18,6 +18,7 @@ from online_rl.data.in_memory import studies_in_memory
 from online_rl.data.readers import Studies, read_studies
 from online_rl.data.sampler import StudySampler
 from online_rl.demo.prepare import Demo, prepare
+from online_rl.demo.reader import read_report
 from online_rl.environment import prepare_environment
 from online_rl.evaluate import Evaluation, Evaluator
 from online_rl.given import Given
@@ -93,7 +94,9 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
     collector = Collector(cfg, studies.train, sampler, builder, engine, scorer, algorithm, policy)
     weights = WeightSync(engine, policy, Parity(unseen, half_precision=cfg.model.dtype != "float32"))
     alarms = Alarms()
-    evaluator = Evaluator(cfg, studies.eval, builder, engine, scorer, monitor, alarms)
+    drawn = cfg.data.reader == "demo" and cfg.demo.reports is None and given.studies is None
+    reader = read_report if drawn else None  # the demo's sentences alone are known to it
+    evaluator = Evaluator(cfg, studies.eval, builder, engine, scorer, monitor, alarms, reader)
     loop = Loop(
         cfg=cfg,
         collector=collector,

@@ -14,6 +14,7 @@ from online_rl.config import Config
 from online_rl.data.prompt import render_prompt
 from online_rl.data.study import Study
 from online_rl.errors import JudgeFailed, UserError
+from online_rl.scoring.cases import make_case
 from online_rl.scoring.scorer import Scorer
 
 Rewards = dict[str, list[float | None]]  # strategy -> one per study
@@ -33,7 +34,7 @@ def price_strategies(
     One call per judge and study, with all strategies in it but the empty report, which a judge may fail on; all
     answers within `scoring.deadline_s`.
     """
-    cases = [_case(study, cfg) for study in studies]
+    cases = [make_case(study, "", render_prompt(cfg.data.prompt, study.indication), ()) for study in studies]
     rows = strategy_cases(cases, constants, [study.patient_id for study in studies])
     judges = [judge for judge, _ in scorer.judges if judge.name in scorer.blend.needed]
     calls = [
@@ -63,18 +64,6 @@ def _reward(scorer: Scorer, scores: dict[str, Score]) -> float | None:
         return scorer.blend.reward(scores)
     except UserError:  # a gate reads a part that this report did not get
         return None
-
-
-def _case(study: Study, cfg: Config) -> Case:
-    return Case(
-        study_id=study.study_id,
-        candidate="",
-        reference=clean_statements(study.reference),
-        indication=study.indication,
-        images=study.images,
-        prompt=render_prompt(cfg.data.prompt, study.indication),
-        columns=study.columns,
-    )
 
 
 def _with_ids(case: Case) -> Case:
