@@ -109,6 +109,7 @@ class Judge(Protocol):
     A judge may have more members, which the trainer uses where they are there:
 
     granularity = "group"         all candidates of a study in one call, in order
+    orders_canaries = False       it looks at one side of a report alone, so that canaries prove nothing about it
     start() -> None               once per rank before the first sample; raises ConfigError when it cannot work
     sleep() -> None               all ranks have their scores and begin to train; the next score may come any time
     drain_metrics() -> dict       numbers since the last call, of this rank; they are summed over ranks

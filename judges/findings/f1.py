@@ -53,6 +53,7 @@ class FindingsF1:
     """
 
     name = "findings_f1"
+    orders_canaries = False  # an empty report of a normal study is right about the findings
 
     def __init__(
         self,

@@ -345,6 +345,10 @@ class Overlap:
         return float(len(ours)) if self.by_length else float(ours == theirs)
 
 
+class Other(Overlap):
+    name = "other"
+
+
 def test_canaries_are_scored_beside_the_step_and_leave_it_as_it_is(make_scorer, make_rollouts):
     scorer = make_scorer((Overlap(), 1.0), max_retries=0)
     scored = scorer.score(make_rollouts(*GROUPS), canaries=True)
@@ -361,6 +365,13 @@ def test_a_judge_that_pays_for_length_is_warned_about(make_scorer, make_rollouts
     scored = make_scorer((judge, 1.0)).score(make_rollouts(["a b"]), canaries=True)
     assert any("'overlap'" in text and "three times" in text for text in scored.canaries.warnings)
     assert scored.rewards == [[2.0]]
+
+
+def test_a_judge_of_one_side_of_a_report_is_not_asked_for_the_canaries_order(make_scorer, make_rollouts):
+    judge = Overlap()
+    judge.by_length, judge.orders_canaries = True, False
+    scored = make_scorer((judge, 1.0), (Other(), 1.0)).score(make_rollouts(["a b"]), canaries=True)
+    assert list(scored.canaries.values) == ["other"]
 
 
 def test_a_judge_of_groups_gets_the_canaries_together(make_scorer, make_rollouts):
