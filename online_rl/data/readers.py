@@ -80,8 +80,8 @@ def check_studies(rows: Iterable[Row | Study], cfg: Config, image_root: Path, or
         raise DataError(
             f"{origin}: no study to train on; {_left_out(counts)}. Check the split column and data.eval_fraction."
         )
-    rows = {study.study_id: place for place, study in enumerate(studies)}
-    kept["eval"].sort(key=lambda study: rows[study.study_id])
+    places = {study.study_id: place for place, study in enumerate(studies)}
+    kept["eval"].sort(key=lambda study: places[study.study_id])
     counts.update({split: len(found) for split, found in kept.items()})
     return Studies(kept["train"], kept["eval"], kept["test"], dict(counts), quarantine)
 
