@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from online_rl.evaluate import Evaluation
     from online_rl.loop import Loop
 
+# A link to configs/demo_grpo.yaml; an installed package has a copy of that file.
+DEMO_CONFIG = Path(__file__).parent / "demo" / "demo_grpo.yaml"
 Reward = Judge | Callable[..., Any]
 
 
@@ -111,9 +113,7 @@ def _result(loop: Loop, evaluations: tuple[Evaluation, Evaluation] | None) -> Ru
 
 def demo_config(overrides: Overrides = ()) -> Config:
     """The configuration of the demo, configs/demo_grpo.yaml: a made-up world and a small policy, for any laptop."""
-    from online_rl.demo.recipe import RECIPE
-
-    return load_config(RECIPE, overrides)
+    return load_config(DEMO_CONFIG, overrides)
 
 
 def read_studies(config: Source, overrides: Overrides = ()) -> Studies:

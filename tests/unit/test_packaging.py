@@ -61,6 +61,10 @@ def test_the_demos_policies_are_in_the_wheel(wheel: zipfile.ZipFile, root: Path)
     assert files <= set(wheel.namelist())
 
 
+def test_the_wheel_brings_the_demos_configuration(wheel: zipfile.ZipFile, root: Path) -> None:
+    assert wheel.read("online_rl/demo/demo_grpo.yaml") == (root / "configs" / "demo_grpo.yaml").read_bytes()
+
+
 def test_the_wheel_brings_the_command_and_the_judges(wheel: zipfile.ZipFile) -> None:
     [name] = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
     entry_points = ConfigParser()
