@@ -53,7 +53,9 @@ def with_given(
         data["data"] |= {"reader": PYTHON, "path": None}
     if on_step is not None and not callable(on_step):
         raise ConfigError(f"on_step: found {type(on_step).__name__}, expected a function on_step(step, metrics).")
-    return config_from_dict(data), Given(judges, studies, on_step)
+    config = config_from_dict(data)
+    config.keep_notes_of(cfg)
+    return config, Given(judges, studies, on_step)
 
 
 def as_judge(value: Any, key: str) -> Judge:

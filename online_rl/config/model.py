@@ -355,6 +355,10 @@ class Config(Section):
         """Keep what `warnings` should say of how this configuration was read."""
         self._notes = tuple(notes)
 
+    def keep_notes_of(self, other: Config) -> None:
+        """Take over what `other`, from which this configuration was made, has to say of how it was read."""
+        self._notes = (*other._notes, *self._notes)
+
     def summary(self) -> str:
         """A few lines that say what the run will do."""
         algorithm = self.algorithm.name

@@ -127,6 +127,12 @@ def test_a_resolved_copy_holds_todays_names_alone(tmp_path):
     assert again.warnings() == [] and again.model_dump() == cfg.model_dump()
 
 
+def test_the_warning_stays_with_a_configuration_that_is_loaded_again(write):
+    old = load_config(write("train: {share_prompts: false}\n"))
+    again = load_config(old, ["train.max_steps=3"])
+    assert again.warnings() == old.warnings() and len(again.warnings()) == 1
+
+
 def test_what_is_given_is_left_as_it_was():
     data = {"train": {"share_prompts": False}}
     config_from_dict(data)
