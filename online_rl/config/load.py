@@ -47,7 +47,10 @@ def load_config(source: Source, overrides: Overrides = ()) -> Config:
         for override in overrides:
             name, equals, text = override.partition("=")
             apply_override(old.data, f"{_todays(name.strip(), old)}{equals}{text}")
-    return _checked(old, origin)
+    config = _checked(old, origin)
+    if isinstance(source, Config):
+        config.remember([*source.notes, *config.notes])
+    return config
 
 
 def _todays(name: str, old: Migrated) -> str:

@@ -351,6 +351,11 @@ class Config(Section):
 
         return [*self._notes, *doubtful(self)]
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was noticed while this configuration was read; part of `warnings`."""
+        return self._notes
+
     def remember(self, notes: Iterable[str]) -> None:
         """Keep what `warnings` should say of how this configuration was read."""
         self._notes = tuple(notes)
