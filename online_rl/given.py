@@ -12,7 +12,7 @@ from judges.callable import CallableJudge
 from judges.length import LengthControlled
 from judges.network import urls
 from judges.registry import GIVEN
-from online_rl.config import Config, config_from_dict
+from online_rl.config import Config, load_config
 from online_rl.data.layouts import PYTHON
 from online_rl.errors import ConfigError
 
@@ -41,21 +41,19 @@ def with_given(
     Names in the configuration (judges[0].use=python:NAME, data.reader=python) make the run folder say what it was
     trained with, let a resume compare it, and hold the rules between keys to it.
     """
-    data = cfg.model_dump(mode="json")
+    own: dict[str, Any] = {}
     judges: dict[str, Judge] = {}
     if reward is not None:
-        data["judges"] = [_entry(as_judge(reward, "reward"), judges)]
+        own["judges"] = [_entry(as_judge(reward, "reward"), judges)]
     if guards is not None:
         if isinstance(guards, str) or not isinstance(guards, Sequence):
             raise ConfigError(f"guards: found {type(guards).__name__}, expected a list of functions or Judges.")
-        data["guards"] = [_entry(as_judge(guard, f"guards[{i}]"), judges) for i, guard in enumerate(guards)]
+        own["guards"] = [_entry(as_judge(guard, f"guards[{i}]"), judges) for i, guard in enumerate(guards)]
     if studies is not None:
-        data["data"] |= {"reader": PYTHON, "path": None}
+        own |= {"data.reader": PYTHON, "data.path": None}
     if on_step is not None and not callable(on_step):
         raise ConfigError(f"on_step: found {type(on_step).__name__}, expected a function on_step(step, metrics).")
-    config = config_from_dict(data)
-    config.keep_notes_of(cfg)
-    return config, Given(judges, studies, on_step)
+    return load_config(cfg, own), Given(judges, studies, on_step)
 
 
 def as_judge(value: Any, key: str) -> Judge:

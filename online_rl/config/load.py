@@ -49,7 +49,7 @@ def load_config(source: Source, overrides: Overrides = ()) -> Config:
             apply_override(old.data, f"{_todays(name.strip(), old)}{equals}{text}")
     config = _checked(old, origin)
     if isinstance(source, Config):
-        config.keep_notes_of(source)
+        config.remember([*source.notes, *config.notes])
     return config
 
 

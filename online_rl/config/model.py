@@ -351,13 +351,14 @@ class Config(Section):
 
         return [*self._notes, *doubtful(self)]
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was noticed while this configuration was read; part of `warnings`."""
+        return self._notes
+
     def remember(self, notes: Iterable[str]) -> None:
         """Keep what `warnings` should say of how this configuration was read."""
         self._notes = tuple(notes)
-
-    def keep_notes_of(self, other: Config) -> None:
-        """Take over what `other`, from which this configuration was made, has to say of how it was read."""
-        self._notes = (*other._notes, *self._notes)
 
     def summary(self) -> str:
         """A few lines that say what the run will do."""

@@ -109,9 +109,16 @@ def test_a_judge_is_used_as_it_is_and_its_length_rule_stands_in_the_configuratio
 
 
 def test_judges_of_the_configuration_stay_beside_given_guards():
-    cfg, given = with_given(online_rl.demo_config(), guards=[words])
+    cfg, given = with_given(load_config({}), guards=[words])
     [(judge, _)], [guard] = load_judges(cfg, given.judges)
     assert judge.name == "findings" and guard.name == "words"
+
+
+def test_what_was_noticed_while_reading_is_still_told_when_objects_are_given():
+    old = load_config({"train": {"share_prompts": False}})
+    assert "train.share_prompts" in old.warnings()[0]
+    cfg, _ = with_given(load_config(old, {"train.max_steps": 2}), reward=words)
+    assert cfg.warnings() == old.warnings() and not cfg.debug.share_prompts
 
 
 def test_a_function_without_a_name_is_called_reward():
