@@ -23,7 +23,7 @@ def end(tmp_path, capsys):
             policy=SimpleNamespace(export=lambda folder, processor: folder.mkdir()),
             collector=SimpleNamespace(builder=SimpleNamespace(processor=None)),
             monitor=Monitor(tmp_path, 2, enabled=False, tensorboard=False),
-            evaluator=SimpleNamespace(studies=["one"]),
+            evaluator=SimpleNamespace(studies=["one"], alarms=SimpleNamespace(on={})),
             step=2,
             exported_step=2,
         )

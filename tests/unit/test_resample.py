@@ -12,6 +12,7 @@ from online_rl.algorithms import make_algorithm
 from online_rl.collect import Collector
 from online_rl.config import config_from_dict
 from online_rl.data.sampler import StudySampler
+from online_rl.metric_types import Mean
 from online_rl.monitor.step import Step
 from online_rl.rollout.types import Prompt, Rollouts
 from online_rl.scoring import Scorer
@@ -94,7 +95,7 @@ def test_by_default_flat_groups_are_only_skipped(make_collector):
     rollouts, scores, extra = step(collector)
     assert (extra, collector.engine.asked) == (0, [order(4)])
     batch = collector.algorithm.learn_from(rollouts, scores.rewards)
-    assert len(batch.units) == 2 and batch.counts["frac_reward_zero_std"] == (3, 4)
+    assert len(batch.units) == 2 and batch.counts["frac_reward_zero_std"] == Mean(3, 4)
 
 
 def test_as_many_further_studies_as_groups_that_teach_nothing(make_collector):
@@ -105,7 +106,7 @@ def test_as_many_further_studies_as_groups_that_teach_nothing(make_collector):
     assert extra == 2 and len(rollouts.groups) == len(scores.groups) == len(scores.rewards) == 6
     batch = collector.algorithm.learn_from(rollouts, scores.rewards)
     assert {c.prompt.study.study_id for (c,) in batch.units} == {walk[0], walk[2], walk[4], walk[5]}
-    assert batch.counts["frac_reward_zero_std"] == (2, 6), "all that was sampled is counted"
+    assert batch.counts["frac_reward_zero_std"] == Mean(2, 6), "all that was sampled is counted"
 
 
 def test_sampling_ends_at_the_cap(make_collector):

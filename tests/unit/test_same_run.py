@@ -194,8 +194,9 @@ def test_a_checkpoint_that_0_1_wrote_is_found_and_continued(tmp_path):
     assert found is not None and found.step == 2
     assert found.state["config"]["algorithm"]["online_dpo"]["beta"] == cfg.algorithm.preference.beta == 0.3
     assert (cfg.debug.share_prompts, cfg.debug.read_ahead, cfg.debug.persistence_threshold) == (False, False, 0)
-    [warning] = warnings
-    assert "deepspeed.persistence_threshold -> debug.persistence_threshold" in warning
+    renamed, newer = warnings
+    assert "deepspeed.persistence_threshold -> debug.persistence_threshold" in renamed
+    assert "algorithm.args={}, data.args={}" in newer and "these defaults hold from here" in newer
     with pytest.raises(CheckpointError, match=r"^algorithm\.preference\.beta: "):
         again = load_config(
             fixture / "config.resolved.yaml", [*settings, f"run.dir={tmp_path}", "algorithm.online_dpo.beta=0.4"]

@@ -19,6 +19,7 @@ from online_rl.algorithms.preference import (
     simpo_loss,
 )
 from online_rl.config import config_from_dict
+from online_rl.metric_types import values
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -143,7 +144,7 @@ def ours(name, logp, ref, mask, **options):
     ones = torch.ones(len(logp) // 2)
     tokens = TokenBatch(logp, logp.detach(), ref, logp.detach(), mask, ones, ones)
     loss, sums = algorithm.loss(tokens)
-    return loss / algorithm.denominator(mask, ones), {k: total / count for k, (total, count) in sums.items()}
+    return loss / algorithm.denominator(mask, ones), values(sums)
 
 
 def trl_loss(trainer_class, logp, ref, mask, beta, kind, smoothing=0.0, **weights):

@@ -33,7 +33,7 @@ def test_every_part_is_the_sum_in_the_docstring():
     assert sizes.checkpoint == 12 * 800 + 2 * 1000
 
     # with prompts shared, a pass may be nearly all candidates
-    shared = config(train={"micro_batch_tokens": 4 * 64, "logits_chunk": 0})
+    shared = config(debug={"share_prompts": True})
     assert estimate(SMALL, shared, 1).activations == 2 * 2 * 8 * (4 * 64) * 16 + 4 * 3 * 50 * (4 * 64)
 
 
