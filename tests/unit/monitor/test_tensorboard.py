@@ -125,8 +125,8 @@ def test_the_settings_stand_in_hparams_beside_the_final_metrics(tmp_path):
     ).experiment
     assert start["algorithm.grpo.kl_coef"].number_value == 0.0 and "algorithm.preference.beta" not in start
     shown = [info.name.tag for info in experiment.metric_infos]
-    truth = ["eval/findings/f1", "eval/findings/recall"]
-    assert shown[:5] == ["eval/reward", "eval/raw_reward/findings", *truth, "eval/verbosity/mean"]
+    truth = ["eval/findings/f1", "eval/findings/recall", "eval/diversity/distinct"]
+    assert shown[:6] == ["eval/reward", "eval/raw_reward/findings", *truth, "eval/verbosity/mean"]
 
 
 def test_the_chart_pages_find_the_tags_that_are_written(tmp_path):
