@@ -409,7 +409,7 @@ def test_judges_get_the_text_as_sampled_beside_the_cleaned_one(make_scorer, make
 
         def score(self, cases):
             return [
-                Score(float(c.raw_candidate == "FINDINGS:\n- **Clear**" and c.candidate == "findings: - clear"))
+                Score(float(c.raw_candidate == "FINDINGS:\n- **Clear**" and c.candidate == "findings:\n\n- clear"))
                 for c in cases
             ]
 

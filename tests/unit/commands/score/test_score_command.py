@@ -137,7 +137,7 @@ def test_a_reward_function_gets_raw_texts_and_the_further_columns_as_in_training
     Path("lines.py").write_text(
         "def reward(completions, completions_cleaned, reference, indication, site, **columns):\n"
         "    assert (reference, indication, site) == (['CLEAR.'], ['Cough?'], ['A'])\n"
-        "    assert completions_cleaned == ['- no edema - clear']\n"
+        "    assert completions_cleaned == ['- no edema\\n\\n- clear']\n"
         "    return [(float(text.count('\\n')), {'dashes': text.count('-')}) for text in completions]\n"
     )
     write([{"reference": "CLEAR.", "candidate": "- No edema\n- Clear", "indication": "Cough?", "site": "A"}])
