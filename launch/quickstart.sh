@@ -38,7 +38,11 @@ if [[ -z "$run" ]]; then
 fi
 
 SECONDS=0
-minutes() { printf '%d min %02d s' $((SECONDS / 60)) $((SECONDS % 60)); }
+installing=0 # seconds
+minutes() { # [SECONDS]
+    local seconds="${1:-$SECONDS}"
+    printf '%d min %02d s' $((seconds / 60)) $((seconds % 60))
+}
 step() { # NAME COMMAND...
     local name="$1" status
     shift
@@ -61,6 +65,7 @@ child=""
 trap '[[ -z "$child" ]] || kill -TERM -- "-$child" 2>/dev/null' INT TERM
 
 step "install" bash launch/setup.sh
+installing=$SECONDS
 # shellcheck source=launch/env.sh
 source launch/env.sh # again, for the environment that was just made
 step "prepare the demo" online-rl demo prepare --config "$config" "$@"
@@ -69,7 +74,7 @@ step "train" bash launch/single_node.sh "$config" "$@"
 # The environment of this script ends with it: whoever pastes the lines below needs `first` for them.
 first="source launch/env.sh"
 [[ "$started" -ef "$REPO" ]] || first="cd $(printf %q "$REPO") && $first"
-printf '\n== done in %s\n' "$(minutes)"
+printf '\n== done in %s, after installing for %s\n' "$(minutes $((SECONDS - installing)))" "$(minutes "$installing")"
 for plot in curves before_after; do
     [[ ! -f "$run/plots/$plot.png" ]] || printf '%-16s%s\n' "${plot//_/ }" "$run/plots/$plot.png"
 done

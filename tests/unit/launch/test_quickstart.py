@@ -48,6 +48,7 @@ def quickstart(checkout: Path, cwd: Path, *arguments: str) -> list[str]:
 def closing(lines: list[str]) -> dict[str, str]:
     """The lines after `== done`, by their label."""
     [done] = [i for i, line in enumerate(lines) if line.startswith("== done in")]
+    assert re.fullmatch(r"== done in \d+ min \d\d s, after installing for \d+ min \d\d s", lines[done])
     return {line[:16].strip(): line[16:] for line in lines[done + 1 :]}
 
 
