@@ -23,7 +23,7 @@ class Identity:
     use      what the configuration names
     version  the judge's `version`, else that of the installed package that it comes from, else ""
     hash     SHA-256 (hex) over its source files (`judges.sources`) and its arguments
-    file     the source file; "" where there is none
+    file     the source file; "" if there is none
     """
 
     name: str

@@ -33,7 +33,7 @@ def free_port() -> int:
 
 
 def host_of(url: str) -> str:
-    """The host that a client of `url` connects to; "" where it cannot be read."""
+    """The host that a client of `url` connects to; "" if it cannot be read."""
     try:
         return urlsplit(url.strip()).hostname or ""
     except ValueError:

@@ -19,7 +19,7 @@ class HttpJudge:
     """Asks the judge server at `url`.
 
     url                  where the server listens, such as http://localhost:8100
-    judge, version, hash what the server must be; each is checked where it is given (a hash by its first letters)
+    judge, version, hash what the server must be; each is checked if it is given (a hash by its first letters)
     timeout_s            seconds that one call may take to connect, and between two pieces of its answer
 
     Out of reach, too slow, 429 and 5xx: the cases failed, and are asked again within the trainer's budget. Any other

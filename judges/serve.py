@@ -131,7 +131,7 @@ async def _awaited(answer: Any) -> Any:
 
 
 def _log(line: str) -> None:
-    with contextlib.suppress(OSError, ValueError):  # the log is gone; serving goes on
+    with contextlib.suppress(OSError, ValueError):  # the log is gone; serving continues
         print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
 
 

@@ -135,7 +135,7 @@ class Checkpoints:
 
 
 def find(cfg: Config, warn: Any, seen: Provenance | None = None) -> Checkpoint | None:
-    """The checkpoint that `resume` asks for, verified; None where there is none to go on from.
+    """The checkpoint that `resume` asks for, verified; None if there is none to continue from.
 
     seen  what this launch would train with, compared with the checkpoint's
 
@@ -157,8 +157,8 @@ def find(cfg: Config, warn: Any, seen: Provenance | None = None) -> Checkpoint |
 
 
 def set_later_aside(found: Checkpoint, run_dir: Path) -> list[str]:
-    """Rename what the run saved behind the step that it goes on from, `abandoned-step-N`, so that nothing takes its old
-    future for its new one. Rank 0 only. Returns a sentence for each."""
+    """Rename what the run saved after the step that it continues from to `abandoned-step-N`, so that nothing takes its
+    old future for its new one. Rank 0 only. Returns a sentence for each."""
     told = []
     for folder in _steps(run_dir / "checkpoints"):
         if int(folder.name[5:]) > found.step:

@@ -12,7 +12,7 @@ from online_rl.errors import Collapsed, JudgeFailed, NonFiniteUpdate, PolicyMism
 HEAD_START_S = 5.0
 FAULT = 1  # of the program
 USER_ERROR = 2
-STOPPED = 3  # the run could not go on, through no fault of the configuration
+STOPPED = 3  # the run could not continue, through no fault of the configuration
 INTERRUPTED = 130  # what shells report for Ctrl-C
 
 

@@ -136,7 +136,7 @@ def step_metrics(collected: Collected, seconds: Mapping[str, float], studies_per
 
 
 def _guard_metrics(name: str, scores: list[tuple[float | None, dict[str, float]]]) -> dict[str, float]:
-    """Of a judge that is not rewarded: its mean, its parts, and how often it could not score."""
+    """The mean, the parts and the unscorable rate of a judge that is not rewarded."""
     scored = [(value, parts) for value, parts in scores if value is not None]
     metrics = {f"guards/{name}/unscorable_rate": 1.0 - len(scored) / len(scores)}
     if scored:

@@ -137,7 +137,7 @@ def _short(value: Any) -> str:
 
 
 def _image_names(studies: Sequence[Study]) -> Iterator[str]:
-    """Of each study's images, in one text: the path from the folder that all share, or the hash of the bytes."""
+    """One text per study that stands for its images: paths from the folder that all share, or hashes of the bytes."""
     folders = {os.path.dirname(image) for study in studies for image in study.images if isinstance(image, str)}
     try:
         shared = os.path.commonpath(folders) if folders else ""
@@ -151,7 +151,7 @@ def _image_names(studies: Sequence[Study]) -> Iterator[str]:
 
 
 def _sha256(texts: Iterable[str]) -> str:
-    """Of the texts, with their lengths, so that none can flow into the next."""
+    """SHA-256 of the texts with their lengths, so that none can flow into the next."""
     digest = hashlib.sha256()
     for text in texts:
         content = text.encode("utf-8", "surrogatepass")

@@ -22,7 +22,7 @@ from online_rl.errors import CheckpointError
 from online_rl.provenance import Provenance, refuse_other_provenance
 from online_rl.ranks import collectives
 
-# What may differ when a run goes on; everything else would make it another run.
+# What may differ when a run resumes; everything else would make it another run.
 FREE_KEYS = (
     "run.dir",
     "resume",
@@ -44,7 +44,7 @@ FREE_KEYS = (
     "rollout.verify_sync_every",
     "rollout.gpu_memory_utilization",
     "demo.cache",
-    # The same sums in another layout: for a run that goes on after it was out of memory.
+    # The same sums in another layout: for a run that continues after it was out of memory.
     "train.micro_batch_tokens",
     "train.logits_chunk",
     "debug.image_features_once",

@@ -176,7 +176,7 @@ class Sentence(Attributes):
         return False
 
     def _explained_signs(self) -> None:
-        """Let what explains a sign stand for it, with the sign's place and severity where it has none of its own."""
+        """Let what explains a sign stand for it, with the sign's place and severity if it has none of its own."""
         for i in sorted(self.at):
             for sign in [m for m in self.at[i] if m.entity in SIGNS and not m.absent]:
                 explaining = self._explanations(i, sign)

@@ -189,7 +189,7 @@ def _begins_with_noun(tokens: list[Token]) -> bool:
             return True
         if i and token.kind in (Kind.COMMA, Kind.STOP, Kind.CONJUNCTION):
             adjectives = i > 1 and tokens[0].kind is Kind.NEGATION and tokens[i - 1].kind in _ADJECTIVES
-            if token.kind is Kind.STOP or not adjectives:  # "no acute, displaced fracture" goes on
+            if token.kind is Kind.STOP or not adjectives:  # "no acute, displaced fracture" continues
                 return False
     return False
 

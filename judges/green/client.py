@@ -30,7 +30,7 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Completion:
-    """What a server generated; `finish_reason` is "stop" where it ended by itself, "length" where it was cut."""
+    """What a server generated; `finish_reason` is "stop" if it ended by itself, "length" if it was cut."""
 
     text: str
     ids: tuple[int, ...]
@@ -122,9 +122,9 @@ class Client:
             time.sleep(0.25)
 
     def accepts(self, body: dict[str, Any], text: str | None = None) -> bool:
-        """Whether every server takes such a request, and answers `text` where one is given.
+        """Whether every server takes such a request, and answers `text` if one is given.
 
-        False where one answers 400 or something else. Raises ConfigError at another 4xx.
+        False if one answers 400 or something else. Raises ConfigError at another 4xx.
         """
         for server in self.servers:
             try:
@@ -182,7 +182,7 @@ class Client:
     async def complete(self, bodies: Sequence[dict[str, Any]]) -> list[Completion | Failure]:
         """Answers in order. The requests go to one server, because they share the beginning of their prompts.
 
-        What that server could not answer goes to the next one. Raises JudgeError where one is refused (4xx).
+        What that server could not answer goes to the next one. Raises JudgeError if one is refused (4xx).
         """
         answers: list[Completion | Failure] = [Failure("not asked")] * len(bodies)
         open_ones = list(range(len(bodies)))

@@ -2,7 +2,7 @@
 
 The form is the one that GREEN's prompt asks for (`green_score.utils.make_prompt`; Ostmeier et al., Findings of EMNLP
 2024) as its models write it: so are 216 of the 221 analyses that its repository has published, partial lists and bodies
-of "None." included. The other five give one line twice, of which GREEN's parser counts one.
+of "None." included. The other five give one line twice, and GREEN's parser counts one of them.
 """
 
 from __future__ import annotations

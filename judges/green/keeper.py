@@ -149,7 +149,7 @@ def _die_with_parent() -> None:
 
 
 def keep(folder: Path, command: list[str]) -> int:
-    """Run `command` until nobody holds a lock on `users`, or until told to stop; returns the server's exit code."""
+    """Run `command` until nobody holds a lock on `users`, or until asked to stop; returns the server's exit code."""
     stop = False
 
     def on_signal(*_: object) -> None:

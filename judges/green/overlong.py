@@ -18,7 +18,7 @@ GREEN_WORDS = 300
 
 
 def unread_words(report: str) -> int:
-    """How many whitespace words of a report GREEN does not read; 0 where it reads all."""
+    """Number of whitespace words of a report that GREEN does not read; 0 if it reads all."""
     return max(len(report.split()) - GREEN_WORDS, 0)
 
 

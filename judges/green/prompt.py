@@ -81,7 +81,7 @@ def _token(entry: Any, default: str) -> str:
 
 
 def _file(model: str, revision: str | None, name: str) -> Path:
-    """A file of the checkpoint, from its folder or from the hub's cache (downloaded where it is not there yet)."""
+    """A file of the checkpoint, from its folder or from the hub's cache (downloaded if it is not there yet)."""
     folder = Path(model).expanduser()
     if folder.is_dir():
         path = folder / name

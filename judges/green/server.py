@@ -89,7 +89,7 @@ def server_environment(
 
 
 def this_platform() -> str:
-    """gpu where vLLM would find one, else cpu; `$ONLINE_RL_PLATFORM` decides where it is set."""
+    """gpu if vLLM would find one, else cpu; `$ONLINE_RL_PLATFORM` decides if it is set."""
     said = os.environ.get("ONLINE_RL_PLATFORM")
     if said in ("cpu", "gpu"):
         return said

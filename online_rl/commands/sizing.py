@@ -83,7 +83,7 @@ class Sizes:
     activations: float
     engine: float
     judge: float  # on whatever GPU it runs
-    judge_beside: float  # the same where it shares a GPU with the policy, else 0
+    judge_beside: float  # the same if it shares a GPU with the policy, else 0
     cpu: float
     checkpoint: float  # on disk, all ranks together
 
@@ -101,12 +101,12 @@ class Sizes:
 
     @property
     def peak(self) -> float:
-        """Of the GPU that the judge shares, where it shares one."""
+        """Peak of the GPU that the judge shares, if it shares one."""
         return max(self.update, self.sample)
 
 
 def estimate(shape: Shape, cfg: Config, ranks: int) -> Sizes:
-    """Memory of `cfg` with a policy of this shape on so many GPUs. The formulas are at the top of this file."""
+    """Memory of `cfg` with a policy of this shape on this many GPUs. The formulas are at the top of this file."""
     b = 2 if cfg.model.dtype == "bfloat16" else 4
     trained, adapters = trained_parameters(shape, cfg), (cfg.model.lora.rank or 0) * shape.widths
     held = shape.parameters + adapters
@@ -145,7 +145,7 @@ def estimate(shape: Shape, cfg: Config, ranks: int) -> Sizes:
 
 
 def judge_share(cfg: Config) -> float:
-    """The share of a training GPU that the judge `green` takes; 0 where it has one of its own, or there is none."""
+    """The share of a training GPU that the judge `green` takes; 0 if it has one of its own or there is none."""
     from judges.green.server import share_of_gpu
 
     sharing = [e for e in (*cfg.judges, *cfg.guards) if e.use == "green" and e.args.get("share_gpu")]
@@ -153,7 +153,7 @@ def judge_share(cfg: Config) -> float:
 
 
 def shortages(sizes: Sizes, cfg: Config, has: float) -> list[str]:
-    """What would not fit a GPU of so many bytes, each with the key that decides it; nothing where all fits."""
+    """What would not fit a GPU of this many bytes, each with the key that decides it; empty if everything fits."""
     engine, judge = cfg.rollout.gpu_memory_utilization, judge_share(cfg)
     needs = [
         (sizes.update, has, "the update needs {:.1f} GiB of {:.1f}"),
@@ -177,7 +177,7 @@ def shortages(sizes: Sizes, cfg: Config, has: float) -> list[str]:
 
 
 def trained_parameters(shape: Shape, cfg: Config) -> int:
-    """Of the adapters alone where there are any: as if all linear layers of the language part had one."""
+    """Number of trained parameters: with LoRA the adapters' alone, as if every linear layer of the language part had one."""
     if cfg.model.lora.rank:
         return cfg.model.lora.rank * shape.widths
     return shape.parameters - (shape.vision if cfg.model.freeze_vision else 0)

@@ -142,7 +142,7 @@ def _checked(renamed: Migrated, origin: str) -> Config:
         try:
             config = Config.model_validate(readable)
         except ValidationError as error:
-            # Take the unreadable keys out and go on, so that rules between the other keys are checked as well.
+            # Take the unreadable keys out and continue, so that rules between the other keys are checked as well.
             found = error.errors(include_url=False)
             problems += [explain(item) for item in found]
             unreadable += [dotted(item["loc"]) for item in found]

@@ -160,7 +160,7 @@ def _without_positions(name: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value as it would stand in YAML, cut where it is long."""
+    """A value as it would stand in YAML, cut if it is long."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     text = repr(value) if not isinstance(value, dict) else "keys with values below it"

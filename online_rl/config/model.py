@@ -338,7 +338,7 @@ class Config(Section):
     _notes: tuple[str, ...] = PrivateAttr(default=())
 
     def check_world(self, world_size: int) -> None:
-        """Refuse numbers that do not fit so many ranks."""
+        """Refuse numbers that do not fit this many ranks."""
         from online_rl.config.rules.run import broken_world_rules
 
         problems = broken_world_rules(self, world_size)

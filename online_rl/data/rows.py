@@ -88,7 +88,7 @@ def _text(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # pandas turns a column of ids into floats where one is missing
+        return str(int(value))  # pandas turns a column of ids into floats if one is missing
     if isinstance(value, list):
         return " ".join(_text(item) for item in value)
     return str(value)

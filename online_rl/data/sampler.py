@@ -1,4 +1,4 @@
-"""Which studies come next: an endless, seeded walk through shuffled epochs that can stop and go on anywhere."""
+"""Which studies come next: an endless, seeded walk through shuffled epochs that can stop and continue anywhere."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StudySampler:
         self._order = self._shuffled(0)
 
     def next_batch(self, size: int | None = None) -> list[int]:
-        """The next `size` positions; `batch_size` where it is not given."""
+        """The next `size` positions; `batch_size` if it is not given."""
         size = self.batch_size if size is None else size
         batch: list[int] = []
         while len(batch) < size:

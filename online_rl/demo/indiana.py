@@ -122,6 +122,6 @@ def _specify(name: str, qualifiers: set[str], rng: np.random.Generator) -> Findi
     if zone and name != "atelectasis":
         zone = next((ZONES[word] for word in ZONES if word in qualifiers), zone)
     if severity:
-        usual = 0 if name == "effusion" else 1  # a label names the size where it is not the usual one
+        usual = 0 if name == "effusion" else 1  # a label names the size if it is not the usual one
         severity = scale_of(name)[next((SEVERITY[word] for word in SEVERITY if word in qualifiers), usual)]
     return Finding(name, side, zone, severity, guess.size_mm)

@@ -160,7 +160,7 @@ def _draw_all(plans: list[Plan], folder: Path, workers: int, progress: Callable[
     if workers == 1 or len(plans) < 32:
         _count(map(_draw, jobs), len(plans), progress)
         return
-    # fork, where there is one: a spawned worker would import the caller's main module, and with it torch and vLLM.
+    # fork, if there is one: a spawned worker would import the caller's main module, and with it torch and vLLM.
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
     with ProcessPoolExecutor(min(workers, len(plans)), mp_context=multiprocessing.get_context(method)) as pool:
         _count(pool.map(_draw, jobs, chunksize=16), len(plans), progress)

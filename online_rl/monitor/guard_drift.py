@@ -11,7 +11,7 @@ from typing import TypeGuard
 from online_rl.monitor.records import Record
 
 BLOCK = 10  # steps that are averaged before they are compared
-STANDARD_ERRORS = 5.0  # a change counts when it is larger than so many of its own standard errors
+STANDARD_ERRORS = 5.0  # a change counts when it is larger than this many of its own standard errors
 
 
 @dataclass(frozen=True)

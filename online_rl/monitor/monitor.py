@@ -227,7 +227,7 @@ class Monitor:
             self._board.text(step, tag, "\n\n".join(texts))
 
     def _first_sample_on_disk(self, study: str) -> dict[str, Any] | None:
-        """Of a resumed run, whose first evaluation was before this start."""
+        """The sample of the starting policy, if the run was resumed and its first evaluation came before this start."""
         from online_rl.pictures.before_after import read_samples
 
         with suppress(OSError):

@@ -47,7 +47,7 @@ def fields(metrics: dict[str, float]) -> list[tuple[str, str]]:
 
 
 def time_parts(metrics: dict[str, float]) -> dict[str, float]:
-    """Seconds of the step's parts: generate, judge, update, sync, and "other" where it is worth a word.
+    """Seconds of the step's parts: generate, judge, update, sync, and "other" if it is worth a word.
 
     The judge's share is the time that training waited for it (`time/judge_exposed`); judging that ran beside
     generation is no part of it.

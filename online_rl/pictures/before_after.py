@@ -148,7 +148,7 @@ def score_text(sample: Sample) -> str:
 
 
 def errors_text(sample: Sample) -> str:
-    """`missing finding x 2, wrong location`, of the judges that tell errors apart; "no errors" where there are none."""
+    """`missing finding x 2, wrong location`, of the judges that tell errors apart; "no errors" if there are none."""
     scores = sample.get("scores")
     found: dict[str, str] = {}
     for judge, parts in scores.items() if isinstance(scores, dict) else ():
@@ -161,7 +161,7 @@ def errors_text(sample: Sample) -> str:
 
 
 def open_image(source: object, run_dir: Path) -> Image.Image:
-    """The study's image (a path, or relative to the run folder); a grey field where it is gone."""
+    """The study's image (a path, or relative to the run folder); a grey field if it is gone."""
     from online_rl.data.images import load_image
 
     try:

@@ -9,7 +9,7 @@ from online_rl.errors import ConfigError
 from online_rl.monitor.records import Record
 from online_rl.monitor.summary import duration
 
-QUIET_STEPS = 5  # a run that has written nothing for so many of its steps is not running any more
+QUIET_STEPS = 5  # a run that has written nothing for this many of its steps is not running any more
 LEAST_QUIET_S = 120.0
 
 

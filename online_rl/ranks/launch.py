@@ -10,7 +10,7 @@ from online_rl.exits import run_with_exit_codes
 
 
 def ranks_here() -> int:
-    """RANKS where it is set, else one per GPU, else 2, or 1 where there is one core."""
+    """RANKS if it is set, else one per GPU, else 2, or 1 on a single core."""
     given, available = os.environ.get("RANKS", ""), gpus()
     if not given:
         return available or min(2, len(os.sched_getaffinity(0)))

@@ -1,7 +1,7 @@
-"""Says where every rank stands when one has stood still for long, before a collective's own time-out ends the run.
+"""Reports where every rank is when one has not moved for long, before a collective's own time-out ends the run.
 
 torch's time-out says that somebody did not come, not who. Each rank notes its place in the ranks' common store; one
-that waits for long prints its own stacks and where it last saw the others.
+that waits for long prints its own stacks and the places where the others were last seen.
 """
 
 from __future__ import annotations

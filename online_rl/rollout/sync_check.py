@@ -47,7 +47,7 @@ def engine_tensors(model: nn.Module) -> dict[str, Tensor]:
 class SyncCheck:
     """Knows where each weight lies in the engine.
 
-    places      name on disk -> where it may lie: at one of several places where several held the same at the start
+    places      name on disk -> where it may lie: one of several places if several held the same at the start
     not_found   names of weights that the engine keeps in another form, which cannot be compared
     """
 

@@ -35,7 +35,7 @@ class Asked:
     busy_seconds: float = 0.0
 
     def done(self, within: float) -> bool:
-        """Whether all calls have ended, after so many seconds at most."""
+        """Wait at most this many seconds; return whether all calls have ended."""
         return not wait([future for _, _, future in self.calls], timeout=within).not_done
 
     def cancel(self) -> None:

@@ -63,11 +63,11 @@ class Calls:
         return most
 
     def start(self, judge: Judge) -> None:
-        """The judge's own `start()`, where it has one; a judge may load a model in it, so it has no deadline."""
+        """The judge's own `start()`, if it has one; a judge may load a model in it, so it has no deadline."""
         self._member(judge, "start", None)
 
     def close_judge(self, judge: Judge) -> None:
-        """The judge's own `close()`, where it has one. A judge that cannot be closed stops nothing else."""
+        """The judge's own `close()`, if it has one. A judge that cannot be closed stops nothing else."""
         try:
             self._member(judge, "close", CLOSE_S)
         except Exception as problem:
@@ -170,7 +170,7 @@ def out_of_reach(judge: Judge, scores: Sequence[Score], retries: int) -> JudgeFa
 
 
 def drain(judge: Judge) -> dict[str, float]:
-    """The judge's own numbers since the last call (`drain_metrics()`); nothing where it keeps none."""
+    """The judge's own numbers since the last call (`drain_metrics()`); nothing if it keeps none."""
     member = getattr(judge, "drain_metrics", None)
     if member is None:
         return {}

@@ -22,7 +22,7 @@ class CanaryReport:
     warnings: list[str] = field(default_factory=list)
 
     def metrics(self) -> dict[str, float]:
-        """Of the canaries that were scored."""
+        """`canary/<judge>/<kind>` -> value, for the canaries that were scored."""
         return {
             f"canary/{judge}/{kind}": value
             for judge, found in self.values.items()

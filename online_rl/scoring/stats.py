@@ -31,7 +31,7 @@ class CallStats:
     drained: dict[str, float]
 
     def followed_by(self, more: CallStats) -> CallStats:
-        """Of the same step, whose further studies were sampled and scored after these."""
+        """Add the notes of further studies of the same step, sampled and scored after these."""
         return CallStats(
             generate_seconds=self.generate_seconds + more.generate_seconds,
             exposed_seconds=self.exposed_seconds + more.exposed_seconds,
@@ -46,7 +46,7 @@ class CallStats:
 
 
 def call_metrics(ranks: Sequence[CallStats]) -> dict[str, float]:
-    """The metrics of the step. Ranks start it together and go on together, so the slowest one's times are the step's.
+    """The metrics of the step. Ranks start and end it together, so the slowest one's times are the step's.
 
     time/generate is over when the last rank has its last completion, time/judge_exposed when the last rank has its
     last score: judging on one rank is hidden where another still generates. time/read_ahead is of the update.

@@ -36,7 +36,7 @@ def examine(config: Path | None = None, overrides: Iterable[str] = (), ranks: in
 
 
 def examine_config(config: Path, overrides: list[str], ranks: int) -> list[Finding]:
-    """The findings that need a configuration; where it does not load, the others are skipped."""
+    """The findings that need a configuration; if it does not load, the others are skipped."""
     later = ("policy", "disk", "gpu memory", "data", "images", "model length", "judges", "prices")
     try:
         cfg = load_config(config, overrides)
@@ -78,7 +78,7 @@ def run_checks(checks: dict[str, Check]) -> list[Finding]:
             first = said.setdefault(detail, name)
             again = Finding(name, "skipped", f"needs what {first} could not read")
             findings.append(Finding(name, "failed", detail) if first == name else again)
-        except Exception as problem:  # an examination goes on; the text of others' errors may quote data
+        except Exception as problem:  # the examination continues; the text of others' errors may quote data
             detail = f"{type(problem).__name__} while examining it; --debug of `online-rl train` shows where"
             findings.append(Finding(name, "failed", detail))
     return findings

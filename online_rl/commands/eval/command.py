@@ -22,7 +22,7 @@ from online_rl.errors import ConfigError, DataError, RankFailed
 from online_rl.whole_file import whole_file
 
 LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # of a launcher around us
-CLOSE_S = 60.0  # a worker that is told to stop closes its judges first
+CLOSE_S = 60.0  # a worker that is asked to stop closes its judges first
 
 Say = Callable[[str], Any]
 

@@ -39,7 +39,7 @@ class Policy:
         return asdict(self)
 
     def fingerprint(self, path: str) -> str:
-        """Of its weights; `path` is what `self.path` stands for on this machine."""
+        """Digest of its weights; `path` is what `self.path` stands for on this machine."""
         if self.shards:
             return _digest((Path(self.shards) / checkpoint.MARKER).read_bytes())
         folder = Path(path)

@@ -39,7 +39,7 @@ class Evaluated:
 
 
 def read_results(folder: Path, label: str) -> Evaluated:
-    """What an evaluation has left. Raises DataError where it is not whole."""
+    """What an evaluation has left. Raises DataError if it is not whole."""
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         with (folder / SCORES).open(encoding="utf-8") as lines:  # a report may hold other line ends than \n
@@ -57,7 +57,7 @@ def read_results(folder: Path, label: str) -> Evaluated:
 
 
 def measures(rows: Sequence[Row]) -> dict[str, list[float | None]]:
-    """Metric -> one value per row, None where there is none. Names are those of training (docs/watching.md)."""
+    """Metric -> one value per row, None if there is none. Names are those of training (docs/watching.md)."""
     names, guards = (list(dict.fromkeys(name for row in rows for name in row[kind])) for kind in ("scores", "guards"))
     found: dict[str, list[float | None]] = {"reward": [row["reward"] for row in rows]}
     for kind, mean, part_of, judges in (

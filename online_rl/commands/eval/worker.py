@@ -76,7 +76,7 @@ def main() -> int:
 
 def evaluate(task: Task) -> None:
     """Write `scores.jsonl` and `about.json`. Finished results of the same task are left as they are; those of another
-    are refused. What an interrupted evaluation has scored is kept, and the next one goes on behind it."""
+    are refused. What an interrupted evaluation has scored is kept, and the next one continues behind it."""
     from online_rl.environment import prepare_environment
 
     prepare_environment()

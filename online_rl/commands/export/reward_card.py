@@ -109,7 +109,7 @@ def _table(entries: Sequence[JudgeSpec], kept: Mapping[str, Any]) -> str:
 
 
 def settings_hash(entry: JudgeSpec) -> str:
-    """Of all that the configuration says of a judge, but its name and its weight, which stand beside it."""
+    """Everything that the configuration says of a judge, except its name and its weight, which stand beside it."""
     return digest(json.dumps(entry.model_dump(mode="json", exclude={"name", "weight"}), sort_keys=True))
 
 

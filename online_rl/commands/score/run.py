@@ -51,7 +51,7 @@ def score_file(
     overrides  scoring.<key>=value: calls in flight, timeouts, retries
 
     Raises UserError for a bad row, judge or file, JudgeFailed for a judge out of reach. What has been scored then is
-    kept, and the same call goes on from there.
+    kept, and the same call continues from there.
     """
     cfg = _config(judge, length_control, args, overrides)
     pairs = read_pairs(source)

@@ -32,7 +32,7 @@ class Category:
 
 @dataclass(frozen=True)
 class Summary:
-    """mean is over the scored pairs, None where there are none; parts are means of what is counted beside errors."""
+    """mean is over the scored pairs, None if there are none; parts are means of what is counted beside errors."""
 
     pairs: int
     scored: int
