@@ -177,7 +177,7 @@ def shortages(sizes: Sizes, cfg: Config, has: float) -> list[str]:
 
 
 def trained_parameters(shape: Shape, cfg: Config) -> int:
-    """Number of trained parameters: with LoRA the adapters' alone, as if every linear layer of the language part had one."""
+    """Number of trained parameters: with LoRA the adapters', as if every linear layer of the language part had one."""
     if cfg.model.lora.rank:
         return cfg.model.lora.rank * shape.widths
     return shape.parameters - (shape.vision if cfg.model.freeze_vision else 0)
