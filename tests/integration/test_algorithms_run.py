@@ -8,6 +8,8 @@ import pytest
 
 from tests.integration.launch import Finished, records, train
 
+pytestmark = pytest.mark.long
+
 # Two passes over each batch, a coefficient that adapts, and more studies where groups hardly differ: everything that
 # keeps state or depends on other ranks.
 DAPO = (

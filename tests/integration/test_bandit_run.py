@@ -17,6 +17,8 @@ import pytest
 from online_rl.config.algorithm import GRPO_FAMILY, PREFERENCE_FAMILY
 from tests.integration.launch import started
 
+pytestmark = pytest.mark.long
+
 EVERY = (*GRPO_FAMILY, *PREFERENCE_FAMILY)
 STEPS = 24  # at most; an algorithm stops when it has learned
 WANTED = "e"  # letters are what such a policy knows

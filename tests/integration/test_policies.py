@@ -17,6 +17,8 @@ import pytest
 from tests.integration.cores import cores
 from tests.integration.launch import ROOT, environment
 
+pytestmark = pytest.mark.long
+
 OWN = Path(sys.prefix) / "torchvision"  # where launch/setup.sh puts it on a machine without a GPU
 SHIM = Path(os.environ.get("ONLINE_RL_SHARED") or ROOT.parent / "shared") / "tools" / "torchvision_cpu"
 QWEN_BANNED = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
