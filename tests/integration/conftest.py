@@ -50,8 +50,8 @@ def work(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def demo(work) -> list[str]:
-    """Settings of a world of 64 studies and a policy that has hardly learned to write, made once."""
-    settings = ["demo.studies=64", "demo.warm_start_seconds=8", f"demo.cache={work / 'cache'}"]
+    """Settings of a world of 64 studies and the policy that comes with the package, unpacked once."""
+    settings = ["demo.studies=64", f"demo.cache={work / 'cache'}"]
     command_line(work / "prepare", "demo", "prepare", "--config", CONFIG, *settings).ok()
     return settings
 
