@@ -148,7 +148,7 @@ def test_every_chart_of_tensorboard_has_data(run, request):
     charts = {
         f"{page}: {title}": drawn for page, found in chart_pages(folder).items() for title, drawn in found.items()
     }
-    assert {name.partition(":")[0] for name in charts} == {"Reward and length", "Judge", "Policy", "Time"}
+    assert {name.partition(":")[0] for name in charts} == {"Truth", "Reward and length", "Judge", "Policy", "Time"}
     for name, drawn in charts.items():
         for curve in drawn:  # a pattern, or a value with its edges
             if isinstance(curve, tuple):
