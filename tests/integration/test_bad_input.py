@@ -101,7 +101,7 @@ def test_a_damaged_image_met_by_one_rank_while_training(log, run, small, own_dat
     aside when the data were read is listed once."""
     from online_rl.data.sampler import StudySampler
 
-    places = [i for i, row in enumerate(world_rows) if row["split"] == "train"]
+    *places, away = [i for i, row in enumerate(world_rows) if row["split"] == "train"]
     of_second_rank = StudySampler(len(places), 4, seed=0).next_batch()[2]
     place = places[of_second_rank]
     whole = (world / world_rows[place]["image_paths"][0]).read_bytes()
@@ -109,7 +109,6 @@ def test_a_damaged_image_met_by_one_rank_while_training(log, run, small, own_dat
     damaged.write_bytes(whole[: len(whole) // 2])
     rows = [dict(row) for row in world_rows]
     rows[place]["image_paths"] = [str(damaged)]
-    away = next(i for i, row in enumerate(rows) if row["split"] == "eval")
     rows[away]["image_paths"] = ["nowhere.png"]
     finished = train(log, *small, *own_data(rows), run, "data.bad_images_budget=1")
     told = ("damaged.png", "truncated or damaged", f"number 2, after studies.jsonl:{away + 1}", "remove the study")
