@@ -11,6 +11,8 @@ import pytest
 
 from tests.integration.launch import Finished, command_line, free_port, records, started, train
 
+pytestmark = pytest.mark.long
+
 SAME_WHEN_RESUMED = ("reward", "loss", "grad_norm", "kl", "entropy", "learning_rate", "num_tokens")
 
 

@@ -171,6 +171,7 @@ def test_the_wheel_runs_readmes_lines_in_an_empty_folder(work, cache):
     assert len(list((folder / "runs").iterdir())) == 1, "written where it was started"
 
 
+@pytest.mark.long
 def test_the_notebook_runs_and_shows_its_pictures(tmp_path, cache):
     notebook = execute(tmp_path, {"ONLINE_RL_CACHE": cache, "OMP_NUM_THREADS": "1"})
     kept = nbformat.read(NOTEBOOK, as_version=4)

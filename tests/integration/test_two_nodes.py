@@ -11,6 +11,8 @@ import pytest
 
 from tests.integration.launch import CONFIG, Finished, free_port, records, started
 
+pytestmark = pytest.mark.long
+
 SCRIPT = Path(__file__).with_name("two_nodes.sh")
 APART = ["unshare", "--user", "--map-root-user", "--net", "bash", str(SCRIPT)]
 

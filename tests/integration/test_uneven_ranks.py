@@ -11,6 +11,8 @@ import pytest
 from tests.integration.launch import free_port, started
 from tests.integration.uneven_ranks import ALGORITHMS
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="session")
 def answer(work) -> dict:
