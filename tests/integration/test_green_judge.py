@@ -19,6 +19,8 @@ from judges.green.judge import GreenJudge
 from tests.integration.cores import cores
 from tests.integration.launch import Finished, records, scalars, train
 
+pytestmark = pytest.mark.long
+
 SERVER = {"dtype": "float32", "extra": ["--max-num-seqs", "32"]}
 REFERENCE = "the heart is enlarged. small left pleural effusion. no pneumothorax is seen. the lungs are clear."
 CANDIDATES = (

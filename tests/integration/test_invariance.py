@@ -9,6 +9,8 @@ import pytest
 
 from tests.integration.launch import records, train
 
+pytestmark = pytest.mark.long
+
 STEPS = 5
 COMMON = (
     "model.dtype=float32",

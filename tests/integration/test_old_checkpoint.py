@@ -12,6 +12,8 @@ import pytest
 from tests.integration.launch import ROOT, Finished, records, started
 from tests.make_checkpoint_0_1 import write_inputs
 
+pytestmark = pytest.mark.long
+
 FIXTURE = Path(__file__).resolve().parents[1] / "data" / "checkpoint_0_1"
 DROPPED = "  kv_cache_gib: 2.0\n"  # what that run had set, and this version does not have
 SAME = ("reward", "loss", "grad_norm", "learning_rate", "num_tokens", "completions/mean_length")

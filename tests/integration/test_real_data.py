@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.integration.launch import CONFIG, command_line, records, train
+
+pytestmark = pytest.mark.long
 
 
 def test_two_steps_on_real_images_with_their_notes(shared, work, small):
