@@ -6,9 +6,10 @@ import os
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from online_rl.errors import ConfigError
 
@@ -20,11 +21,41 @@ _running = threading.Lock()
 _own_group: Any = None  # the process group that an earlier run of ours has left up
 
 
+class Engine(Protocol):
+    """What ends the process group when it ends itself, as vLLM's engine does."""
+
+    def close(self) -> None: ...
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def will_end(engine: Engine) -> None:
+    """Remember an engine, so that it has ended on every rank before another run of this process begins."""
+    _engines.add(engine)
+
+
+def _end_earlier_run() -> None:
+    """End what an earlier run has left: its engines, then its process group.
+
+    A run that succeeded has freed its engine, and the group with it. One that failed may still be held by the traceback
+    of its error, on some ranks and not on others; those would wait for each other in two different groups, or lose the
+    new one as soon as the old engine is freed.
+    """
+    for engine in list(_engines):
+        engine.close()
+    _engines.clear()
+    if _own_group is not None and _group() is _own_group:
+        import torch.distributed as dist
+
+        dist.destroy_process_group()
+
+
 @contextmanager
 def sole_run() -> Iterator[None]:
     """Hold off a second run, refuse a process group of somebody else's, and restore what a run changes.
 
-    The process group of an earlier run is used again. Raises ConfigError.
+    What an earlier run has left up ends first. Raises ConfigError.
     """
     global _own_group
     if not _running.acquire(blocking=False):
@@ -37,6 +68,7 @@ def sole_run() -> Iterator[None]:
     try:
         if _group() not in (None, _own_group):
             _refuse_foreign_group()
+        _end_earlier_run()
         try:
             yield
         finally:

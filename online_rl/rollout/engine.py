@@ -11,6 +11,7 @@ import torch
 
 from online_rl.config import Config
 from online_rl.errors import ConfigError, PolicyMismatch
+from online_rl.ranks.process import will_end
 from online_rl.rollout.seeds import group_seed
 from online_rl.rollout.sync_check import SyncCheck
 from online_rl.rollout.types import Completion, Prompt, Rollouts
@@ -92,6 +93,11 @@ class RolloutEngine:
         self.can_sleep, self.asleep = on_gpu, False
         self.sleep_level = 1 if cfg.model.freeze_vision or cfg.model.lora.rank else 2
         self.llm = LLM(model_path, **(arguments | cfg.rollout.engine_args))
+        will_end(self)
+
+    def close(self) -> None:
+        """End vLLM's engine, and with it the process group. Calling it again does nothing."""
+        self.llm.llm_engine.engine_core.shutdown()
 
     def generate(self, prompts: Sequence[Prompt], step: int, version: int) -> Rollouts:
         """Sample `rollout.group_size` candidates for each prompt; they come as they finish.
