@@ -213,8 +213,8 @@ def main() -> int:
     first = next(iter(next(iter(results.values())).values()))
     text = (
         f"# Do reports get better, not just the reward?\n\n`{command_line()}` on {where['cpu']}, {where['cores']} "
-        f"cores, Python {where['python']}. {len(finished)} of {len(runs)} runs made. F1 of the policy without habits on the "
-        f"same studies: {goal():.3f}.\n\n{EXPLAINED.format(steps=first['steps'])}\n\n{table(results)}\n\n"
+        f"cores, Python {where['python']}. {len(finished)} of {len(runs)} runs made. F1 of the policy without habits "
+        f"on the same studies: {goal():.3f}.\n\n{EXPLAINED.format(steps=first['steps'])}\n\n{table(results)}\n\n"
         "With the blend, runs in which it holds:\n\n" + "".join(f"- {line}\n" for line in held)
     )
     blend = [run for arm, found in results.items() if arm.endswith("blend") for run in found.values()]
