@@ -27,6 +27,7 @@ from machine import machine
 from judges.base import Case
 from judges.findings import FindingsJudge
 from judges.findings.parse import forget_statements
+from judges.findings.reading import forget_candidates
 from online_rl.errors import DataError
 from online_rl.exits import run_with_exit_codes
 
@@ -131,6 +132,7 @@ def measure_speed(reports: list[str], group: int = 8, studies: int = 200, repeat
     for _ in range(repeats):
         judge = FindingsJudge()  # with nothing read before: neither references nor statements
         forget_statements()
+        forget_candidates()
         started = time.process_time()
         judge.score(cases)
         rates.append(len(cases) / (time.process_time() - started))

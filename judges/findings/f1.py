@@ -20,14 +20,13 @@ benchmarks/decision_table.py prints p* for this and for other rewards.
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Sequence
 
 from judges.base import Case, Score
 from judges.errors import JudgeError
-from judges.findings.compare import Comparative, compare
-from judges.findings.parse import parse
+from judges.findings.compare import Comparative
+from judges.findings.reading import NOT_READ, CaseReader
 
 
 def findings_f1(
@@ -76,17 +75,17 @@ class FindingsF1:
                 raise JudgeError(f"findings_f1: {key} is {value!r}, expected 0 to 1.")
         self.smoothing, self.false_weight, self.missing_weight = smoothing, false_weight, missing_weight
         self.attribute_penalty, self.attribute_floor = attribute_penalty, attribute_floor
-        self._parse_reference = functools.lru_cache(maxsize=cached_references)(parse)
+        self._reader = CaseReader(cached_references)
 
     def score(self, cases: Sequence[Case]) -> list[Score]:
         return [self._score(case) for case in cases]
 
     def _score(self, case: Case) -> Score:
         started = time.perf_counter()
-        reference = self._parse_reference(case.reference)
-        if not reference.findings:  # an unread reference is not a normal one
-            return Score.unscorable("the reference states nothing that the findings judge understands")
-        result = compare(parse(case.candidate), reference)
+        read = self._reader.read(case)
+        if read is None:
+            return Score.unscorable(NOT_READ)
+        reference, result = read
         right = [entity for entity in result.matched if reference.findings[entity].present]
         false, missing = result.errors["false_finding"], result.errors["missing_finding"]
         credit = sum(self._credit(entity, result) for entity in right)

@@ -12,14 +12,13 @@ environment clashes; negspacy needs spaCy as well. A training step scores hundre
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Sequence
 
 from judges.base import Case, Score
 from judges.errors import JudgeError
-from judges.findings.compare import Comparative, compare
-from judges.findings.parse import parse
+from judges.findings.compare import Comparative
+from judges.findings.reading import NOT_READ, CaseReader
 
 
 class FindingsJudge:
@@ -37,17 +36,17 @@ class FindingsJudge:
         if not 0 < normal_weight <= 1:
             raise JudgeError(f"findings: normal_weight is {normal_weight!r}, expected above 0 and at most 1.")
         self.normal_weight = normal_weight
-        self._parse_reference = functools.lru_cache(maxsize=cached_references)(parse)
+        self._reader = CaseReader(cached_references)
 
     def score(self, cases: Sequence[Case]) -> list[Score]:
         return [self._score(case) for case in cases]
 
     def _score(self, case: Case) -> Score:
         started = time.perf_counter()
-        reference = self._parse_reference(case.reference)
-        if not reference.findings:  # then no candidate could score above 0
-            return Score.unscorable("the reference states nothing that the findings judge understands")
-        result = compare(parse(case.candidate), reference)
+        read = self._reader.read(case)
+        if read is None:
+            return Score.unscorable(NOT_READ)
+        _, result = read
         return Score(
             value=result.value(self.normal_weight),
             parts=_parts(result),
