@@ -1,12 +1,10 @@
-"""Three held-out studies side by side: image, reference report, report before training, report after."""
+"""Held-out studies side by side: image, reference report, report before training, report after."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from PIL import Image, ImageDraw
 
@@ -25,25 +23,12 @@ from online_rl.pictures.cards import (
     font,
     study_block,
 )
+from online_rl.pictures.choice import Pair, Sample, choose, how_chosen
 from online_rl.pictures.error_plot import CATEGORIES
 from online_rl.whole_file import whole_file
 
-Sample = dict[str, Any]
-
 TITLE = 24
 WIDTH = block_width(3)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """The same study before and after training."""
-
-    before: Sample
-    after: Sample
-
-    @property
-    def change(self) -> float:
-        return self.after["reward"] - self.before["reward"]
 
 
 def plot_before_after(run_dir: Path, out: Path, name: str = "") -> Path | None:
@@ -55,7 +40,7 @@ def plot_before_after(run_dir: Path, out: Path, name: str = "") -> Path | None:
     if not pairs:
         return None
     title = "Reports before and after training" if when == "After" else f"Reports before training and at {when.lower()}"
-    picture = compose(choose(pairs), len(pairs), Path(run_dir), f"{name}: {title}" if name else title, when)
+    picture = compose(choose(pairs), how_chosen(pairs), Path(run_dir), f"{name}: {title}" if name else title, when)
     with whole_file(out) as partial:
         picture.save(partial)
     return out
@@ -92,28 +77,12 @@ def read_samples(path: Path) -> dict[str, Sample]:
     return samples
 
 
-def choose(pairs: list[Pair]) -> list[tuple[str, Pair]]:
-    """By rule, not by taste: the largest, the median and the smallest change of reward; a loss is smaller than none."""
-    ranked = sorted(pairs, key=lambda pair: (-pair.change, str(pair.before["study_id"])))
-    if len(ranked) == 1:
-        return [("The only study", ranked[0])]
-    last = len(ranked) - 1
-    places = {0: "Largest change", last: "Smallest change"}
-    if last > 1:
-        places[last // 2] = "Median change"
-    return [(f"{places[i]} ({i + 1} of {len(ranked)})", ranked[i]) for i in sorted(places)]
-
-
-def compose(rows: list[tuple[str, Pair]], total: int, run_dir: Path, title: str, when: str) -> Image.Image:
+def compose(rows: list[tuple[str, Pair]], how: str, run_dir: Path, title: str, when: str) -> Image.Image:
     blocks = [draw_row(label, pair, run_dir, when) for label, pair in rows]
     head = 118
     picture = Image.new("RGB", (WIDTH, head + sum(block.height for block in blocks)), PAPER)
     draw = ImageDraw.Draw(picture)
     draw.text((MARGIN, 26), title, font=font(TITLE, bold=True), fill=INK)
-    studies = f"{total} sampled studies" if total > 1 else "1 sampled study"
-    how = (
-        f"Chosen by rule out of {studies}: largest, median and smallest change of reward (a loss is smaller than none)."
-    )
     draw.text((MARGIN, 66), how, font=font(SMALL), fill=MUTED)
     y = head
     for block in blocks:

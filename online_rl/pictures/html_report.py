@@ -15,7 +15,8 @@ from PIL import Image
 
 from online_rl import __version__
 from online_rl.monitor.records import Record
-from online_rl.pictures.before_after import Pair, choose, open_image, sample_pairs, score_text
+from online_rl.pictures.before_after import open_image, sample_pairs, score_text
+from online_rl.pictures.choice import Pair, choose, how_chosen
 from online_rl.pictures.final_table import table_rows
 from online_rl.whole_file import whole_file
 
@@ -47,7 +48,7 @@ class Run:
     notes: list[str]
     table: list[tuple[str, str, str, str]]
     samples: list[dict[str, Any]]
-    studies: int
+    how_chosen: str
 
 
 def describe(name: str, run_dir: Path, train: list[Record], evals: list[Record], notes: list[str]) -> Run:
@@ -56,7 +57,7 @@ def describe(name: str, run_dir: Path, train: list[Record], evals: list[Record],
     table = [(label, f"{old:.3f}", f"{new:.3f}", f"{new - old:+.3f}") for label, old, new in rows]
     pairs, when = sample_pairs(run_dir)
     samples = [_sample(label, pair, run_dir, when) for label, pair in choose(pairs)] if pairs else []
-    return Run(name, train[-1]["step"], notes, table, samples, len(pairs))
+    return Run(name, train[-1]["step"], notes, table, samples, how_chosen(pairs))
 
 
 def write_html(title: str, runs: list[Run], pictures: list[tuple[str, Path]], out: Path) -> Path:

@@ -6,8 +6,9 @@ import pytest
 from PIL import Image
 
 from online_rl.errors import DataError
-from online_rl.pictures.before_after import Pair, choose, plot_before_after, sample_pairs
+from online_rl.pictures.before_after import plot_before_after, sample_pairs
 from online_rl.pictures.cards import font, study_block, wrap
+from online_rl.pictures.choice import Pair, choose, how_chosen
 from online_rl.pictures.comparison_plot import comparison_figure, mean_parts, plot_comparison
 from online_rl.pictures.plots import curves_figure, load_run, plot_run
 
@@ -237,7 +238,7 @@ def test_a_missing_image_is_a_grey_field(tmp_path):
     assert plot_before_after(tmp_path, tmp_path / "out.png").is_file()
 
 
-def test_the_studies_are_chosen_by_rule_with_losses_last():
+def test_studies_whose_references_nobody_can_read_are_chosen_by_reward_with_losses_last():
     changes = [0.0, 0.5, -0.4, 0.1, 0.2]
     pairs = [Pair({"study_id": i, "reward": 0.5}, {"reward": 0.5 + change}) for i, change in enumerate(changes)]
     chosen = [(label, round(pair.change, 6)) for label, pair in choose(pairs)]
@@ -248,6 +249,35 @@ def test_the_studies_are_chosen_by_rule_with_losses_last():
     ]
     assert [label for label, _ in choose(pairs[:2])] == ["Largest change (1 of 2)", "Smallest change (2 of 2)"]
     assert len(choose(pairs[:1])) == 1
+    assert "largest, median and smallest change of reward" in how_chosen(pairs)
+
+
+def pair(study_id, reference, before, after, change):
+    row = {"study_id": study_id, "reference": reference}
+    return Pair(row | {"candidate": before, "reward": 0.5}, row | {"candidate": after, "reward": 0.5 + change})
+
+
+def test_one_study_gained_a_finding_one_lost_one_and_one_is_normal():
+    sick, well, named = "Small left effusion. Cardiomegaly.", "No effusion.", "Small left effusion."
+    pairs = [
+        pair("worse", sick, named, "No effusion.", -0.2),
+        pair("most", sick, "Normal heart.", sick, 0.4),
+        pair("some", sick, "Normal heart.", named, 0.3),
+        pair("least", sick, "Normal heart.", named, -0.1),
+        pair("same", sick, named, named, 0.0),
+        pair("swapped", sick, named, "Cardiomegaly.", 0.1),
+        pair("well", well, well, well, 0.0),
+        pair("invented", well, well, "Small left effusion.", -0.3),
+    ]
+    chosen = [(label, p.before["study_id"]) for label, p in choose(pairs)]
+    assert chosen == [
+        ("Findings gained (3 of 8)", "some"),
+        ("Findings lost (1 of 8)", "worse"),
+        ("Nothing to find (2 of 8)", "well"),
+    ]
+    assert "8 sampled studies: of those that gained, lost, or have no finding" in how_chosen(pairs)
+    assert [label for label, _ in choose(pairs[1:5])] == ["Findings gained (3 of 4)"], "nothing lost is not made up"
+    assert [p.before["study_id"] for _, p in choose(pairs[4:5])] == ["same"], "by reward, as no kind has a study"
 
 
 def test_wrapped_lines_fit_and_lose_no_word():
