@@ -80,7 +80,7 @@ def _note(run: Run) -> Path:
 def train(run: Run, variables: Mapping[str, str]) -> None:
     """Train, with `variables` in the environment; the log lies beside the run folder.
 
-    What an interrupted run left there is trained on.
+    A run that was interrupted there is continued.
     """
     run.folder.parent.mkdir(parents=True, exist_ok=True)
     _note(run).write_text(json.dumps({"recipe": run.recipe, "overrides": run.overrides}, indent=1) + "\n")

@@ -28,7 +28,7 @@ esac
 (($# >= 2)) || die "expected bash launch/multi_node.sh [--dry-run] HOSTFILE CONFIG [key=value ...]"
 hostfile="$1" config="$2"
 shift 2
-# The launcher would go on with this machine alone when the hostfile is missing.
+# The launcher would continue on this machine alone if the hostfile is missing.
 [[ -f "$hostfile" ]] || die "no hostfile at '$hostfile'."
 if [[ ! -f "$config" && -f "$REPO/$config" ]]; then
     config="$REPO/$config"

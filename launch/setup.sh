@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv with everything that training needs, at the versions seen working together. Run it again at any time:
-# it goes on where it stopped, and does nothing when there is nothing to do.
+# it continues from the point where it stopped, and does nothing if there is nothing to do.
 #
 #   bash launch/setup.sh [--test] [--help]
 #
@@ -118,7 +118,7 @@ step() { # WHAT COMMAND...: runs quietly, tells how long it took, shows the end 
     if ((status != 0)); then
         printf ' failed after %d s. The end of %s:\n' $((SECONDS - started)) "$log" >&2
         grep -v 'is ignored: it is neither a file nor a directory' "$log" | tail -n 25 >&2
-        echo "setup: run the same command again to go on from here." >&2
+        echo "setup: run the same command again to continue from here." >&2
         exit 1
     fi
     printf ' %d s\n' $((SECONDS - started))

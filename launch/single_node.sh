@@ -9,7 +9,7 @@
 #   MASTER_PORT=29500          refused when taken (otherwise a free port)
 #
 # Ctrl-C or SIGTERM asks every rank to save and stop; a second one ends them at once. The exit code is the trainer's:
-# 0 done, 2 something that you can put right, 3 the run had to stop, 75 saved and stopped on request (go on with
+# 0 done, 2 something that you can put right, 3 the run had to stop, 75 saved and stopped on request (continue with
 # resume=auto).
 set -euo pipefail
 # shellcheck source=launch/env.sh

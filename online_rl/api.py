@@ -85,7 +85,7 @@ def train(
         try:
             evaluations = loop.run()
             if evaluations is None:
-                loop.monitor.warn(f"stopped at step {loop.step}, saved; go on with resume=auto.")
+                loop.monitor.warn(f"stopped at step {loop.step}, saved; continue with resume=auto.")
             else:
                 finish(loop, *evaluations)
             return _result(loop, evaluations)

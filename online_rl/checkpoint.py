@@ -165,7 +165,7 @@ def set_later_aside(found: Checkpoint, run_dir: Path) -> list[str]:
             aside = folder.with_name(f"abandoned-{folder.name}")
             shutil.rmtree(aside, ignore_errors=True)
             os.replace(folder, aside)
-            told.append(f"{folder} lies behind step {found.step}, from which the run goes on; kept as {aside.name}.")
+            told.append(f"{folder} lies behind step {found.step}, from which the run continues; kept as {aside.name}.")
     return told
 
 

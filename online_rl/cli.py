@@ -207,7 +207,7 @@ def evaluate(
 ) -> None:
     """Greedy reports of a policy for a split, scored, with 95 % intervals; two policies compared study by study.
 
-    An interrupted evaluation goes on when the command is given again; finished results are taken as they are.
+    An interrupted evaluation continues when the command is given again; finished results are kept as they are.
     """
     from rich.console import Console
 
@@ -250,7 +250,7 @@ def score(
         list[str] | None, typer.Argument(metavar="[scoring.KEY=VALUE]...", help="Calls at once, timeouts, retries.")
     ] = None,
 ) -> None:
-    """Score a file of report pairs with a judge; an interrupted run goes on when the command is given again."""
+    """Score a file of report pairs with a judge; an interrupted run continues when the command is given again."""
     from rich.console import Console
 
     from online_rl.commands.score.run import score_file

@@ -83,7 +83,7 @@ def refuse_another_run(
         elif key in before:
             raise CheckpointError(
                 f"{key}: the checkpoint {folder} was trained with {before[key]!r}, this configuration says "
-                f"{now.get(key)!r}. Set it back to go on, or choose another run.dir."
+                f"{now.get(key)!r}. Set it back to continue, or choose another run.dir."
             )
         else:
             raise CheckpointError(

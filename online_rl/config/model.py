@@ -224,7 +224,7 @@ class Train(Section):
         default=4096, description="tokens per forward and backward pass, per rank: rows times the longest of them"
     )
     stop_after: Positive | None = Field(
-        default=None, description="end this launch, saved, after so many steps (exit code 75); resume=auto goes on"
+        default=None, description="end this launch, saved, after this many steps (exit code 75); resume=auto continues"
     )
     updates_per_step: Positive = Field(
         default=1, description="optimiser steps that one step's candidates are split into"

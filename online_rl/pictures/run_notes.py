@@ -45,4 +45,4 @@ def _unfinished(run_dir: Path, train: list[Record], last: int, steps: int, now: 
     times = [t for record in train[-QUIET_STEPS:] if isinstance(t := record.get("step_time"), int | float)]
     if age <= max(LEAST_QUIET_S, QUIET_STEPS * max(times, default=0.0)):
         return f"still being written: step {last} of {steps}, the last line {duration(age)} ago. Draw it again later."
-    return f"ended at step {last} of {steps}, {duration(age)} ago; resume=auto goes on from its newest checkpoint."
+    return f"ended at step {last} of {steps}, {duration(age)} ago; resume=auto continues from its newest checkpoint."

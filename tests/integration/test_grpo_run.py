@@ -81,7 +81,7 @@ def _stop_on_request(log: Path, settings: list[str], folder: Path) -> int:
         process.wait_until(lambda: bool(records(folder, evaluations=True)))
         process.terminate()
         finished = process.wait().ok(75)
-    assert "go on with resume=auto" in finished.out
+    assert "continue with resume=auto" in finished.out
     taken = [record["step"] for record in records(folder)]
     assert taken == STEPS[: len(taken)] and 1 <= len(taken) < 3, "the step that had begun was finished, and no more"
     assert [path.name for path in (folder / "checkpoints").iterdir()] == [f"step-{taken[-1]}"], "saved once"

@@ -162,7 +162,7 @@ def _evaluate(task: worker.Task, say: Say) -> None:
         _end(child, told)
         signal.signal(signal.SIGTERM, previous)
     if child.returncode < 0:
-        say(f"{task.policy['label']}: ended by {signal.Signals(-child.returncode).name}; the same command goes on.")
+        say(f"{task.policy['label']}: ended by {signal.Signals(-child.returncode).name}; the same command continues.")
     if child.returncode:
         raise RankFailed("the evaluation stopped", child.returncode if child.returncode > 0 else 128 - child.returncode)
 

@@ -124,7 +124,7 @@ def evaluate(task: Task) -> None:
     except BaseException as problem:
         if journal.rows:
             kept = f"{len(journal.rows)} of {len(studies)} studies are scored and kept"
-            _say(f"{kept} in {journal.partial}; the same command goes on from there.")
+            _say(f"{kept} in {journal.partial}; the same command continues from there.")
         else:
             journal.partial.unlink(missing_ok=True)
         if isinstance(problem, JudgeFailed):  # the scorer speaks of training

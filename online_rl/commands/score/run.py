@@ -66,7 +66,7 @@ def score_file(
     except (UserError, JudgeFailed, KeyboardInterrupt):
         if journal.rows:
             kept = f"{len(journal.rows)} of {len(pairs)} pairs are scored and kept in {journal.partial}"
-            print(f"{kept}; the same command goes on from there.", file=sys.stderr, flush=True)
+            print(f"{kept}; the same command continues from there.", file=sys.stderr, flush=True)
         raise
     finally:
         journal.close()
