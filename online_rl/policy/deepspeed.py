@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from judges.network import free_port
 from online_rl.config import Config
 from online_rl.errors import ConfigError
 from online_rl.ranks import collectives
+from online_rl.ranks.process import runs
 
 SUPPORTED = ("0.19.",)
 
@@ -41,8 +43,39 @@ def init_ranks(cfg: Config) -> None:
     if "RANK" not in os.environ:  # no launcher: a single rank, for which DeepSpeed would try MPI
         alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
         os.environ.update(alone, MASTER_PORT=str(free_port()))
-    deepspeed.init_distributed(timeout=timedelta(seconds=cfg.train.collective_timeout_s), verbose=False)
+    timeout = timedelta(seconds=cfg.train.collective_timeout_s)
+    _join_again(timeout)
+    deepspeed.init_distributed(timeout=timeout, verbose=False)
+    _keep_store()
     _unname_shared_memory()
+
+
+_store: Any = None  # where the ranks have met, for as long as the process lives
+
+
+def _keep_store() -> None:
+    global _store
+    if _store is None:
+        _store = dist.distributed_c10d._get_default_store()
+
+
+def _join_again(timeout: timedelta) -> None:
+    """Join the ranks in a process that has trained before, under keys of this run.
+
+    The launcher's port will not do twice: a rank that is early would meet the store of the earlier run there, just
+    before the first rank closes it, and wait for answers that never come.
+    """
+    if _store is None or dist.is_initialized():
+        return
+    from deepspeed.accelerator import get_accelerator
+
+    dist.init_process_group(
+        get_accelerator().communication_backend_name(),
+        store=dist.PrefixStore(f"run-{runs()}", _store),
+        rank=int(os.environ["RANK"]),
+        world_size=int(os.environ["WORLD_SIZE"]),
+        timeout=timeout,
+    )
 
 
 def _unname_shared_memory() -> None:

@@ -19,6 +19,7 @@ PLACE = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 _running = threading.Lock()
 _own_group: Any = None  # the process group that an earlier run of ours has left up
+_runs = 0  # begun in this process, and so on every rank, as all of them make the same calls
 
 
 class Engine(Protocol):
@@ -28,6 +29,11 @@ class Engine(Protocol):
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def runs() -> int:
+    """Runs that this process has begun, this one included; the same on every rank."""
+    return _runs
 
 
 def will_end(engine: Engine) -> None:
@@ -57,7 +63,7 @@ def sole_run() -> Iterator[None]:
 
     What an earlier run has left up ends first. Raises ConfigError.
     """
-    global _own_group
+    global _own_group, _runs
     if not _running.acquire(blocking=False):
         raise ConfigError(
             "train: a run of this process has not ended yet, and two would share vLLM's and DeepSpeed's globals. Wait "
@@ -69,6 +75,7 @@ def sole_run() -> Iterator[None]:
         if _group() not in (None, _own_group):
             _refuse_foreign_group()
         _end_earlier_run()
+        _runs += 1
         try:
             yield
         finally:
