@@ -68,7 +68,9 @@ def _join_again(timeout: timedelta) -> None:
     if _store is None or dist.is_initialized():
         return
     from deepspeed.accelerator import get_accelerator
+    from deepspeed.utils import groups
 
+    groups._release_process_group_references()  # vLLM has ended them, and DeepSpeed was not told
     dist.init_process_group(
         get_accelerator().communication_backend_name(),
         store=dist.PrefixStore(f"run-{runs()}", _store),
