@@ -1,7 +1,7 @@
 """The bandit on real engines: what is rewarded is learned by every algorithm, a constant judge moves no weight.
 
 Covered here, all of them: sampling by vLLM, scoring, the update under ZeRO-3 and the sync, on one rank and in one
-process (benchmarks/bandit.py, on a policy that has hardly learned to write). The same with a table as policy, where
+process (benchmarks/bandit.py). The same with a table as policy, where
 mathematics alone decides, is in tests/unit/algorithms/test_bandit.py; whole runs of all but GMPO through the command
 line are benchmarks/algorithms.py.
 """
@@ -27,7 +27,7 @@ WANTED = "e"  # letters are what such a policy knows
 @pytest.fixture(scope="session")
 def bandits(work, demo) -> dict[str, dict]:
     """Algorithm -> mean reward of each step, and how far any weight has moved."""
-    settings = [*demo, "rollout.group_size=4", "rollout.max_completion_tokens=8", "train.learning_rate=1e-2"]
+    settings = [*demo, "rollout.group_size=4", "rollout.max_completion_tokens=8", "train.learning_rate=1e-3"]
     results = work / "bandit"
     results.mkdir()
     options = ["--wanted", WANTED, "--steps", str(STEPS), "--results", str(results)]
