@@ -1,9 +1,8 @@
 """The bandit on real engines: what is rewarded is learned by every algorithm, a constant judge moves no weight.
 
 Covered here, all of them: sampling by vLLM, scoring, the update under ZeRO-3 and the sync, on one rank and in one
-process (benchmarks/bandit.py). The same with a table as policy, where
-mathematics alone decides, is in tests/unit/algorithms/test_bandit.py; whole runs of all but GMPO through the command
-line are benchmarks/algorithms.py.
+process (benchmarks/bandit.py). The same with a table as policy, where mathematics alone decides, is in
+tests/unit/algorithms/test_bandit.py; whole runs of all but GMPO through the command line are benchmarks/algorithms.py.
 """
 
 from __future__ import annotations
