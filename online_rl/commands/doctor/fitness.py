@@ -88,6 +88,9 @@ class Examination:
         if self.cfg.model.lora.rank:
             check_targets(self.model_path, self.cfg)
             frozen = f", all frozen, and adapters of at most {trained_parameters(self.shape, self.cfg) / 1e6:.1f} M"
+        from online_rl.policy.load import check_weights
+
+        check_weights(self.model_path, self.cfg, self.model_config)
         name = type(self.model_config).__name__.removesuffix("Config")
         return Finding("policy", "ok", f"{name}, {self.shape.parameters / 1e6:.1f} M parameters{frozen}")
 

@@ -101,6 +101,14 @@ def test_what_cannot_be_read_is_tried_once_and_said_once(run, monkeypatch):
         assert states[check] == "skipped" and detail_of(findings, check) == f"needs what {needed} could not read"
 
 
+def test_a_policy_whose_weights_are_cut_has_failed(run, tmp_path):
+    broken = shutil.copytree(run / "policy", tmp_path / "policy")
+    os.truncate(broken / "model.safetensors", 1000)
+    findings = examine(run / "config.yaml", [f"model.path={broken}"], ranks=1)
+    assert state_of(findings)["policy"] == "failed" and "cut short" in detail_of(findings, "policy")
+    assert state_of(findings)["data"] == "ok"
+
+
 def test_it_counts_what_lora_trains(run):
     detail = detail_of(examine(run / "config.yaml", ["model.lora.rank=4"], ranks=1), "policy")
     assert "all frozen, and adapters of at most 0.1 M" in detail
