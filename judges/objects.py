@@ -12,6 +12,7 @@ User code is imported only when the configuration names it; entry points that it
 
 from __future__ import annotations
 
+import ast
 import difflib
 import hashlib
 import importlib
@@ -72,6 +73,23 @@ class Kind:
         """Whether `use` is built in, the name of an entry point, or a place. Nothing is imported to find out."""
         return ":" in use or use in self.names()
 
+    def missing(self, use: str) -> str | None:
+        """Why `use` cannot be found, None if nothing speaks against it. The user's code is parsed, not imported."""
+        place, colon, attribute = use.rpartition(":")
+        if use in self.built_in or (not colon and use in self.names()):
+            return None
+        if not colon:
+            return self._unknown(use)
+        if not place or not attribute:
+            return f"{self.what} {use!r}: expected {FORMS}."
+        if place.endswith(".py"):
+            problem = missing_in_file(Path(place).expanduser(), attribute)
+        else:
+            top = place.partition(".")[0]
+            there = top in sys.modules or importlib.util.find_spec(top) is not None
+            problem = None if there else f"no module {top!r} is installed. Install it, or write a file's path."
+        return f"{self.what} {use!r}: {problem}" if problem else None
+
     def hint(self, use: str) -> str:
         """A sentence with the valid name nearest to `use`; empty if none is near."""
         return _nearest(use, self.names(), 0.5)
@@ -93,8 +111,11 @@ class Kind:
                 except (Exception, SystemExit) as error:
                     raised = f"its entry point {entry.value!r} raised {type(error).__name__} when loaded"
                     self.refuse(use, f"{raised}: {error}. Correct the package, or name something else.", error)
+        raise self.error(self._unknown(use))
+
+    def _unknown(self, use: str) -> str:
         names = ", ".join(self.names())
-        raise self.error(f"{self.what} {use!r} is not known; valid names: {names}; or {FORMS}.{self.hint(use)}")
+        return f"{self.what} {use!r} is not known; valid names: {names}; or {FORMS}.{self.hint(use)}"
 
     def _file(self, place: str, use: str) -> ModuleType:
         path = Path(place).expanduser()
@@ -131,6 +152,33 @@ class Kind:
 
     def _raised(self, use: str, place: str, error: BaseException) -> NoReturn:
         self.refuse(use, f"importing {place} raised {type(error).__name__}: {error}. Correct it.", error)
+
+
+def missing_in_file(path: Path, attribute: str) -> str | None:
+    """Why the file cannot hold the object, None if it may. It is parsed, not run."""
+    if not path.is_file():
+        return f"no file {path} (looked from {Path.cwd()}). Correct the path."
+    try:
+        tree = ast.parse(path.read_bytes(), str(path))
+    except (SyntaxError, ValueError, OSError) as error:
+        line = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
+        return f"{path} is not readable as Python: {getattr(error, 'msg', None) or error}{line}. Correct it."
+    bound: set[str] = set()
+    for node in ast.walk(tree):  # names bound anywhere: a judge may be made inside `if` or `try`
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            bound.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            bound.add(node.id)
+        elif isinstance(node, ast.alias):
+            bound.add((node.asname or node.name).partition(".")[0])
+    first = attribute.partition(".")[0]
+    if first in bound or bound & {"*", "__getattr__"}:
+        return None
+    holds = ", ".join(sorted(n.name for n in tree.body if isinstance(n, _DEFINITIONS) and n.name[0] != "_"))
+    return f"{path} has no {attribute!r}; it holds: {holds or 'no function or class'}.{_nearest(first, sorted(bound), 0.6)}"
+
+
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 def last_word(use: str) -> str:

@@ -50,12 +50,20 @@ def check(
     overrides: Overrides = None,
     world_size: Annotated[int, typer.Option(min=1, help="Ranks that the run will have.")] = 1,
     full: Annotated[bool, typer.Option("--full", help="Print every key with its value.")] = False,
+    elsewhere: Annotated[
+        bool, typer.Option("--elsewhere", help="Do not look for its files and judges: they are on another machine.")
+    ] = False,
 ) -> None:
-    """Check a configuration without loading a model."""
+    """Check a configuration, and that what it names is there, without loading a model or running your code."""
+    from online_rl.commands.check import missing_places
     from online_rl.config import load_config
+    from online_rl.errors import ConfigError
 
     cfg = load_config(file, overrides or [])
     cfg.check_world(world_size)
+    if not elsewhere and (missing := missing_places(cfg)):
+        heading = f"{file} names what is not there. On another machine than the one it is for, add --elsewhere."
+        raise ConfigError("\n\n".join([heading, *missing]))
     typer.echo(cfg.resolved_yaml() if full else cfg.summary())
     for warning in cfg.warnings():
         typer.echo(f"warning: {warning}", err=True)
