@@ -42,6 +42,7 @@ from online_rl.rollout.prompts import PromptBuilder
 from online_rl.rollout.sync import WeightSync
 from online_rl.scoring import Scorer
 from online_rl.scoring.setup import count_tokens_with, describe_judges, dry_call, load_judges, make_blend
+from online_rl.scoring.tryout import references_that_judges_cannot_score
 
 
 def build(config: Source, overrides: Overrides = (), given: Given | None = None) -> Loop:
@@ -144,6 +145,7 @@ def _claim_folder_and_try_judges(
     found = checkpoint.find(cfg, warnings.append, seen)
     with collectives.together():
         dry_call(scorer, studies.train[0], cfg)
+        warnings += references_that_judges_cannot_score(scorer, studies.train, cfg)
     if main_rank:
         if found:
             warnings += checkpoint.set_later_aside(found, run_dir)

@@ -199,7 +199,8 @@ class Scorer:
         if bad / max(1, seen) > self.options.max_unscorable_rate:
             raise JudgeFailed(
                 f"{bad} of the last {seen} candidates were unscorable, over scoring.max_unscorable_rate="
-                f"{self.options.max_unscorable_rate:g}. No reward is made up for them; look at the judge's answers."
+                f"{self.options.max_unscorable_rate:g}. No reward is made up for them. `online-rl doctor` "
+                "tries each judge on the data's own reports and says what it cannot read; else answers are cut short."
             )
 
     def state_dict(self) -> dict[str, Any]:

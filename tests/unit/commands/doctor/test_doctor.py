@@ -227,6 +227,26 @@ def test_a_judge_is_started_scores_a_golden_pair_and_is_closed(tmp_path, start, 
     assert words in finding.detail and closed.exists()
 
 
+def test_judges_are_tried_on_the_reports_of_the_data(run, tmp_path):
+    """Two English sentences would have passed the judge; a run on these reports would have stopped at step 1."""
+    spanish = (run / "studies.jsonl").read_text().replace(
+        "The lungs are clear. No pleural effusion.", "Pulmones sin alteraciones. Corazón de tamaño normal."
+    )
+    (run / "spanish.jsonl").write_text(spanish)
+    findings = examine(run / "config.yaml", [f"data.path={run / 'spanish.jsonl'}"], ranks=1)
+    detail = detail_of(findings, "judge findings")
+    assert state_of(findings)["judge findings"] == "failed" and "Pulmones" not in detail
+    assert "cannot score 5 of 5 reference reports of the data against themselves (the reference states nothing" in detail
+    assert "scores all of 5 reference reports" in detail_of(examine(run / "config.yaml", ranks=1), "judge findings")
+
+    own = "Score(1.0) if 'pulmones' in case.reference else Score.unscorable('no')"
+    (tmp_path / "own.py").write_text(JUDGE.format(start="pass", score=own, closed=str(tmp_path / "closed")))
+    judge = f"judges=[{{use: {tmp_path / 'own.py'}:Judge, name: own}}]"
+    found = examine(run / "config.yaml", [judge, f"data.path={run / 'spanish.jsonl'}"], ranks=1)
+    assert state_of(found)["judge own"] == "ok"
+    assert "equal to itself one gets 1.000" in detail_of(found, "judge own")
+
+
 def test_threads_and_shared_memory_are_counted(monkeypatch, tmp_path):
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda pid: set(range(8)))
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
