@@ -29,6 +29,7 @@ from typing import Any, NoReturn
 from judges.errors import UserError
 
 FILE_PREFIX = "_outside_"  # of the names under which users' files stand in sys.modules
+BESIDE: set[str] = set()  # folders of users' files that stand on sys.path for their sake
 FORMS = "package.module:object, or path/to/file.py:object"
 OWN_CODE = tuple(f"{Path(__file__).resolve().parents[1] / name}/" for name in ("judges", "online_rl"))
 
@@ -129,6 +130,9 @@ class Kind:
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # dataclasses and pickle look their module up there
+        if str(path.parent) not in sys.path:  # for modules beside it; last, so that none hides an installed one
+            sys.path.append(str(path.parent))
+            BESIDE.add(str(path.parent))
         try:
             spec.loader.exec_module(module)
         except (Exception, SystemExit) as error:  # a script that parses arguments when imported exits
@@ -146,12 +150,24 @@ class Kind:
                     f"no module {error.name!r} is installed. For a file of your own, write its path: "
                     f"./{place.replace('.', '/')}.py:{use.rpartition(':')[2]}",
                 )
-            self.refuse(use, f"{place} needs the module {error.name!r}, which is not installed.", error)
+            self.refuse(use, f"{place} {needed_module(error)}.", error)
         except (Exception, SystemExit) as error:
             self._raised(use, place, error)
 
     def _raised(self, use: str, place: str, error: BaseException) -> NoReturn:
-        self.refuse(use, f"importing {place} raised {type(error).__name__}: {error}. Correct it.", error)
+        needed = needed_module(error)
+        remedy = f"It {needed}." if needed else "Correct it."
+        self.refuse(use, f"importing {place} raised {type(error).__name__}: {error}. {remedy}", error)
+
+
+def needed_module(error: BaseException) -> str:
+    """What code needs that raised `error` for a module that is not there, with the remedy; empty for other errors."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return ""
+    return (
+        f"needs the module {error.name!r}, which is not installed: install it here, or put {error.name.split('.')[0]}.py "
+        "beside the file that imports it"
+    )
 
 
 def missing_in_file(path: Path, attribute: str) -> str | None:

@@ -25,6 +25,7 @@ from online_rl.given import Given
 from online_rl.loop import Loop
 from online_rl.monitor import Monitor
 from online_rl.monitor.alarms import Alarms
+from online_rl.monitor.health import in_use
 from online_rl.monitor.hparams import final_metrics, hyperparameters
 from online_rl.policy.deepspeed import init_ranks
 from online_rl.policy.engine import Policy
@@ -165,6 +166,7 @@ def _open_monitor(cfg: Config, start_step: int, watchdog: Watchdog, messages: Se
         cfg.monitor.samples_every,
         watchdog.beat,
     )
+    monitor.in_use = in_use(cfg)
     monitor.log_config(cfg.resolved_yaml())
     monitor.log_hparams(hyperparameters(cfg), final_metrics(cfg))
     for message in messages:

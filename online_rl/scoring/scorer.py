@@ -119,7 +119,7 @@ class Scorer:
                 prompt = completion.prompt
                 asked.cases[key] = make_case(prompt.study, completion.text, prompt.text, completion.ids)
                 if canaries and asked.canaries is None:  # first in the queue: most of the step still decodes
-                    judges = [judge for judge, _ in self.judges if getattr(judge, "orders_canaries", True)]
+                    judges = [(j, weight) for j, weight in self.judges if getattr(j, "orders_canaries", True)]
                     asked.canaries = Canaries(self.calls, judges, asked.cases[key])
                 waiting[completion.group] = waiting.get(completion.group, 0) + 1
                 whole_group = waiting[completion.group] == rollouts.group_size

@@ -280,8 +280,10 @@ def examine_judge(
     if contrary.value is None:
         return Finding(name, "warning", f"{values}, a contrary one is {contrary.status.value}.")
     values += f", a contrary one {contrary.value:.3f}"
-    if getattr(entry, "weight", 0.0) > 0 and not same.value > contrary.value:
-        return Finding(name, "warning", f"{values}; expected the first to be higher. Is its sign right?")
+    weight = getattr(entry, "weight", 0.0)
+    if weight and not weight * same.value > weight * contrary.value:
+        wanted = "higher" if weight > 0 else f"lower, as its weight is {weight:g}"
+        return Finding(name, "warning", f"{values}; expected the first to be {wanted}. Is its sign right?")
     if tried is not None and tried.reasons:
         return Finding(name, "warning", f"{values}; it {tried.sentence()}. {REMEDY}")
     return Finding(name, "ok", f"{values} ({same.seconds:.2g} s){f'; it {tried.sentence()}' if tried else ''}")

@@ -227,6 +227,14 @@ def test_a_judge_is_started_scores_a_golden_pair_and_is_closed(tmp_path, start, 
     assert words in finding.detail and closed.exists()
 
 
+def test_a_distance_of_negative_weight_has_the_right_sign(tmp_path):
+    for score, state in (("-float(case.candidate == case.reference)", "ok"), ("float(case.candidate == case.reference)", "warning")):
+        (tmp_path / f"{state}.py").write_text(JUDGE.format(start="pass", score=f"Score({score})", closed=str(tmp_path / "c")))
+        spec = RewardSpec(use=f"{tmp_path / state}.py:Judge", name="own", weight=-1.0)
+        found = fitness.examine_judge(spec, Scoring(max_retries=0))
+        assert found.state == state and ("lower, as its weight is -1" in found.detail) is (state == "warning")
+
+
 def test_judges_are_tried_on_the_reports_of_the_data(run, tmp_path):
     """Two English sentences would have passed the judge; a run on these reports would have stopped at step 1."""
     spanish = (run / "studies.jsonl").read_text().replace(
@@ -314,7 +322,7 @@ def test_the_command_prints_text_or_json_and_ends_with_0_or_2(run, capsys):
     assert answer["ok"] and {"check", "state", "detail"} == set(answer["findings"][0])
     assert main(["doctor", "--config", str(run / "config.yaml"), "judges=[{use: nothing}]"]) == 2
     out = capsys.readouterr().out
-    assert "failed   judge nothing" in out and "1 failed" in out
+    assert "failed   judge nothing" in out and "1 failed" in out and out.rstrip().endswith(" checks")
 
 
 def test_an_algorithm_from_outside_is_tried(run, tmp_path):
