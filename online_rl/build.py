@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -199,7 +200,9 @@ def finish(loop: Loop, before: Evaluation, after: Evaluation) -> None:
     best = f" (step {loop.exported_step}, the best by {loop.cfg.eval.metric_for_best_model})"
     print(f"trained policy  {run_dir / 'model'}{best if loop.exported_step != loop.step else ''}")
     draw(run_dir)
-    print(f"TensorBoard     tensorboard --logdir {run_dir / 'tensorboard'}")
+    script = Path(__file__).resolve().parents[1] / "launch" / "tensorboard.sh"  # not in the wheel
+    show = f"bash {shlex.quote(str(script))}" if script.is_file() else "tensorboard --logdir"
+    print(f"TensorBoard     {show} {shlex.quote(str(run_dir))}")
 
 
 def draw(run_dir: Path) -> None:
