@@ -33,7 +33,8 @@ if [[ ! -d "$run" && -d "$REPO/$run" ]]; then
     run="$REPO/$run"
 fi
 [[ -d "$run" ]] || die "no run at '$run' (looked in $PWD and in $REPO)."
-[[ "$port" =~ ^[0-9]{1,5}$ && "10#$port" -le 65535 ]] || die "the port is '$port'; expected a number up to 65535, such as 6006."
+is_port() { [[ "$1" =~ ^[0-9]{1,5}$ ]] && ((10#$1 <= 65535)); }
+is_port "$port" || die "the port is '$port'; expected a number up to 65535, such as 6006."
 command -v tensorboard >/dev/null || die "tensorboard is not installed here; run: bash launch/setup.sh"
 command=(tensorboard --logdir "$run" --port "$port" "${further[@]}")
 show_command "${command[@]}"

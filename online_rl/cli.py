@@ -308,6 +308,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; errors become one paragraph on stderr and an exit code (see exits.py)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be UTF-8
     arguments = [argument for argument in arguments if argument != "--debug"]
     return run_with_exit_codes(lambda: _run(arguments), debug)
 

@@ -63,6 +63,7 @@ EXPECTED = {
     "finite_number": "a finite number",
     "bool_type": "true or false",
     "string_type": "text",
+    "string_unicode": "a name in UTF-8 (rename the file or folder)",
     "list_type": "a list",
     "dict_type": "keys with values below it",
     "model_type": "keys with values below it",

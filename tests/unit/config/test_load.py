@@ -210,6 +210,7 @@ def _fields(model=Config, prefix=""):
     ("data", "words"),
     [
         ({"run": {"seed": 99999999999999999999}}, "run.seed: found 9999.*expected at most 2147483647"),
+        ({"judges": [{"use": "r\udcfcge.py:f"}]}, r"judges\[0\].use: .*expected a name in UTF-8 \(rename the file"),
         ({"train": {"max_steps": 10**12}}, "train.max_steps: found 1000000000000, expected at most 2147483647"),
         ({"demo": {"studies": 2**40}}, "demo.studies: .*at most 2147483647"),
         ({"run": {"dir": "$NOT_SET_HERE/runs"}}, "run.dir: found .*environment variable NOT_SET_HERE is not set"),
