@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from judges.base import Case, Score, Status
 from judges.errors import JudgeError, JudgeFailed
 from judges.extras import Extras, as_float, is_number
+from judges.objects import needed_module
 from judges.sync_or_async import scoring
 
 CALL_FORM = ("prompts", "completions", "completion_ids")
@@ -160,9 +161,12 @@ class CallableJudge:
         if isinstance(error, (JudgeError, JudgeFailed)):
             raise error
         # The message of the exception may quote a report; its type cannot.
+        needed = needed_module(error)
+        remedy = f"it {needed}." if needed else (
+            "correct the function, or let it return None for what it cannot score."
+        )
         raise JudgeError(
-            f"judge {self.name!r} raised {type(error).__name__} while scoring {_rows(cases)}; correct the function, or "
-            "let it return None for what it cannot score."
+            f"judge {self.name!r} raised {type(error).__name__} while scoring {_rows(cases)}; {remedy}"
         ) from error
 
     def _check_args(self) -> None:

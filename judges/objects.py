@@ -12,6 +12,7 @@ User code is imported only when the configuration names it; entry points that it
 
 from __future__ import annotations
 
+import ast
 import difflib
 import hashlib
 import importlib
@@ -28,6 +29,7 @@ from typing import Any, NoReturn
 from judges.errors import UserError
 
 FILE_PREFIX = "_outside_"  # of the names under which users' files stand in sys.modules
+BESIDE: set[str] = set()  # folders of users' files that stand on sys.path for their sake
 FORMS = "package.module:object, or path/to/file.py:object"
 OWN_CODE = tuple(f"{Path(__file__).resolve().parents[1] / name}/" for name in ("judges", "online_rl"))
 
@@ -72,6 +74,23 @@ class Kind:
         """Whether `use` is built in, the name of an entry point, or a place. Nothing is imported to find out."""
         return ":" in use or use in self.names()
 
+    def missing(self, use: str) -> str | None:
+        """Why `use` cannot be found, None if nothing speaks against it. The user's code is parsed, not imported."""
+        place, colon, attribute = use.rpartition(":")
+        if use in self.built_in or (not colon and use in self.names()):
+            return None
+        if not colon:
+            return self._unknown(use)
+        if not place or not attribute:
+            return f"{self.what} {use!r}: expected {FORMS}."
+        if place.endswith(".py"):
+            problem = missing_in_file(Path(place).expanduser(), attribute)
+        else:
+            top = place.partition(".")[0]
+            there = top in sys.modules or importlib.util.find_spec(top) is not None
+            problem = None if there else f"no module {top!r} is installed. Install it, or write a file's path."
+        return f"{self.what} {use!r}: {problem}" if problem else None
+
     def hint(self, use: str) -> str:
         """A sentence with the valid name nearest to `use`; empty if none is near."""
         return _nearest(use, self.names(), 0.5)
@@ -93,8 +112,11 @@ class Kind:
                 except (Exception, SystemExit) as error:
                     raised = f"its entry point {entry.value!r} raised {type(error).__name__} when loaded"
                     self.refuse(use, f"{raised}: {error}. Correct the package, or name something else.", error)
+        raise self.error(self._unknown(use))
+
+    def _unknown(self, use: str) -> str:
         names = ", ".join(self.names())
-        raise self.error(f"{self.what} {use!r} is not known; valid names: {names}; or {FORMS}.{self.hint(use)}")
+        return f"{self.what} {use!r} is not known; valid names: {names}; or {FORMS}.{self.hint(use)}"
 
     def _file(self, place: str, use: str) -> ModuleType:
         path = Path(place).expanduser()
@@ -108,6 +130,9 @@ class Kind:
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # dataclasses and pickle look their module up there
+        if str(path.parent) not in sys.path:  # for modules beside it; last, so that none hides an installed one
+            sys.path.append(str(path.parent))
+            BESIDE.add(str(path.parent))
         try:
             spec.loader.exec_module(module)
         except (Exception, SystemExit) as error:  # a script that parses arguments when imported exits
@@ -125,12 +150,51 @@ class Kind:
                     f"no module {error.name!r} is installed. For a file of your own, write its path: "
                     f"./{place.replace('.', '/')}.py:{use.rpartition(':')[2]}",
                 )
-            self.refuse(use, f"{place} needs the module {error.name!r}, which is not installed.", error)
+            self.refuse(use, f"{place} {needed_module(error)}.", error)
         except (Exception, SystemExit) as error:
             self._raised(use, place, error)
 
     def _raised(self, use: str, place: str, error: BaseException) -> NoReturn:
-        self.refuse(use, f"importing {place} raised {type(error).__name__}: {error}. Correct it.", error)
+        needed = needed_module(error)
+        remedy = f"It {needed}." if needed else "Correct it."
+        self.refuse(use, f"importing {place} raised {type(error).__name__}: {error}. {remedy}", error)
+
+
+def needed_module(error: BaseException) -> str:
+    """What code needs that raised `error` for a module that is not there, with the remedy; empty for other errors."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return ""
+    return (
+        f"needs the module {error.name!r}, which is not installed: install it here, or put {error.name.split('.')[0]}.py "
+        "beside the file that imports it"
+    )
+
+
+def missing_in_file(path: Path, attribute: str) -> str | None:
+    """Why the file cannot hold the object, None if it may. It is parsed, not run."""
+    if not path.is_file():
+        return f"no file {path} (looked from {Path.cwd()}). Correct the path."
+    try:
+        tree = ast.parse(path.read_bytes(), str(path))
+    except (SyntaxError, ValueError, OSError) as error:
+        line = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
+        return f"{path} is not readable as Python: {getattr(error, 'msg', None) or error}{line}. Correct it."
+    bound: set[str] = set()
+    for node in ast.walk(tree):  # names bound anywhere: a judge may be made inside `if` or `try`
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            bound.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            bound.add(node.id)
+        elif isinstance(node, ast.alias):
+            bound.add((node.asname or node.name).partition(".")[0])
+    first = attribute.partition(".")[0]
+    if first in bound or bound & {"*", "__getattr__"}:
+        return None
+    holds = ", ".join(sorted(n.name for n in tree.body if isinstance(n, _DEFINITIONS) and n.name[0] != "_"))
+    return f"{path} has no {attribute!r}; it holds: {holds or 'no function or class'}.{_nearest(first, sorted(bound), 0.6)}"
+
+
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 def last_word(use: str) -> str:

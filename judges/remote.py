@@ -41,10 +41,16 @@ class HttpJudge:
 
         if not isinstance(url, str) or not url.lower().startswith(("http://", "https://")):
             raise JudgeError(f"judge http: args.url is {url!r}, expected http://HOST:PORT of a judge server.")
+        try:
+            address = httpx.URL(url)
+        except httpx.InvalidURL as problem:
+            raise JudgeError(f"judge http: args.url is {url!r} ({problem}), expected http://HOST:PORT.") from None
+        if not address.host or (address.port or 0) > 65535:
+            raise JudgeError(f"judge http: args.url is {url!r}, expected http://HOST:PORT with a port up to 65535.")
         self.url = url.rstrip("/")
         self.expected = {"name": judge, "version": version, "hash": hash}
         self._client = httpx.Client(timeout=timeout_s, trust_env=False, follow_redirects=False)
-        self._unreachable = httpx.TransportError
+        self._unreachable = httpx.RequestError  # an answer that cannot be decoded as well
         self._served: dict[str, str] = {}
         self._resumed: Mapping[str, Any] = {}
         self._counts = {"requests": 0.0, "unreadable_answers": 0.0}

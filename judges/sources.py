@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+from judges.objects import BESIDE
+
 TRAINER = ("judges", "online_rl")  # not followed into from a judge of the user's
 CONTRACT = ("judges", "judges.base", "judges.errors")  # no score comes from these
 
@@ -84,8 +86,11 @@ def _file_of(name: str, folder: Path) -> Path | None:
 
 
 def _local_folders() -> list[Path]:
-    """Where Python looks for modules that are not installed: the working folder, PYTHONPATH, editable installs."""
-    folders = (Path(entry or ".").resolve() for entry in sys.path)
+    """Where Python looks for modules that are not installed: the working folder, PYTHONPATH, editable installs.
+
+    Folders of other judges' files, which stand there as well once they are loaded, are not looked at.
+    """
+    folders = (Path(entry or ".").resolve() for entry in sys.path if entry not in BESIDE)
     return [folder for folder in folders if folder.is_dir() and not _is_installed(folder)]
 
 

@@ -26,6 +26,13 @@ platform() { # gpu or cpu: what the user says, else what setup.sh installed for,
     fi
 }
 
+show_command() { # WORDS: what is about to run, to be pasted into a terminal that has this environment on
+    [[ -z "${env_was_off:-}" ]] || echo "The command, after: source $(printf %q "$REPO")/launch/env.sh" >&2
+    printf '$'
+    printf ' %q' "$@"
+    printf '\n'
+}
+
 share_cores() { # CORES RANKS: threads of each rank, unless the user says how many
     export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$(($1 / $2 > 0 ? $1 / $2 : 1))}"
 }
@@ -53,6 +60,8 @@ save_ranks() { # NAME=VALUE: SIGTERM to the ranks on this machine that were star
 # The environment made by launch/setup.sh, or, where there is none, whatever is active.
 if [[ -x "$VENV/bin/python" && ":$PATH:" != *":$VENV/bin:"* ]]; then
     export PATH="$VENV/bin:$PATH"
+    # shellcheck disable=SC2034 # read by show_command
+    env_was_off=yes
 fi
 
 export VLLM_ENABLE_V1_MULTIPROCESSING=0 # vLLM lives in the trainer's process

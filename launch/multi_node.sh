@@ -60,7 +60,7 @@ read -ra more <<<"${DEEPSPEED_ARGS:-}"
 command=(deepspeed --hostfile "$hostfile" --master_port "$port" "${more[@]}"
     --module online_rl.train --config "$config" "$@")
 echo "${#line_of[@]} machines, $total ranks"
-echo "\$ ${command[*]}"
+show_command "${command[@]}"
 [[ $dry_run == no ]] || exit 0
 
 command -v deepspeed >/dev/null || die "deepspeed is not installed here; run: bash launch/setup.sh"

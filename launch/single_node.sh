@@ -58,7 +58,7 @@ fi
 # A hostfile of its own choosing (/job/hostfile) must not turn this into a run on other machines.
 command=(deepspeed --hostfile /dev/null "${where[@]}" --master_port "$port" --log_level error
     --module online_rl.train --config "$config" "$@")
-echo "\$ ${command[*]}"
+show_command "${command[@]}"
 
 # shellcheck disable=SC2329 # called by the trap
 children() { cat "/proc/$1/task/$1/children" 2>/dev/null || true; }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from online_rl.given import Given
 from online_rl.loop import Loop
 from online_rl.monitor import Monitor
 from online_rl.monitor.alarms import Alarms
+from online_rl.monitor.health import in_use
 from online_rl.monitor.hparams import final_metrics, hyperparameters
 from online_rl.policy.deepspeed import init_ranks
 from online_rl.policy.engine import Policy
@@ -42,6 +44,7 @@ from online_rl.rollout.prompts import PromptBuilder
 from online_rl.rollout.sync import WeightSync
 from online_rl.scoring import Scorer
 from online_rl.scoring.setup import count_tokens_with, describe_judges, dry_call, load_judges, make_blend
+from online_rl.scoring.tryout import references_that_judges_cannot_score
 
 
 def build(config: Source, overrides: Overrides = (), given: Given | None = None) -> Loop:
@@ -144,6 +147,7 @@ def _claim_folder_and_try_judges(
     found = checkpoint.find(cfg, warnings.append, seen)
     with collectives.together():
         dry_call(scorer, studies.train[0], cfg)
+        warnings += references_that_judges_cannot_score(scorer, studies.train, cfg)
     if main_rank:
         if found:
             warnings += checkpoint.set_later_aside(found, run_dir)
@@ -163,6 +167,7 @@ def _open_monitor(cfg: Config, start_step: int, watchdog: Watchdog, messages: Se
         cfg.monitor.samples_every,
         watchdog.beat,
     )
+    monitor.in_use = in_use(cfg)
     monitor.log_config(cfg.resolved_yaml())
     monitor.log_hparams(hyperparameters(cfg), final_metrics(cfg))
     for message in messages:
@@ -195,7 +200,9 @@ def finish(loop: Loop, before: Evaluation, after: Evaluation) -> None:
     best = f" (step {loop.exported_step}, the best by {loop.cfg.eval.metric_for_best_model})"
     print(f"trained policy  {run_dir / 'model'}{best if loop.exported_step != loop.step else ''}")
     draw(run_dir)
-    print(f"TensorBoard     tensorboard --logdir {run_dir / 'tensorboard'}")
+    script = Path(__file__).resolve().parents[1] / "launch" / "tensorboard.sh"  # not in the wheel
+    show = f"bash {shlex.quote(str(script))}" if script.is_file() else "tensorboard --logdir"
+    print(f"TensorBoard     {show} {shlex.quote(str(run_dir))}")
 
 
 def draw(run_dir: Path) -> None:

@@ -23,10 +23,18 @@ demo_app = typer.Typer(help="The demo: a made-up world and a small policy, for a
 app.add_typer(config_app, name="config")
 app.add_typer(demo_app, name="demo")
 
-Overrides = Annotated[
+Settings = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings over the file's, rollout.group_size=4")
 ]
-ConfigFile = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="YAML configuration")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[CONFIG] [KEY=VALUE]...", help="YAML configuration, and settings over it, rollout.group_size=4"
+    ),
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", "-c", metavar="FILE", help="YAML configuration, by name instead of by place")
+]
 
 
 def _version(wanted: bool) -> None:
@@ -40,22 +48,45 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; anywhere on the line.")] = False,
 ) -> None:
-    """Add --debug anywhere to see the traceback of an error."""
+    """Every command reads its configuration and settings over it, as train CONFIG rollout.group_size=4."""
+
+
+def _config_in(config: Path | None, words: list[str] | None, needed: bool = False) -> tuple[Path | None, list[str]]:
+    """Sort a command line's words into the configuration's file and the settings over it."""
+    from online_rl.errors import ConfigError
+
+    words = list(words or [])
+    if config is None and words and "=" not in words[0]:
+        config = Path(words.pop(0))
+    if config is None and needed:
+        raise ConfigError("no configuration given; expected CONFIG, such as configs/demo_grpo.yaml, or --config FILE.")
+    return config, words
 
 
 @config_app.command("check")
 def check(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML configuration")],
     overrides: Overrides = None,
+    config: ConfigFile = None,
     world_size: Annotated[int, typer.Option(min=1, help="Ranks that the run will have.")] = 1,
     full: Annotated[bool, typer.Option("--full", help="Print every key with its value.")] = False,
+    elsewhere: Annotated[
+        bool, typer.Option("--elsewhere", help="Do not look for its files and judges: they are on another machine.")
+    ] = False,
 ) -> None:
-    """Check a configuration without loading a model."""
+    """Check a configuration, and that what it names is there, without loading a model or running your code."""
+    from online_rl.commands.check import missing_places
     from online_rl.config import load_config
+    from online_rl.errors import ConfigError
 
-    cfg = load_config(file, overrides or [])
+    file, settings = _config_in(config, overrides, needed=True)
+    assert file is not None
+    cfg = load_config(file, settings)
     cfg.check_world(world_size)
+    if not elsewhere and (missing := missing_places(cfg)):
+        heading = f"{file} names what is not there. On another machine than the one it is for, add --elsewhere."
+        raise ConfigError("\n\n".join([heading, *missing]))
     typer.echo(cfg.resolved_yaml() if full else cfg.summary())
     for warning in cfg.warnings():
         typer.echo(f"warning: {warning}", err=True)
@@ -63,27 +94,30 @@ def check(
 
 
 @app.command("train")
-def train(config: ConfigFile, overrides: Overrides = None) -> None:
-    """Train on one rank. For several: deepspeed --num_gpus N --module online_rl.train --config FILE."""
+def train(overrides: Overrides = None, config: ConfigFile = None) -> None:
+    """Train on one rank. For several: deepspeed --num_gpus N --module online_rl.train CONFIG."""
     from online_rl.train import run
 
-    raise typer.Exit(run(config, overrides or []) or 0)
+    file, settings = _config_in(config, overrides, needed=True)
+    assert file is not None
+    raise typer.Exit(run(file, settings) or 0)
 
 
 @demo_app.command("prepare")
 def demo_prepare(
-    config: Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="YAML configuration")] = None,
     overrides: Overrides = None,
+    config: ConfigFile = None,
 ) -> None:
     """Draw the demo's studies and unpack its policy, once; later runs find both in the cache."""
     from online_rl.config import config_from_dict, load_config
     from online_rl.config.load import apply_override
 
+    config, settings = _config_in(config, overrides)
     if config is not None:
-        cfg = load_config(config, overrides or [])
+        cfg = load_config(config, settings)
     else:
         data: dict = {}
-        for override in overrides or []:
+        for override in settings:
             apply_override(data, override)
         cfg = config_from_dict(data)
     from online_rl.demo.prepare import prepare
@@ -136,8 +170,8 @@ def export(
 
 @app.command("doctor")
 def doctor(
-    config: Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="YAML configuration")] = None,
     overrides: Overrides = None,
+    config: ConfigFile = None,
     world_size: Annotated[
         int | None, typer.Option(min=1, help="Ranks of the run; otherwise as launch/single_node.sh starts.")
     ] = None,
@@ -148,22 +182,24 @@ def doctor(
 
     from online_rl.commands.doctor import report
 
-    findings = report.examine(config, overrides or [], world_size)
+    config, settings = _config_in(config, overrides)
+    findings = report.examine(config, settings, world_size)
     typer.echo(json.dumps(report.as_json(findings), indent=1) if as_json else report.as_text(findings))
     raise typer.Exit(0 if report.is_well(findings) else 2)
 
 
 @app.command("size")
 def size(
-    config: Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="YAML configuration")] = None,
     overrides: Overrides = None,
+    config: ConfigFile = None,
     gpus: Annotated[list[int] | None, typer.Option(min=1, help="GPUs; more than once for several rows.")] = None,
 ) -> None:
     """Estimate GPU memory by model and number of GPUs, in GiB per GPU. With --config, of that policy and run."""
     from online_rl.commands.size import print_table
     from online_rl.commands.sizing import GPUS
 
-    print_table(config, overrides or [], gpus or GPUS)
+    config, settings = _config_in(config, overrides)
+    print_table(config, settings, gpus or GPUS)
 
 
 @app.command("eval")
@@ -175,7 +211,7 @@ def evaluate(
             help="RUN, RUN/checkpoints/step-N, a model folder, `start` (what model.path names), or kept results.",
         ),
     ],
-    overrides: Overrides = None,
+    overrides: Settings = None,
     against: Annotated[
         str | None, typer.Option(metavar="POLICY", help="Compare with this one on the same studies; as above.")
     ] = None,
@@ -263,10 +299,17 @@ def score(
         Console(highlight=False).print(shown)
 
 
+for _group in (app, config_app, demo_app):
+    for _command in _group.registered_commands:
+        _command.epilog = "--debug shows the traceback of an error."
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; errors become one paragraph on stderr and an exit code (see exits.py)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be UTF-8
     arguments = [argument for argument in arguments if argument != "--debug"]
     return run_with_exit_codes(lambda: _run(arguments), debug)
 

@@ -32,16 +32,22 @@ def run(config: str | Path, overrides: Sequence[str] = ()) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="online_rl.train", description="Train a policy online, judge in the loop.")
-    parser.add_argument(
-        "--config", required=True, metavar="FILE", help="YAML configuration, such as configs/demo_grpo.yaml"
-    )
+    parser.add_argument("--config", metavar="FILE", help="YAML configuration, such as configs/demo_grpo.yaml")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument("--local_rank", type=int, default=None, help="set by the deepspeed launcher")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings over the file's")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="[CONFIG] section.key=value", help="the configuration, unless --config names "
+        "it, and settings over it",
+    )  # fmt: skip
     arguments = parser.parse_intermixed_args()
+    config, overrides = arguments.config, list(arguments.overrides)
+    if config is None:
+        if not overrides or "=" in overrides[0]:
+            parser.error("no configuration given; expected CONFIG, such as configs/demo_grpo.yaml, or --config FILE")
+        config = overrides.pop(0)
     if arguments.local_rank is not None:
         os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
-    return run_with_exit_codes(lambda: run(arguments.config, arguments.overrides), arguments.debug)
+    return run_with_exit_codes(lambda: run(config, overrides), arguments.debug)
 
 
 class _Callable(ModuleType):

@@ -100,11 +100,13 @@ class Client:
     ) -> list[dict[str, Any]]:
         while True:
             try:
+                if (httpx.URL(server.url).port or 0) > 65535:
+                    raise httpx.InvalidURL("no such port")
                 answer = httpx.get(f"{server.url}/v1/models", timeout=CONNECT_S, trust_env=False)
                 problem = f"HTTP {answer.status_code}"
             except (httpx.InvalidURL, httpx.UnsupportedProtocol):
                 raise ConfigError(f"judge url: {server.url!r}, expected one like http://localhost:8000.") from None
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 answer, problem = None, type(error).__name__
             if answer is not None and answer.status_code == 200:
                 return _models(server, answer)
@@ -134,7 +136,7 @@ class Client:
                     timeout=self.timeout_s,
                     trust_env=False,
                 )
-            except httpx.TransportError:
+            except httpx.RequestError:
                 continue  # the first score meets it too, and is counted as a failure
             status = answer.status_code
             if status == 400 or (status == 200 and text is not None and _text(answer) != text):
@@ -150,7 +152,7 @@ class Client:
         for server in self.servers:
             try:
                 status = httpx.get(f"{server.url}/is_sleeping", timeout=CONNECT_S, trust_env=False).status_code
-            except httpx.TransportError as problem:
+            except httpx.RequestError as problem:
                 raise ConfigError(f"judge server {server.url} cannot be reached ({type(problem).__name__}).") from None
             if status != 200:
                 raise ConfigError(
@@ -213,7 +215,7 @@ class Client:
         except TimeoutError:
             server.down_until = time.monotonic() + PAUSE_S
             return Failure(f"{server.url} gave no answer within {self.timeout_s:g} s")
-        except httpx.TransportError as problem:
+        except httpx.RequestError as problem:
             server.down_until = time.monotonic() + PAUSE_S
             return Failure(f"{server.url}: {type(problem).__name__}")
         status = answer.status_code

@@ -35,7 +35,7 @@ Mode = Literal["score_only", "full"]
 Constrain = Literal["retry", "always", "never"]
 LEAST_ANSWER = 64  # tokens; with less room the prompt is refused rather than the answer cut
 MOST_FINDINGS = 25  # highest count that a constrained answer may state
-READER = 3  # version of how answers become scores; a cache from another one is not read
+READER = 4  # version of how answers become scores; a cache from another one is not read
 _COUNTS = ["matched_findings", *CATEGORIES.values(), *(f"insignificant_{name}" for name in CATEGORIES.values())]
 # A candidate that says nothing matches nothing, and misses at least one finding.
 _EMPTY = dict.fromkeys([*_COUNTS, "overlong", "constrained", "count_disagrees"], 0.0) | {"missing_finding": 1.0}
@@ -280,7 +280,7 @@ class GreenJudge:
         """The score that the generated tokens, up to the matched count, state. Raises UnreadableAnalysis."""
         end = decided_at(answer.text)
         if end is None and answer.finish_reason == "length":
-            raise UnreadableAnalysis("the answer was cut before the matched count")
+            raise UnreadableAnalysis("the answer was cut before its score was decided")
         found = parse_analysis(answer.text[:end], pair.reference, pair.candidate)
         parts = {"matched_findings": float(found.matched)}
         parts |= {CATEGORIES[letter]: float(count) for letter, count in found.significant.items()}

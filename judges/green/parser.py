@@ -28,6 +28,7 @@ from dataclasses import dataclass
 
 from judges.errors import UnreadableAnalysis
 from judges.green.grammar import CATEGORIES, EXPLANATION, HEADERS, LABEL_PATTERNS, NONE_PATTERNS, SECTIONS
+from judges.green.numbering import numbered_to
 from judges.green.overlong import GREEN_WORDS
 
 __all__ = ["Analysis", "UnreadableAnalysis", "bounds", "decided", "decided_at", "parse_analysis"]
@@ -48,8 +49,9 @@ _LIKE_HEADER = re.compile(
 )
 _LIKE_LIST = re.compile(r"^\s*(?:\[|\([a-f1-6]\)|[a-f]\))|\]\s*:", re.MULTILINE)
 _SECOND_COUNT = re.compile(r"\([a-f1-6]\)|:\s*[0-9]+\.(?![0-9])")  # lines run together
-# The matched count with its period and what follows it, or any first line that is complete.
-_DECIDED = re.compile(rf"^{re.escape(HEADERS[2])}\n(?:[0-9]+\.(?=\s)|[^\n]+(?=\n))", re.MULTILINE)
+# The matched count with its period and what follows it, or any first line that is complete. "1." may be the number of
+# the first of several items, so its line is waited for.
+_DECIDED = re.compile(rf"^{re.escape(HEADERS[2])}\n(?:(?!1\.)[0-9]+\.(?=\s)|[^\n]+(?=\n))", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def parse_analysis(text: str, reference: str | None = None, candidate: str | Non
     - each list of errors holds lines (a) to (f), or (1) to (6), each at most once and in order, or a plain statement
       that there are none, and no blank line; the third section is one line, a count or that statement;
     - each count is an integer right after its label, closed by a period, and within bounds;
+    - items that are numbered themselves are as many as counted ("1. First. 2. Second." may be a count of 1 or of 2);
     - each label is that of its letter;
     - nothing in the text looks like another header, chat marker or code fence.
     """
@@ -102,6 +105,8 @@ def parse_analysis(text: str, reference: str | None = None, candidate: str | Non
 
 def decided_at(text: str) -> int | None:
     """Where in a growing answer the score is decided: the offset after the matched count, or None before that.
+
+    After a count of 1 it is the end of the line, which may turn out to be a numbered list.
 
     What `parse_analysis` says of `text[:offset]` no later token changes, but for refusing a malformed end.
     """
@@ -212,10 +217,13 @@ def _count(text: str, name: str, most: int, items: dict[str, tuple[str, ...]], d
         raise UnreadableAnalysis(f"{name}: the count is {count}; the reports allow {most}")
     if _SECOND_COUNT.search(listed):
         raise UnreadableAnalysis(f"{name}: a second list mark or count on the line")
+    numbered = numbered_to(count, listed)
+    if numbered is not None and numbered != count:
+        raise UnreadableAnalysis(f"{name}: the count is {count}; its items are numbered up to {numbered}")
     found = tuple(item for item in (part.strip() for part in listed.split(";")) if not _NO_ITEM.fullmatch(item))
     if found:
         items[name] = found
     cut = name == "matched findings" and parts["items"] is None  # nothing was generated after the count
-    if len(found) != count and not cut:
+    if len(found) != count and numbered is None and not cut:
         disagreeing.append(name)
     return count

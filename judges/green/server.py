@@ -20,8 +20,11 @@ DEFAULT_MODEL = "StanfordAIMI/GREEN-radllama2-7b"
 # Speculation from text that stands there already, lossless in greedy decoding: the errors' labels come in the prompt
 # and in both lists. Of the five analyses that green_score's own tests hold, a step gives 2.3 tokens instead of one.
 NGRAM = '{"method": "ngram", "num_speculative_tokens": 5, "prompt_lookup_min": 2, "prompt_lookup_max": 4}'
-# The matched count and the character after it decide the score: decoding may stop there.
-STOPS = [f"[Matched Findings]:\n{count}.{end}" for count in range(50) for end in (" ", "\n")]
+# The matched count and the character after it decide the score: decoding may stop there. "1. " may begin a numbered
+# list, so the rest of its line is decoded.
+STOPS = [
+    f"[Matched Findings]:\n{count}.{end}" for count in range(50) for end in (" ", "\n") if (count, end) != (1, " ")
+]
 SHARE = 0.33  # of a GPU that trains as well
 _SHARE_OPTION = "--gpu-memory-utilization"
 # What a trainer's environment holds and a server must not take for its own.

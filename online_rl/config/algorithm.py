@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from judges.objects import Kind, last_word
 from online_rl.config.outside import known
-from online_rl.config.section import Count, Section
+from online_rl.config.section import Args, Count, Path, Section
 from online_rl.errors import ConfigError
 
 GRPO_FAMILY = ("grpo", "dr_grpo", "dapo", "gspo", "cispo", "gmpo")
@@ -102,10 +102,10 @@ class Preference(Section):
 
 
 class Algorithm(Section):
-    name: Annotated[str, known(ALGORITHMS)] = Field(
+    name: Annotated[Path, known(ALGORITHMS)] = Field(
         default="grpo", description="which algorithm learns from the scores: a name, file.py:Class or module:Class"
     )
-    args: dict[str, Any] = Field(
+    args: Args = Field(
         default_factory=dict, description="keyword arguments of an algorithm from outside; built-in ones take none"
     )
     resample_rounds: Count = Field(

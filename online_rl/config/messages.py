@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import types
 import typing
@@ -62,6 +63,7 @@ EXPECTED = {
     "finite_number": "a finite number",
     "bool_type": "true or false",
     "string_type": "text",
+    "string_unicode": "a name in UTF-8 (rename the file or folder)",
     "list_type": "a list",
     "dict_type": "keys with values below it",
     "model_type": "keys with values below it",
@@ -83,8 +85,9 @@ def explain(error: Mapping[str, Any]) -> str:
     elif kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
         word = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
         bound = next(key for key in word if key in context)
-        expected = f"{word[bound]} {context[bound]:g}"
-    elif kind == "unknown_name":
+        limit = context[bound]
+        expected = f"{word[bound]} {limit if isinstance(limit, int) else format(limit, 'g')}"
+    elif kind in ("unknown_name", "unset_variable"):
         expected = context["expected"]
     elif kind == "string_too_short":
         expected = "text that is not empty"
@@ -95,7 +98,7 @@ def explain(error: Mapping[str, Any]) -> str:
         hint = " Write true or false without quotes."
     elif kind in ("int_type", "float_type") and isinstance(error["input"], str):
         hint = " Write the number without quotes or units."
-    elif kind == "string_type" and isinstance(error["input"], int | float | bool):
+    elif kind == "string_type" and isinstance(error["input"], int | float | bool | datetime.date):
         hint = " Put it in quotes."
     return f"{name}: found {_shown(error['input'])}, expected {expected}.{hint}"
 
@@ -163,5 +166,7 @@ def _shown(value: Any) -> str:
     """A value as it would stand in YAML, cut if it is long."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, datetime.date):
+        return f"the date {value}"
     text = repr(value) if not isinstance(value, dict) else "keys with values below it"
     return text if len(text) <= 80 else text[:77] + "..."

@@ -9,7 +9,7 @@ from pydantic import Field, PrivateAttr, field_validator
 
 from online_rl.config.algorithm import Algorithm
 from online_rl.config.outside import known
-from online_rl.config.section import Count, Fraction, Path, Positive, Section
+from online_rl.config.section import MOST, Args, Count, Fraction, Path, Positive, Section
 from online_rl.config.yaml_text import dump_yaml
 from online_rl.data.layouts import READERS
 from online_rl.errors import ConfigError
@@ -68,11 +68,11 @@ class RefModel(Section):
 
 
 class Data(Section):
-    reader: Annotated[str, known(READERS)] = Field(
+    reader: Annotated[Path, known(READERS)] = Field(
         default="demo", description="layout of the data on disk: a name, file.py:function, package.module:function"
     )
     path: Path | None = Field(default=None, description="the file or folder that the reader reads; null for the demo")
-    args: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of a reader from outside")
+    args: Args = Field(default_factory=dict, description="keyword arguments of a reader from outside")
     image_root: Path | None = Field(
         default=None, description="relative image paths start here; null = beside the data file"
     )
@@ -86,7 +86,7 @@ class Data(Section):
         default=2, description="images per study in the row's order; further ones are left out"
     )
     image_max_side: int = Field(
-        default=1024, ge=8, description="longer side in pixels after loading; larger images are shrunk"
+        default=1024, ge=8, le=MOST, description="longer side in pixels after loading; larger images are shrunk"
     )
     max_train_studies: Positive | None = Field(default=None, description="train on the first so many; null = all")
     eval_fraction: float = Field(
@@ -101,7 +101,7 @@ class Data(Section):
 
 
 class Demo(Section):
-    studies: Annotated[int, Field(ge=8)] = Field(default=2400, description="studies that the demo world draws")
+    studies: Annotated[int, Field(ge=8, le=MOST)] = Field(default=2400, description="studies that the demo world draws")
     seed: Count = Field(default=0, description="seed of the demo world")
     reports: Path | None = Field(
         default=None, description="folder with IU X-ray's csv files, for real sentences; null = own"
@@ -142,7 +142,7 @@ class Rollout(Section):
 class JudgeSpec(Section):
     """What a judge or a guard is, and how its value is made."""
 
-    use: str = Field(min_length=1, description="built-in name, package.module:object, file.py:object, or entry point")
+    use: Path = Field(min_length=1, description="built-in name, package.module:object, file.py:object, or entry point")
     name: str | None = Field(default=None, description="in metrics, rewards/<name>/mean; null = taken from `use`")
     length_control: Literal["none", "lc_green", "symmetric", "soft_overlong", "target_band"] = Field(
         default="none", description="lc_green: value / max(verbosity, 1)"
@@ -154,7 +154,7 @@ class JudgeSpec(Section):
     conversational: bool = Field(
         default=False, description="a reward function gets lists of messages, as TRL's own rewards expect them"
     )
-    args: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the judge")
+    args: Args = Field(default_factory=dict, description="keyword arguments of the judge")
 
     @property
     def label(self) -> str:
@@ -311,7 +311,7 @@ class Config(Section):
     """The whole configuration. Build it with `load_config` or `config_from_dict`, which also apply the rules."""
 
     run: Run = Field(default_factory=Run, description="where the run lives")
-    resume: str = Field(
+    resume: Path = Field(
         default="never", description="never, auto (newest checkpoint of run.dir), or a checkpoint's path"
     )
     resume_allow: list[Literal["judges", "data", "prompt"]] = Field(

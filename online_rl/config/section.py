@@ -1,15 +1,47 @@
-"""What every section of the configuration is made of: strictness, and the number types that sections share."""
+"""What every section of the configuration is made of: strictness, and the types that sections share."""
 
 from __future__ import annotations
 
 import os
-from typing import Annotated
+import re
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
-Path = Annotated[str, AfterValidator(os.path.expanduser)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
+_LEFT = re.compile(r"\$(\w+|\{[^}]*\})")
+_PATH_LIKE = re.compile(r"(~|\$\w+|\$\{\w+\})(/|$)")
+MOST = 2**31 - 1  # counts and seeds end up in 32 bits somewhere: numpy's seeds, vLLM's lengths
+
+
+def expanded(text: str) -> str:
+    """`~` and environment variables replaced, $HOME/x and ${HOME}/x; refused if a variable is not set.
+
+    A text without a `$` or `~` stays as it is.
+    """
+    text = os.path.expanduser(os.path.expandvars(text))
+    if left := _LEFT.search(text):
+        raise PydanticCustomError(
+            "unset_variable",
+            "{expected}",
+            {"expected": f"a path: the environment variable {left[1].strip('{}')} is not set. Export it, or write it out"},
+        )
+    return text
+
+
+def expanded_values(value: Any) -> Any:
+    """Arguments with the texts in them that begin like a path, ~/x or $DATA/x, expanded; all else as it is."""
+    if isinstance(value, str):
+        return expanded(value) if _PATH_LIKE.match(value) else value
+    if isinstance(value, dict):
+        return {key: expanded_values(inner) for key, inner in value.items()}
+    return [expanded_values(inner) for inner in value] if isinstance(value, list) else value
+
+
+Path = Annotated[str, AfterValidator(expanded)]
+Args = Annotated[dict[str, Any], AfterValidator(expanded_values)]
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Positive = Annotated[int, Field(ge=1, le=MOST)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 

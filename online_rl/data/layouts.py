@@ -71,3 +71,21 @@ READERS = Kind("data.reader", LAYOUTS, "online_rl.readers", ConfigError)
 def kind_of(reader: str) -> str:
     """What `data.path` is for this reader, in a word or three. Imports nothing from outside."""
     return LAYOUTS[reader].kind if reader in LAYOUTS else EITHER
+
+
+def not_readable(path: str, kind: str) -> str:
+    """What is wrong with `data.path` if a reader of this kind cannot read it, with the remedy."""
+    folder, expected = Path(path), f"expected a {kind}"
+    if not folder.exists():
+        return f"data.path: {path} is not there, {expected} (looked from {Path.cwd()}). Set data.path."
+    if folder.is_file():
+        return f"data.path: found {path!r}, which is a file, {expected}. Name the folder that it lies in, or another reader."
+    names = sorted(p.name for p in folder.iterdir())
+    if "dataset_info.json" in names or "dataset_dict.json" in names:
+        return (
+            f"data.path: found {path!r}, a folder that datasets' save_to_disk wrote, {expected}. In Python: "
+            "online_rl.train(..., studies=datasets.load_from_disk(PATH)), or write its rows as JSONL."
+        )
+    tables = [name for name in names if name.endswith((".jsonl", ".csv"))]
+    hint = f"Set data.path to one of its files{f', such as {tables[0]}' if tables else ''}."
+    return f"data.path: found {path!r}, which is a folder, {expected}. {hint}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from judges.text import says_nothing
 from online_rl.data.draw import draw_by_patient
-from online_rl.data.layouts import PYTHON, Layout
+from online_rl.data.layouts import PYTHON, Layout, not_readable
 from online_rl.data.outside import layout_of
 from online_rl.data.quarantine import Quarantine
 from online_rl.data.rows import COLUMNS, Row, has_column, to_study
@@ -141,8 +141,7 @@ def _places(cfg: Config, layout: Layout, demo_folder: Path | None) -> tuple[Path
     else:
         path = Path(data.path or "")
     if not layout.reads(path):
-        there = "is something else" if path.exists() else "is not there"
-        raise DataError(f"data.path: {path} {there}, expected a {layout.kind}. Set data.path.")
+        raise DataError(not_readable(str(path), layout.kind))
     image_root = Path(data.image_root) if data.image_root else layout.image_root(path)
     if data.image_root and not image_root.is_dir():
         raise DataError(f"data.image_root: no folder {image_root}. Set it to where relative image paths start.")

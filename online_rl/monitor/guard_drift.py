@@ -60,8 +60,8 @@ class GuardDrift:
                     f"guard {guard}",
                     f"guard {guard!r} fell from {old_value.mean:.3f} to {value.mean:.3f} between steps "
                     f"{old_value.first}-{old_value.last} and {value.first}-{value.last}, while the reward rose from "
-                    f"{old_reward.mean:.3f} to {reward.mean:.3f}: the policy may be gaming the judge. Read samples/, "
-                    "and think of the guard as a judge or a gate (only_if).",
+                    f"{old_reward.mean:.3f} to {reward.mean:.3f}: if a higher value of it is better, the policy may be "
+                    "gaming the judge. Read its reports, and think of the guard as a judge or a gate (only_if).",
                 )
                 break
         earlier.append((reward, value))

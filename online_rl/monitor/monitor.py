@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from online_rl.monitor.best_worst import best_and_worst
 from online_rl.monitor.console import open_display
 from online_rl.monitor.guard_drift import GuardDrift
-from online_rl.monitor.health import hints
+from online_rl.monitor.health import InUse, hints
 from online_rl.monitor.records import MetricsFile, Record, read_records
 from online_rl.monitor.starting_policy import StartingPolicy
 from online_rl.monitor.step import Step
@@ -51,6 +51,7 @@ class Monitor:
         self.run_dir = Path(run_dir)
         self.enabled = enabled
         self.on_step: Callable[[int, dict[str, float]], None] | None = None  # a caller's, on rank 0 after each step
+        self.in_use: InUse | None = None  # what the configuration has set, for hints
         self._best_and_worst_every = every if tensorboard else 0
         self._beat, self._step = beat, start_step + 1
         self._shown: set[str] = set()
@@ -117,7 +118,7 @@ class Monitor:
         self._keep(step, "train", metrics)
         with self._guard("console"):
             self._display.step(step, metrics)
-        for kind, sentence in (*hints(metrics), *self._drift.hints(step, metrics)):
+        for kind, sentence in (*hints(metrics, self.in_use), *self._drift.hints(step, metrics)):
             self._show_once(f"hint:{kind}", f"hint: {sentence}")
 
     def log_eval(self, step: int, metrics: dict[str, float], split: str = "eval") -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from online_rl.config import Config
 from online_rl.errors import ConfigError
+from online_rl.policy.folder import refuse_broken_weights, refuse_no_model, refuse_other_weights
 from online_rl.policy.model import freeze_vision, refuse_undivided, without_dropout
 from online_rl.policy.names import disk_names
 from online_rl.rollout.engine import check_version, served_architectures
@@ -19,15 +21,18 @@ def read_policy(path: str, cfg: Config) -> tuple[Any, Any]:
     """(configuration, processor) of the policy at `path`, a folder or a name on the hub.
 
     Raises ConfigError if they cannot be read, or if transformers cannot train the architecture, vLLM cannot serve it,
-    or live weights cannot be sent from one to the other.
+    live weights cannot be sent from one to the other, or a folder's weights are not whole.
     """
-    return read_config(path, cfg), read_processor(path, cfg)
+    config = read_config(path, cfg)
+    check_weights(path, cfg, config)
+    return config, read_processor(path, cfg)
 
 
 def read_config(path: str, cfg: Config) -> Any:
     """The policy's configuration, checked by `refuse_unservable`. Raises ConfigError."""
     from transformers import AutoConfig, PretrainedConfig
 
+    refuse_no_model(path)
     try:
         raw, _ = PretrainedConfig.get_config_dict(path, revision=cfg.model.revision)  # runs no code of the model's
         if not raw:
@@ -37,10 +42,23 @@ def read_config(path: str, cfg: Config) -> Any:
     except (OSError, ValueError) as problem:
         if isinstance(problem, ConfigError):
             raise
-        raise _unreadable(cfg, problem) from None
+        raise _unreadable(path, cfg, problem) from None
     if not raw.get("auto_map"):  # code that comes with a model may need its weights
         _refuse_unsyncable(config, cfg)
     return config
+
+
+def check_weights(path: str, cfg: Config, config: Any) -> None:
+    """Raise ConfigError if the folder's weights are missing, damaged, or not those of its configuration.
+
+    None is read, so it takes as long for a large model as for a small one. A name on the hub is left to the hub.
+    """
+    from transformers import AutoModelForImageTextToText
+
+    refuse_broken_weights(path)
+    if not getattr(config, "auto_map", None):  # code that comes with a model may need its weights
+        with quiet_transformers():
+            refuse_other_weights(path, AutoModelForImageTextToText, dtype=cfg.model.dtype)
 
 
 def load_model(path: str, cfg: Config, ds_config: dict[str, Any]) -> Any:
@@ -64,14 +82,16 @@ def load_model(path: str, cfg: Config, ds_config: dict[str, Any]) -> Any:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Show no progress bar per rank while weights load."""
+    """Show no progress bar per rank while weights load, and no table of weights beside our own message."""
     from transformers.utils import logging as hf_logging
 
-    was_on = hf_logging.is_progress_bar_enabled()
+    was_on, verbosity = hf_logging.is_progress_bar_enabled(), hf_logging.get_verbosity()
     hf_logging.disable_progress_bar()
+    hf_logging.set_verbosity_error()
     try:
         yield
     finally:
+        hf_logging.set_verbosity(verbosity)
         if was_on:
             hf_logging.enable_progress_bar()
 
@@ -89,7 +109,7 @@ def read_processor(path: str, cfg: Config) -> Any:
             "set for GPUs has it; the one for CPUs leaves torchvision out, which Idefics3 and PaliGemma do without."
         ) from None
     except (OSError, ValueError) as problem:
-        raise _unreadable(cfg, problem) from None
+        raise _unreadable(path, cfg, problem, "the processor of ") from None
 
 
 def refuse_unservable(raw: dict[str, Any], cfg: Config) -> None:
@@ -136,9 +156,16 @@ def _hub(cfg: Config) -> dict[str, Any]:
     return {"revision": cfg.model.revision, "trust_remote_code": cfg.model.trust_remote_code}
 
 
-def _unreadable(cfg: Config, problem: Exception) -> ConfigError:
+def _unreadable(path: str, cfg: Config, problem: Exception, part: str = "") -> ConfigError:
     reason = str(problem).partition("\n")[0]
-    return ConfigError(
-        f"model.path: {cfg.model.path!r} cannot be read ({reason}). Check the name, your access to it (hf auth login), "
-        "and the network."
-    )
+    if Path(path).is_dir():
+        remedy = (
+            "It is a folder of this machine, so the hub is not asked: copy what is missing there from the model that "
+            "it came from (config.json, preprocessor_config.json, tokenizer.json, chat_template.jinja)."
+        )
+    else:
+        remedy = (
+            f"Check the name, your access to it (hf auth login), and the network; there is no folder of that name in "
+            f"{Path.cwd()} either."
+        )
+    return ConfigError(f"model.path: {part}{cfg.model.path!r} cannot be read ({reason}). {remedy}")

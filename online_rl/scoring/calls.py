@@ -16,6 +16,7 @@ from typing import Any
 from tenacity import AsyncRetrying, retry_if_result, stop_after_attempt, wait_exponential
 
 from judges.base import Case, Judge, Score, Status, checked_scores
+from judges.objects import needed_module
 from online_rl.config.model import FIRST_PAUSE_S, LONGEST_PAUSE_S, Scoring
 from online_rl.errors import JudgeError, JudgeFailed, UserError
 from online_rl.scoring.threads import DaemonThreads
@@ -124,9 +125,11 @@ class Calls:
             if clock.expired():
                 return [Score.failed(f"no answer within scoring.call_timeout_s={limit:g} s")] * len(cases)
             # The message of the exception may quote a report; its type cannot.
+            needed = needed_module(problem)
+            remedy = f"It {needed}." if needed else "A judge that cannot be reached returns Score.failed(reason)."
             raise JudgeError(
                 f"judge {judge.name!r} raised {type(problem).__name__} on {len(cases)} case(s) from study "
-                f"{cases[0].study_id!r} on. A judge that cannot be reached returns Score.failed(reason)."
+                f"{cases[0].study_id!r} on. {remedy}"
             ) from problem
         return checked_scores(judge, cases, scores, time.perf_counter() - start)
 
@@ -150,7 +153,8 @@ class Calls:
         except Exception as problem:
             late = isinstance(problem, FutureTimeout)
             what = f"did not return within {timeout_s} s" if late else f"raised {type(problem).__name__}"
-            raise JudgeError(f"judge {judge.name!r}: {name}() {what}.") from problem
+            needed = needed_module(problem)
+            raise JudgeError(f"judge {judge.name!r}: {name}() {what}{f'; it {needed}' if needed else ''}.") from problem
 
 
 async def _cancel_all() -> None:

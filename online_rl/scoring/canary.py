@@ -32,12 +32,17 @@ class CanaryReport:
 
 
 class Canaries:
-    """One step's canaries, made from the reference report of one of its studies; in flight from the start."""
+    """One step's canaries, made from the reference report of one of its studies; in flight from the start.
 
-    def __init__(self, calls: Calls, judges: Sequence[Judge], case: Case) -> None:
+    judges  each with its weight in the reward: the order of values is compared for what is rewarded, turned round for a
+            negative weight; a guard (0) has no direction, so its values are shown alone
+    """
+
+    def __init__(self, calls: Calls, judges: Sequence[tuple[Judge, float]], case: Case) -> None:
         cases = canary_cases(case)
+        self._weights = {judge.name: weight for judge, weight in judges}
         self._waiting: list[tuple[str, list[str], Future[Answer]]] = []
-        for judge in judges:
+        for judge, _ in judges:
             together = getattr(judge, "granularity", "completion") == "group"
             for kinds in [list(cases)] if together else [[kind] for kind in cases]:
                 self._waiting.append((judge.name, kinds, calls.submit(judge, [cases[kind] for kind in kinds])))
@@ -60,5 +65,8 @@ class Canaries:
             reached = ((kind, s) for kind, s in zip(kinds, scores, strict=True) if s.status is not Status.FAILED)
             values |= {kind: score.value for kind, score in reached}
         for name, values in report.values.items():
-            report.warnings += [f"judge {name!r}, canaries in the wrong order: {text}" for text in wrong_order(values)]
+            if weight := self._weights[name]:
+                paid = {kind: value if value is None or weight > 0 else -value for kind, value in values.items()}
+                wrong = wrong_order(paid)
+                report.warnings += [f"judge {name!r}, canaries in the wrong order: {text}" for text in wrong]
         return report

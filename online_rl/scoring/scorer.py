@@ -119,7 +119,7 @@ class Scorer:
                 prompt = completion.prompt
                 asked.cases[key] = make_case(prompt.study, completion.text, prompt.text, completion.ids)
                 if canaries and asked.canaries is None:  # first in the queue: most of the step still decodes
-                    judges = [judge for judge, _ in self.judges if getattr(judge, "orders_canaries", True)]
+                    judges = [(j, weight) for j, weight in self.judges if getattr(j, "orders_canaries", True)]
                     asked.canaries = Canaries(self.calls, judges, asked.cases[key])
                 waiting[completion.group] = waiting.get(completion.group, 0) + 1
                 whole_group = waiting[completion.group] == rollouts.group_size
@@ -199,7 +199,8 @@ class Scorer:
         if bad / max(1, seen) > self.options.max_unscorable_rate:
             raise JudgeFailed(
                 f"{bad} of the last {seen} candidates were unscorable, over scoring.max_unscorable_rate="
-                f"{self.options.max_unscorable_rate:g}. No reward is made up for them; look at the judge's answers."
+                f"{self.options.max_unscorable_rate:g}. No reward is made up for them. `online-rl doctor` "
+                "tries each judge on the data's own reports and says what it cannot read; else answers are cut short."
             )
 
     def state_dict(self) -> dict[str, Any]:

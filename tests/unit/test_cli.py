@@ -83,6 +83,44 @@ def test_train_hands_config_and_overrides_on(module):
     assert calls == [("a.yaml", ["resume=auto", "train.max_steps=3"])]
 
 
+@pytest.mark.parametrize("command", ["train", "doctor", "size", "config check"])
+def test_a_configuration_is_named_by_place_or_by_option(command, tmp_path, monkeypatch, capsys):
+    """Every command that reads one refuses this one in the same words, wherever it stands on the line."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("rollout: {group_size: 1}\n")
+    said = []
+    for words in (["mine.yaml"], ["--config", "mine.yaml"], ["-c", "mine.yaml"], ["mine.yaml", "train.max_steps=2"]):
+        assert main([*command.split(), *words]) == 2
+        captured = capsys.readouterr()
+        said.append(captured.err + captured.out)
+    assert all("rollout.group_size: found 1" in text for text in said)
+
+
+@pytest.mark.parametrize("command", ["train", "config check"])
+def test_a_configuration_that_is_needed_is_asked_for(command, capsys):
+    for words in ([], ["train.max_steps=2"]):
+        assert main([*command.split(), *words]) == 2
+        assert "no configuration given; expected CONFIG" in capsys.readouterr().err
+
+
+def test_the_module_takes_the_configuration_by_place_as_well(tmp_path, monkeypatch, capsys):
+    from online_rl import train
+
+    (tmp_path / "mine.yaml").write_text("rollout: {group_size: 1}\n")
+    for words in (["mine.yaml"], ["--local_rank=0", "mine.yaml", "train.max_steps=2"], ["--config", "mine.yaml"]):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["online_rl.train", *words])
+        assert sys.modules["online_rl.train"].main() == 2
+        assert "rollout.group_size: found 1" in capsys.readouterr().err
+    assert callable(train)
+
+
+@pytest.mark.parametrize("command", ["", "train", "config check", "doctor", "eval", "score", "export", "demo prepare"])
+def test_debug_is_in_every_help(command, capsys):
+    assert main([*command.split(), "--help"]) == 0
+    assert "--debug" in capsys.readouterr().out
+
+
 def test_the_exit_code_of_training_is_the_commands(module):
     module("online_rl.train", run=lambda config, overrides: 75)
     assert main(["train", "--config", "a.yaml"]) == 75

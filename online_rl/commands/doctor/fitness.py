@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,9 +13,11 @@ from judges.text import clean_report
 from online_rl.commands.doctor.finding import Finding
 from online_rl.commands.sizing import GIB, Shape, estimate, shape_of, shortages, trained_parameters
 from online_rl.config import Config
-from online_rl.config.model import JudgeSpec, Scoring
+from online_rl.config.model import JudgeSpec, RewardSpec, Scoring
+from online_rl.data.study import Study
 from online_rl.errors import UserError
 from online_rl.policy.lora import check_targets
+from online_rl.scoring.tryout import REMEDY, spread, try_on_references
 
 T = TypeVar("T")
 
@@ -88,6 +90,9 @@ class Examination:
         if self.cfg.model.lora.rank:
             check_targets(self.model_path, self.cfg)
             frozen = f", all frozen, and adapters of at most {trained_parameters(self.shape, self.cfg) / 1e6:.1f} M"
+        from online_rl.policy.load import check_weights
+
+        check_weights(self.model_path, self.cfg, self.model_config)
         name = type(self.model_config).__name__.removesuffix("Config")
         return Finding("policy", "ok", f"{name}, {self.shape.parameters / 1e6:.1f} M parameters{frozen}")
 
@@ -216,14 +221,23 @@ class Examination:
         return Finding("prices", "warning" if doubtful else "ok", "\n".join([listed.table(), *said]))
 
     def judges(self) -> Iterator[Finding]:
+        try:
+            studies = self.studies.train
+        except (UserError, RuntimeError, OSError):  # said by the check of the data
+            studies = []
         for entry in (*self.cfg.judges, *self.cfg.guards):
-            found = examine_judge(entry, self.cfg.scoring)
+            found = examine_judge(entry, self.cfg.scoring, studies, self.cfg)
             self.judges_are_well &= found.state != "failed"
             yield found
 
 
-def examine_judge(entry: JudgeSpec, options: Scoring) -> Finding:
-    """Load it, start it, and have it score a report that equals its reference and one that says the opposite."""
+def examine_judge(
+    entry: JudgeSpec, options: Scoring, studies: Sequence[Study] = (), cfg: Config | None = None
+) -> Finding:
+    """Load it, start it, and have it score a report that equals its reference and one that says the opposite.
+
+    Then it scores some reference reports of the data, which may be in another language or form than these two.
+    """
     from online_rl.scoring.calls import Calls
     from online_rl.scoring.setup import load_entry
 
@@ -239,6 +253,9 @@ def examine_judge(entry: JudgeSpec, options: Scoring) -> Finding:
             for kind, text in (("same", REFERENCE), ("contrary", CONTRARY))
         ]
         same, contrary = calls.submit(judge, cases).result().scores
+        tried = None
+        if cfg is not None and studies and same.status is not Status.FAILED:
+            tried = try_on_references(calls, judge, spread(studies), cfg)
     except (UserError, RuntimeError) as problem:
         return Finding(name, "failed", str(problem))
     except Exception as problem:  # its text may quote what it was given
@@ -249,12 +266,24 @@ def examine_judge(entry: JudgeSpec, options: Scoring) -> Finding:
         calls.close()
     if same.status is Status.FAILED:
         return Finding(name, "failed", f"it cannot be reached: {same.detail}")
+    rewarded = isinstance(entry, RewardSpec)
+    if tried is not None and rewarded and tried.unscorable_rate > options.max_unscorable_rate:
+        limit = f"over scoring.max_unscorable_rate={options.max_unscorable_rate:g}, which stops a run"
+        return Finding(name, "failed", f"{tried.sentence()}, {limit}. {REMEDY}")
     if same.status is not Status.SCORED or same.value is None:
+        if tried is not None and tried.values:  # made for reports of another language than our two
+            mean = sum(tried.values) / len(tried.values)
+            state = "warning" if tried.reasons else "ok"
+            return Finding(name, state, f"{tried.sentence()}; equal to itself one gets {mean:.3f} on average")
         return Finding(name, "failed", f"a report equal to its reference is {same.status.value}, expected a score.")
     values = f"a report equal to its reference gets {same.value:.3f}"
     if contrary.value is None:
         return Finding(name, "warning", f"{values}, a contrary one is {contrary.status.value}.")
     values += f", a contrary one {contrary.value:.3f}"
-    if getattr(entry, "weight", 0.0) > 0 and not same.value > contrary.value:
-        return Finding(name, "warning", f"{values}; expected the first to be higher. Is its sign right?")
-    return Finding(name, "ok", f"{values} ({same.seconds:.2g} s)")
+    weight = getattr(entry, "weight", 0.0)
+    if weight and not weight * same.value > weight * contrary.value:
+        wanted = "higher" if weight > 0 else f"lower, as its weight is {weight:g}"
+        return Finding(name, "warning", f"{values}; expected the first to be {wanted}. Is its sign right?")
+    if tried is not None and tried.reasons:
+        return Finding(name, "warning", f"{values}; it {tried.sentence()}. {REMEDY}")
+    return Finding(name, "ok", f"{values} ({same.seconds:.2g} s){f'; it {tried.sentence()}' if tried else ''}")

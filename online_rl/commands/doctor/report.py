@@ -89,7 +89,7 @@ def as_text(findings: list[Finding]) -> str:
     lines = [finding.line(width) for finding in findings]
     failed = sum(finding.state == "failed" for finding in findings)
     warned = sum(finding.state == "warning" for finding in findings)
-    return "\n".join([*lines, "", f"{failed} failed, {warned} warning(s), {len(findings)} findings"])
+    return "\n".join([*lines, "", f"{failed} failed, {warned} warning(s), {len(findings)} checks"])
 
 
 def as_json(findings: list[Finding]) -> dict[str, Any]:

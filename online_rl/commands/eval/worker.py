@@ -109,7 +109,7 @@ def evaluate(task: Task) -> None:
         _say(f"{policy.label}: {len(studies)} studies of the {task.split} split are in {folder} already{note}")
         return
     (folder / ABOUT).unlink(missing_ok=True)
-    journal = Journal(folder / SCORES, of, overwrite=True)
+    journal = Journal(folder / SCORES, of, overwrite=True, afresh=task.overwrite)
     try:
         todo = [place for place in range(len(studies)) if place not in journal.rows]
         _say(f"{policy.label}: {len(todo)} of {len(studies)} studies of the {task.split} split{note}")

@@ -23,10 +23,11 @@ Row = dict[str, Any]
 class Journal:
     """Rows by their place in the input. Opening it takes up what an interrupted run has left.
 
-    of  says what the rows belong to (input, judge, options); a journal of something else is refused
+    of      says what the rows belong to (input, judge, options); a journal of something else is refused if it has rows
+    afresh  begin again if it has rows of something else
     """
 
-    def __init__(self, output: Path, of: dict[str, Any], overwrite: bool = False) -> None:
+    def __init__(self, output: Path, of: dict[str, Any], overwrite: bool = False, afresh: bool = False) -> None:
         self.output = output
         self.partial = output.with_name(output.name + ".partial")
         self.rows: dict[int, Row] = {}
@@ -48,24 +49,26 @@ class Journal:
             self._file.close()
             raise DataError(f"{self.partial}: another process is writing it. Wait for it, or stop it.") from None
         try:
-            self._take_up(of)
+            self._take_up(of, afresh)
         except BaseException:
             self.close()
             raise
 
-    def _take_up(self, of: dict[str, Any]) -> None:
+    def _take_up(self, of: dict[str, Any], afresh: bool) -> None:
         header = json.loads(json.dumps(of))
         found, end = _read(self.partial)
-        if self.partial.stat().st_size and not found:
+        if not found and _is_other(self.partial):
             raise DataError(f"{self.partial}: is no journal of this program. Remove it, or name another --output.")
-        if found:
-            changed = sorted(key for key in {*header, *found[0]} if header.get(key) != found[0].get(key))
-            if changed:
-                raise DataError(
-                    f"{self.partial}: holds {len(found) - 1} rows of another run (other {', '.join(changed)}). Remove "
-                    "it to start afresh, or name another --output."
-                )
-            self.rows = {row["place"]: row["row"] for row in found[1:]}
+        changed = sorted(key for key in {*header, *found[0]} if header.get(key) != found[0].get(key)) if found else []
+        if changed and found[1:] and not afresh:
+            rows = "1 row" if len(found) == 2 else f"{len(found) - 1} rows"
+            raise DataError(
+                f"{self.partial}: holds {rows} of another run (other {', '.join(changed)}). Add --overwrite to score "
+                "them again, or name another --output."
+            )
+        if changed:
+            found, end = [], 0
+        self.rows = {row["place"]: row["row"] for row in found[1:]}
         self._file.seek(end)
         self._file.truncate()  # a line that was cut off when the run ended goes
         if not found:
@@ -104,6 +107,13 @@ class Journal:
             raise DataError(
                 f"{self.partial}: cannot be written ({error.strerror}). Make room and give the same command again."
             ) from None
+
+
+def _is_other(path: Path) -> bool:
+    """Whether a file without a whole first line is another program's; a header that was cut off is ours."""
+    with path.open("rb") as file:
+        start = file.readline()
+    return bool(start) and (start.endswith(b"\n") or not start.startswith(b"{"))
 
 
 def _read(path: Path) -> tuple[list[Row], int]:

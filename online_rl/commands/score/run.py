@@ -59,7 +59,7 @@ def score_file(
     if html is not None:
         check_place(html)
     loaded = load_judge(entry.use, entry.args, entry.length_control, judge)
-    journal = Journal(output, {"rows": len(pairs), **_fingerprint(source, cfg, loaded, raw)}, overwrite)
+    journal = Journal(output, {"rows": len(pairs), **_fingerprint(source, cfg, loaded, raw)}, overwrite, overwrite)
     try:
         _score_pairs(loaded, _options(cfg, loaded, overrides), pairs, journal, raw, batch)
         rows = journal.finish()
@@ -72,7 +72,7 @@ def score_file(
         journal.close()
     summary = summarise(rows)
     if html is not None:
-        write_page(html, judge, source.name, pairs, rows, summary)
+        write_page(html, without_surrogates(judge), without_surrogates(source.name), pairs, rows, summary)
     return summary
 
 

@@ -109,7 +109,7 @@ def the_prompt_knows_one_placeholder(cfg: Config) -> str | None:
 
 @rule("resume")
 def resume_names_a_checkpoint(cfg: Config) -> str | None:
-    if cfg.resume in ("never", "auto") or Path(cfg.resume).expanduser().is_dir():
+    if cfg.resume in ("never", "auto") or Path(cfg.resume).is_dir():
         return None
     return (
         f"resume: found {cfg.resume!r}, expected never, auto, or the folder of a checkpoint; there is no such folder."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from online_rl.config import Config, config_from_dict, load_config, save_resolved
@@ -202,3 +204,65 @@ def _fields(model=Config, prefix=""):
         yield prefix + key, info.annotation
         if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
             yield from _fields(info.annotation, prefix + key + ".")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"run": {"seed": 99999999999999999999}}, "run.seed: found 9999.*expected at most 2147483647"),
+        ({"judges": [{"use": "r\udcfcge.py:f"}]}, r"judges\[0\].use: .*expected a name in UTF-8 \(rename the file"),
+        ({"train": {"max_steps": 10**12}}, "train.max_steps: found 1000000000000, expected at most 2147483647"),
+        ({"demo": {"studies": 2**40}}, "demo.studies: .*at most 2147483647"),
+        ({"run": {"dir": "$NOT_SET_HERE/runs"}}, "run.dir: found .*environment variable NOT_SET_HERE is not set"),
+        ({"data": {"image_root": "${NOT_SET_HERE}"}}, "data.image_root: found .*NOT_SET_HERE is not set"),
+        ({"judges": [{"use": "$NOT_SET_HERE/r.py:f"}]}, r"judges\[0\].use: found .*NOT_SET_HERE is not set"),
+    ],
+)
+def test_absurd_numbers_and_variables_that_are_not_set_are_refused(monkeypatch, data, words):
+    monkeypatch.delenv("NOT_SET_HERE", raising=False)
+    assert re.search(words, problems_of(data))
+
+
+def test_home_and_variables_are_read_in_every_path(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("CXR", "/data/cxr")
+    cfg = config_from_dict(
+        {
+            "run": {"dir": "$HOME/runs"},
+            "model": {"path": "${CXR}/policy"},
+            "data": {"reader": "jsonl", "path": "$CXR/studies.jsonl", "image_root": "~/png"},
+            "demo": {"cache": "~/cache"},
+            "judges": [{"use": "$HOME/r.py:f", "args": {"words": "~/w.txt", "pattern": "cost: $5 (~2)", "n": [1, "$CXR/a"]}}],
+        }
+    )
+    assert cfg.run.dir == "/home/ada/runs" and cfg.model.path == "/data/cxr/policy"
+    assert (cfg.data.path, cfg.data.image_root) == ("/data/cxr/studies.jsonl", "/home/ada/png")
+    assert cfg.demo.cache == "/home/ada/cache" and cfg.judges[0].use == "/home/ada/r.py:f"
+    assert cfg.judges[0].args == {"words": "/home/ada/w.txt", "pattern": "cost: $5 (~2)", "n": [1, "/data/cxr/a"]}
+
+
+def test_yaml_merges_and_anchors(write):
+    text = "judges:\n  - &a {use: findings, name: a, weight: 0.5}\n  - {<<: *a, name: b}\n  - {name: c, <<: *a, weight: 2}\n"
+    cfg = load_config(write(text), ["judges.0.weight=3"])
+    assert [(j.name, j.weight) for j in cfg.judges] == [("a", 3.0), ("b", 0.5), ("c", 2.0)]
+    shared = "judges:\n  - {use: findings, name: a, args: &x {normal_weight: 1.0}}\n  - {use: findings, name: b, args: *x}\n"
+    cfg = load_config(write(shared), ["judges.0.args.normal_weight=0.5"])
+    assert [j.args["normal_weight"] for j in cfg.judges] == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("run: {dir: !env HOME}\n", "line 1, column 12: .*the kind '!env', expected plain text"),
+        ("run: {dir: =}\n", "Put it in quotes"),
+        ("run: &a\n  dir: *a\n", "an anchor stands inside what it names"),
+        ("run: {dir: 2024-13-45}\n", "month must be in"),
+        ("run: {[a]: 1}\n", "key a list or mapping is not text"),
+        ("run: {<<: *none}\n", "undefined alias"),
+        ("run: {dir: 2024-01-31}\n", "run.dir: found the date 2024-01-31, expected text. Put it in quotes"),
+    ],
+)
+def test_yaml_that_is_no_plain_value_is_refused_in_plain_words(write, text, words):
+    with pytest.raises(ConfigError, match=words) as caught:
+        load_config(write(text))
+    assert "tag:yaml.org" not in str(caught.value) and "constructor" not in str(caught.value)

@@ -300,6 +300,12 @@ def test_what_is_not_there_is_named_with_the_key_to_set(folder):
     ):
         with pytest.raises(DataError, match=r"data.path: .* Set data.path"):
             read_studies(config_from_dict({"data": data}))
+    (folder / "mine.jsonl").write_text("")
+    with pytest.raises(DataError, match="which is a folder, expected a file. Set data.path to .* such as mine.jsonl"):
+        read_studies(config_from_dict({"data": {"reader": "jsonl", "path": str(folder)}}))
+    (folder / "dataset_info.json").write_text("{}")
+    with pytest.raises(DataError, match="save_to_disk wrote.*studies=datasets.load_from_disk"):
+        read_studies(config_from_dict({"data": {"reader": "csv", "path": str(folder)}}))
     with pytest.raises(DataError, match="indiana_reports.csv: no such file"):
         read_studies(config_from_dict({"data": {"reader": "iu_xray", "path": str(folder)}}))
     with pytest.raises(DataError, match="online-rl demo prepare"):

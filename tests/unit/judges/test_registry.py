@@ -172,6 +172,28 @@ def test_file_that_cannot_be_imported(tmp_path):
     assert values(load_judge(f"{path}:f")) == [1.0, 1.0]
 
 
+def test_a_file_may_import_modules_beside_it_at_once_or_later(tmp_path):
+    (tmp_path / "word_lists_beside.py").write_text("GOOD = 3.0\n")
+    (tmp_path / "later_beside.py").write_text("BONUS = 0.5\n")
+    (tmp_path / "json.py").write_text("raise SystemExit('not the json of Python')\n")
+    (tmp_path / "mine.py").write_text(
+        "import json\nfrom word_lists_beside import GOOD\n"
+        "def f(completions):\n    import later_beside\n    return [GOOD + later_beside.BONUS] * len(completions)\n"
+    )
+    judge = load_judge(f"{tmp_path / 'mine.py'}:f")
+    assert values(judge) == [3.5, 3.5]
+
+
+def test_a_module_that_is_not_there_is_named_with_the_remedy(tmp_path):
+    (tmp_path / "at_once.py").write_text("import no_such_thing_here.inner\ndef f(completions): return []\n")
+    (tmp_path / "later.py").write_text("def f(completions):\n    import no_such_thing_here\n    return []\n")
+    words = "needs the module 'no_such_thing_here', which is not installed: install it here, or put no_such_thing_here.py"
+    with pytest.raises(JudgeError, match=f"at_once.py raised ModuleNotFoundError: .*{words}"):
+        load_judge(f"{tmp_path / 'at_once.py'}:f")
+    with pytest.raises(JudgeError, match=f"raised ModuleNotFoundError while scoring rows 0 to 1.*{words}"):
+        values(load_judge(f"{tmp_path / 'later.py'}:f"))
+
+
 def test_unknown_length_control():
     with pytest.raises(JudgeError, match="lc_gren.*none, lc_green"):
         load_judge("findings", length_control="lc_gren")

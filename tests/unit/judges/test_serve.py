@@ -313,12 +313,14 @@ class Answers(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers["Content-Length"]))
         self._reply(*self.server.replies["/score"])
 
-    def _reply(self, status: int, body: bytes | float, length: int | None = None) -> None:
+    def _reply(self, status: int, body: bytes | float, length: int | None = None, encoding: str = "") -> None:
         if isinstance(body, float):
             return time.sleep(body)
         self.send_response(status)
         if 300 <= status < 400:
             self.send_header("Location", "http://example.com/score")
+        if encoding:
+            self.send_header("Content-Encoding", encoding)
         self.send_header("Content-Length", str(len(body) if length is None else length))
         self.end_headers()
         self.wfile.write(body)
@@ -376,6 +378,20 @@ def test_a_hang_has_failed_within_its_time(fake):
 
 def test_a_truncated_answer_has_failed(fake):
     assert [s.status for s in fake((200, b'{"scores": [', 4096)).score(CASES)] == [Status.FAILED] * 2
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_an_answer_that_cannot_be_unpacked_has_failed(fake, encoding):
+    """A broken proxy in between: httpx.DecodingError, which is no TransportError."""
+    judge = fake((200, b"not packed", None, encoding))
+    judge.start()
+    assert [s.status for s in judge.score(CASES)] == [Status.FAILED] * 2
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://host:99999999", "http://host:port", "http://a\x00b"])
+def test_an_address_that_is_none_is_refused_when_it_is_named(url):
+    with pytest.raises(JudgeError, match="args.url is .*expected http://HOST:PORT"):
+        HttpJudge(url)
 
 
 GOOD = {"status": "scored", "value": 0.5, "parts": {"a": 1}, "detail": ""}

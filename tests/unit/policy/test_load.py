@@ -91,8 +91,10 @@ def test_vision_that_cannot_be_frozen_is_found_before_weights_load(tmp_path):
 def test_nothing_at_the_path(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     for read in (read_config, read_processor):
-        with pytest.raises(ConfigError, match="cannot be read .*Check the name"):
+        with pytest.raises(ConfigError, match="no config.json|copy what is missing there"):
             read(str(tmp_path), cfg(tmp_path))
+        with pytest.raises(ConfigError, match="cannot be read .*Check the name.*no folder of that name in"):
+            read("nobody/nothing", cfg("nobody/nothing"))
 
 
 def test_a_processor_whose_package_is_missing_says_which(tmp_path, demo_processor, monkeypatch):

@@ -9,9 +9,11 @@ import pytest
 
 from judges.base import Score
 from judges.callable import CallableJudge
+from online_rl.config.model import Config
 from online_rl.errors import JudgeError, JudgeFailed
 from online_rl.metrics import record, summarise
 from online_rl.rollout.types import Rollouts
+from online_rl.scoring import Scorer
 
 GROUPS = [[" ".join(["word"] * (1 + 4 * g + i)) for i in range(4)] for g in range(5)]  # 1, 2, ... 20 words
 
@@ -372,6 +374,26 @@ def test_a_judge_of_one_side_of_a_report_is_not_asked_for_the_canaries_order(mak
     judge.by_length, judge.orders_canaries = True, False
     scored = make_scorer((judge, 1.0), (Other(), 1.0)).score(make_rollouts(["a b"]), canaries=True)
     assert list(scored.canaries.values) == ["other"]
+
+
+def test_the_order_of_canaries_is_that_of_the_reward(make_scorer, make_rollouts):
+    """A guard may count errors or words, where less is better; so may a judge of negative weight."""
+    class Distance(Overlap):
+        name = "distance"
+
+        def score(self, cases):
+            return [score.with_value(-score.value) for score in super().score(cases)]
+
+    scorer = Scorer([(Overlap(), 1.0)], Config(), [Distance()])
+    try:
+        guarded = scorer.score(make_rollouts(["a b"]), canaries=True)
+    finally:
+        scorer.close()
+    assert guarded.canaries.warnings == [] and set(guarded.canaries.values["distance"]) == CANARIES
+    for weight, warned in ((-1.0, False), (1.0, True), (0.0, False)):
+        scorer = make_scorer((Distance(), weight), (Other(), 1.0))
+        scored = scorer.score(make_rollouts(["a b"]), canaries=True)
+        assert any("'distance'" in text for text in scored.canaries.warnings) is warned
 
 
 def test_a_judge_of_groups_gets_the_canaries_together(make_scorer, make_rollouts):

@@ -101,6 +101,14 @@ def test_what_cannot_be_read_is_tried_once_and_said_once(run, monkeypatch):
         assert states[check] == "skipped" and detail_of(findings, check) == f"needs what {needed} could not read"
 
 
+def test_a_policy_whose_weights_are_cut_has_failed(run, tmp_path):
+    broken = shutil.copytree(run / "policy", tmp_path / "policy")
+    os.truncate(broken / "model.safetensors", 1000)
+    findings = examine(run / "config.yaml", [f"model.path={broken}"], ranks=1)
+    assert state_of(findings)["policy"] == "failed" and "cut short" in detail_of(findings, "policy")
+    assert state_of(findings)["data"] == "ok"
+
+
 def test_it_counts_what_lora_trains(run):
     detail = detail_of(examine(run / "config.yaml", ["model.lora.rank=4"], ranks=1), "policy")
     assert "all frozen, and adapters of at most 0.1 M" in detail
@@ -219,6 +227,34 @@ def test_a_judge_is_started_scores_a_golden_pair_and_is_closed(tmp_path, start, 
     assert words in finding.detail and closed.exists()
 
 
+def test_a_distance_of_negative_weight_has_the_right_sign(tmp_path):
+    for score, state in (("-float(case.candidate == case.reference)", "ok"), ("float(case.candidate == case.reference)", "warning")):
+        (tmp_path / f"{state}.py").write_text(JUDGE.format(start="pass", score=f"Score({score})", closed=str(tmp_path / "c")))
+        spec = RewardSpec(use=f"{tmp_path / state}.py:Judge", name="own", weight=-1.0)
+        found = fitness.examine_judge(spec, Scoring(max_retries=0))
+        assert found.state == state and ("lower, as its weight is -1" in found.detail) is (state == "warning")
+
+
+def test_judges_are_tried_on_the_reports_of_the_data(run, tmp_path):
+    """Two English sentences would have passed the judge; a run on these reports would have stopped at step 1."""
+    spanish = (run / "studies.jsonl").read_text().replace(
+        "The lungs are clear. No pleural effusion.", "Pulmones sin alteraciones. Corazón de tamaño normal."
+    )
+    (run / "spanish.jsonl").write_text(spanish)
+    findings = examine(run / "config.yaml", [f"data.path={run / 'spanish.jsonl'}"], ranks=1)
+    detail = detail_of(findings, "judge findings")
+    assert state_of(findings)["judge findings"] == "failed" and "Pulmones" not in detail
+    assert "cannot score 5 of 5 reference reports of the data against themselves (the reference states nothing" in detail
+    assert "scores all of 5 reference reports" in detail_of(examine(run / "config.yaml", ranks=1), "judge findings")
+
+    own = "Score(1.0) if 'pulmones' in case.reference else Score.unscorable('no')"
+    (tmp_path / "own.py").write_text(JUDGE.format(start="pass", score=own, closed=str(tmp_path / "closed")))
+    judge = f"judges=[{{use: {tmp_path / 'own.py'}:Judge, name: own}}]"
+    found = examine(run / "config.yaml", [judge, f"data.path={run / 'spanish.jsonl'}"], ranks=1)
+    assert state_of(found)["judge own"] == "ok"
+    assert "equal to itself one gets 1.000" in detail_of(found, "judge own")
+
+
 def test_threads_and_shared_memory_are_counted(monkeypatch, tmp_path):
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda pid: set(range(8)))
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
@@ -286,7 +322,7 @@ def test_the_command_prints_text_or_json_and_ends_with_0_or_2(run, capsys):
     assert answer["ok"] and {"check", "state", "detail"} == set(answer["findings"][0])
     assert main(["doctor", "--config", str(run / "config.yaml"), "judges=[{use: nothing}]"]) == 2
     out = capsys.readouterr().out
-    assert "failed   judge nothing" in out and "1 failed" in out
+    assert "failed   judge nothing" in out and "1 failed" in out and out.rstrip().endswith(" checks")
 
 
 def test_an_algorithm_from_outside_is_tried(run, tmp_path):

@@ -359,3 +359,59 @@ def test_the_page_shows_every_pair_with_its_errors_and_loads_nothing(folder):
     articles = [a for tag, a in page.tags if tag == "article"]
     assert [a["data-errors"] for a in articles][:2] == ["", "(c) wrong location"]
     assert all(pair["candidate"] in page.words and pair["reference"] in page.words for pair in PAIRS)
+
+
+BROKEN = "def reward(completions, **columns):\n    return [1.0 / 0] * len(completions)\n"
+
+
+def test_a_repaired_reward_goes_on_where_nothing_was_scored(folder, capsys):
+    """The first try ended in an error of the function; its journal holds no row that could be mixed up."""
+    write(PAIRS)
+    Path("mine.py").write_text(BROKEN)
+    assert score(judge="mine.py:reward") == 2
+    sys.modules.pop(next(name for name in sys.modules if name.startswith("_outside_mine")))
+    Path("mine.py").write_text(BROKEN.replace("1.0 / 0", "0.5"))
+    assert score(judge="mine.py:reward") == 0
+    assert [row["score"] for row in output()] == [0.5] * 3
+    assert "another run" not in capsys.readouterr().err
+
+
+def test_rows_of_another_judge_are_scored_again_if_one_says_so(folder, capsys):
+    write(PAIRS)
+    Path("mine.py").write_text(
+        "def reward(completions, **columns):\n    if '2' in columns['study_id'][0]:\n        raise ValueError\n"
+        "    return [0.25] * len(completions)\n"
+    )
+    assert score(judge="mine.py:reward") == 2
+    assert score(judge="findings") == 2
+    assert "holds 2 rows of another run (other judge" in (error := capsys.readouterr().err) and "--overwrite" in error
+    assert score("--overwrite", judge="findings") == 0
+    assert [row["score"] for row in output()][:2] == [1.0, 0.5]
+
+
+@pytest.mark.parametrize("left", [b'{"rows": 3, "inp', b"{"])
+def test_a_header_that_was_cut_off_is_written_again(folder, left):
+    write(PAIRS)
+    Path("scores.jsonl.partial").write_bytes(left)
+    assert score() == 0 and len(output()) == 3
+
+
+@pytest.mark.parametrize("left", [b"my notes", b"study,score\n1,2\n", b"[1]\n"])
+def test_a_file_of_somebody_else_is_left_alone(folder, left, capsys):
+    write(PAIRS)
+    Path("scores.jsonl.partial").write_bytes(left)
+    assert score() == 2 and "is no journal of this program" in capsys.readouterr().err
+    assert Path("scores.jsonl.partial").read_bytes() == left
+
+
+def test_names_of_files_need_not_be_utf_8(folder):
+    """As unpacked from an old archive: page, scores and messages are written all the same."""
+    write(PAIRS)
+    source, page = os.fsdecode(b"befund-\xfcber.jsonl"), os.fsdecode(b"seite-\xe4.html")
+    os.rename("pairs.jsonl", source)
+    command = [sys.executable, "-m", "online_rl.cli", "score", "--judge", "findings", "--input", source]
+    command += ["--output", os.fsdecode(b"aus-\xfc.jsonl"), "--html", page]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONPATH": os.environ.get("PYTHONPATH", "")})
+    assert done.returncode == 0, done.stderr
+    assert "befund-\ufffdber.jsonl" in Path(page).read_text(encoding="utf-8")
+    assert len(Path(os.fsdecode(b"aus-\xfc.jsonl")).read_text().splitlines()) == 3

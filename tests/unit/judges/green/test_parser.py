@@ -14,6 +14,7 @@ from judges.green import UnreadableAnalysis, analysis_regex, decided, decided_at
 from judges.green.grammar import EXPLANATION, HEADERS
 from judges.green.grammar import LABELS as GRAMMAR_LABELS
 from judges.green.parser import bounds
+from judges.green.server import STOPS
 from tests.unit.judges.green.analyses import ANALYSES, LABELS
 
 GOOD = """[Explanation]:
@@ -220,6 +221,54 @@ def test_the_score_is_decided_right_after_the_matched_count(written):
 def test_an_undecided_answer_is_not_stopped():
     for text in (GOOD[: GOOD.index(MATCHED)], GOOD[: GOOD.index("3. No")] + "12", f"{MATCHED} 3. x"):
         assert not decided(text)
+
+
+THREE = "3. No pneumothorax; Normal heart size; PICC line."
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "1. No pneumothorax. 2. Normal heart size. 3. PICC line.",
+        "1. No pneumothorax; 2. Normal heart size; 3. PICC line",
+        "1. no pneumothorax 2. normal heart size",
+        "1. No pneumothorax, 2) normal heart size, 3) PICC line.",
+        "1. 1. No pneumothorax 2. Normal heart size",
+        "1. No pneumothorax; 2: Normal heart size.",
+        "1. No pneumothorax 2 - Normal heart size 3 - PICC line",
+        "1. PICC line, tip at rib 2. 2.Normal heart size.",
+        "2. No pneumothorax. 3. Normal heart size.",
+        "2. 1. No pneumothorax. 2. Normal heart size. 3. PICC line.",
+        "0. 1. No pneumothorax.",
+    ],
+)
+def test_items_numbered_on_the_line_of_their_count_are_not_one_item(line):
+    """Read as a count of 1, such a line would lower the matches, and on a line of errors raise the score."""
+    in_errors = changed("2. Mild edema; Large nodule.", line)
+    for text in (changed(THREE, line), in_errors):
+        with pytest.raises(UnreadableAnalysis, match="its items are numbered up to [123]$"):
+            parse_analysis(text)
+
+
+def test_items_numbered_behind_their_count_are_counted():
+    for listed in ("1. No pneumothorax. 2. Normal heart size. 3. PICC line.", "1) No pneumothorax; 2) Heart; 3) PICC"):
+        analysis = parse_analysis(changed(THREE, f"3. {listed}"))
+        assert (analysis.matched, analysis.disagreeing) == (3, ())
+
+
+@pytest.mark.parametrize("item", ["Now 2. before 1", "Nodule of 2.5 cm", "Stage 2. No change", "Tip at T2. No kink"])
+def test_a_number_within_one_item_is_no_second_item(item):
+    assert parse_analysis(changed(THREE, f"1. {item}.")).matched == 1
+
+
+def test_a_list_that_begins_with_one_is_decoded_to_the_end_of_its_line():
+    """Stopped after "1." it would be a count of 1."""
+    text = changed(THREE, "1. No pneumothorax. 2. Normal heart size.")
+    start = text.index(MATCHED)
+    assert not any(decided(text[:end]) for end in range(start, len(text) + 1))
+    assert decided_at(text + "\n") == len(text)
+    assert not any(stop in text for stop in STOPS)
+    assert any(stop in GOOD for stop in STOPS)
 
 
 def test_counts_are_bounded_by_the_words_of_the_reports():
