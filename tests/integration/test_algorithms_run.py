@@ -67,7 +67,7 @@ def test_a_second_pass_leaves_the_policy_that_sampled(dapo):
 
 
 def test_kto_learns_from_every_candidate_by_threshold(work, small, judges):
-    settings = [*small, judges, "train.max_steps=2", "algorithm.preference.kto_threshold=1.0"]
+    settings = [*small, judges, "train.max_steps=2", "algorithm.preference.kto_threshold=1.3"]
     run = train(
         work / "kto", *settings, f"run.dir={work / 'kto.run'}", ranks=1, config=RECIPE.format("online_kto")
     ).ok()

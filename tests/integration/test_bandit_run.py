@@ -26,7 +26,7 @@ WANTED = "e"  # letters are what such a policy knows
 @pytest.fixture(scope="session")
 def bandits(work, demo) -> dict[str, dict]:
     """Algorithm -> mean reward of each step, and how far any weight has moved."""
-    settings = [*demo, "rollout.group_size=4", "rollout.max_completion_tokens=8", "train.learning_rate=1e-3"]
+    settings = [*demo, "rollout.group_size=4", "rollout.max_completion_tokens=8", "train.learning_rate=3e-3"]
     results = work / "bandit"
     results.mkdir()
     options = ["--wanted", WANTED, "--steps", str(STEPS), "--results", str(results)]
