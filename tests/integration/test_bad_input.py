@@ -96,7 +96,6 @@ def test_a_prompt_that_leaves_no_room(log, run, small, own_data, world_rows):
     assert not records(finished.run_dir)
 
 
-@pytest.mark.long
 def test_a_damaged_image_met_by_one_rank_while_training(log, run, small, own_data, world, world_rows, tmp_path):
     """Both ranks stop together, with the one message; images of later steps are not decoded beforehand. What was set
     aside when the data were read is listed once."""

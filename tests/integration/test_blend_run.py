@@ -9,8 +9,6 @@ import pytest
 
 from tests.integration.launch import Finished, records, started, train
 
-pytestmark = pytest.mark.long
-
 SERVED = """
 def commas(completions, **columns):
     return [min(1.0, text.count(",") / 3) for text in completions]

@@ -293,7 +293,6 @@ def test_another_configuration_is_refused(one_rank, settings, work):
     assert _stamps(one_rank.run_dir) == before
 
 
-@pytest.mark.long
 def test_a_reward_that_was_edited_since_is_refused_with_file_and_both_hashes(one_rank, settings, work, own_reward):
     file = own_reward / "long_words.py"
     saved = json.loads((one_rank.run_dir / "checkpoints" / "step-2" / "state.json").read_text())["provenance"]
@@ -310,7 +309,6 @@ def test_a_reward_that_was_edited_since_is_refused_with_file_and_both_hashes(one
     assert _stamps(one_rank.run_dir) == before
 
 
-@pytest.mark.long
 def test_a_damaged_checkpoint_is_passed_over_or_refused_by_name(one_rank, settings, work):
     """resume=auto never starts afresh silently: it says that nothing whole was found."""
     copy = work / "damaged.run"

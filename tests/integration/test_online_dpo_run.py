@@ -9,8 +9,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tests.integration.launch import Finished, records, scalars, train
 
-pytestmark = pytest.mark.long
-
 
 @pytest.fixture(scope="session")
 def dpo(work, small, judges, own_reward) -> Finished:

@@ -10,8 +10,6 @@ import pytest
 
 from tests.integration.launch import ROOT, Finished, records, train
 
-pytestmark = pytest.mark.long
-
 
 def documented(page: str, file: str) -> str:
     [text] = re.findall(rf"^```python\n(# {file}\n.*?)^```$", (ROOT / "docs" / page).read_text(), re.M | re.S)

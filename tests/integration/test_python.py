@@ -16,8 +16,6 @@ from docs.run_notebook import NOTEBOOK, execute
 from tests.integration.launch import CONFIG, PATIENCE_S, ROOT, Finished, free_port, records, started, train
 from tests.unit.test_docs import blocks
 
-pytestmark = pytest.mark.long
-
 # What a user's script does, on each rank: two runs that fail before a model loads, then a run that stops after two
 # steps and goes on in the same process.
 SCRIPT = """
