@@ -56,6 +56,17 @@ class Case:
 
 
 @dataclass(frozen=True)
+class Labels:
+    """What a judge read in one pair: the findings that candidate and reference call present, under its own names.
+
+    Figures of a whole corpus, such as CheXbert's macro F1, are made of these by `online-rl eval`.
+    """
+
+    said: frozenset[str]
+    true: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Score:
     """What a judge says of one case.
 
@@ -63,6 +74,7 @@ class Score:
     parts    numbers behind it, such as error counts, matched findings, raw value, verbosity
     detail   the judge's analysis as text; it holds report text, so it stays out of logs unless asked for
     seconds  time the judge took for this case
+    labels   findings that it read in both reports; None for a judge that names none
     """
 
     value: float | None
@@ -70,6 +82,7 @@ class Score:
     parts: dict[str, float] = field(default_factory=dict)
     detail: str = ""
     seconds: float = 0.0
+    labels: Labels | None = None
 
     def __post_init__(self) -> None:
         for name, number in {"value": self.value, **self.parts}.items():
@@ -113,6 +126,7 @@ class Judge(Protocol):
     start() -> None               once per rank before the first sample; raises ConfigError when it cannot work
     sleep() -> None               all ranks have their scores and begin to train; the next score may come any time
     drain_metrics() -> dict       numbers since the last call, of this rank; they are summed over ranks
+    fingerprint                   text that enters the judge's identity, such as the hash of a file that it reads
     adapt(mean_verbosity) -> None once per step, with the mean over all ranks
     state_dict(), load_state_dict(state)   what a checkpoint keeps of it
     close() -> None               at the end of the run

@@ -22,7 +22,7 @@ class Identity:
     """name     the judge's name
     use      what the configuration names
     version  the judge's `version`, else that of the installed package that it comes from, else ""
-    hash     SHA-256 (hex) over its source files (`judges.sources`) and its arguments
+    hash     SHA-256 (hex) over its source files (`judges.sources`), its arguments and its `fingerprint`, if it has one
     file     the source file; "" if there is none
     """
 
@@ -49,6 +49,7 @@ def identify(judge: Any, use: str, args: Mapping[str, Any] | None = None) -> Ide
     for name, source in source_files(module).items():
         digest.update(name.encode() + b"\0" + source.read_bytes())
     digest.update(json.dumps(dict(args or {}), sort_keys=True, default=lambda v: type(v).__name__).encode())
+    digest.update(str(getattr(inner, "fingerprint", "")).encode())
     version = getattr(inner, "version", None) or _distribution_version(getattr(module, "__name__", ""))
     return Identity(judge.name, use, str(version), digest.hexdigest(), str(path) if path.name else "")
 

@@ -3,12 +3,13 @@
     GET  /judge   -> {"protocol": 2, "name", "use", "version", "hash", "granularity"}
     POST /score      {"cases": [{"study_id", "candidate", "reference", "raw_candidate", "raw_reference", "indication",
                                  "prompt", "completion_ids", "images", "columns"}, ...]}
-                  -> {"name", "hash", "scores": [{"status", "value", "parts", "detail"}, ...]}     200
+                  -> {"name", "hash", "scores": [{"status", "value", "parts", "detail", "labels"}, ...]}     200
                   -> {"error": "..."}     400 not a request, 413 too large, 422 the judge broke its contract,
                                           503 the judge could not be reached or fell over
 
 `candidate` and `reference` are cleaned; the raw texts may be left out if they are the same. An image is a path, or
-`{"base64": ...}` for the bytes of an image file. No message holds report text.
+`{"base64": ...}` for the bytes of an image file. `labels` is null or may be left out, otherwise
+`{"said": [names], "true": [names]}`. No message holds report text.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from judges.base import Case, Score, Status
+from judges.base import Case, Labels, Score, Status
 from judges.errors import JudgeError
 
 PROTOCOL = 2
@@ -51,6 +52,9 @@ def encode_scores(scores: Sequence[Score]) -> list[dict[str, Any]]:
             "value": score.value,
             "parts": {name: float(value) for name, value in score.parts.items() if math.isfinite(value)},
             "detail": score.detail,
+            "labels": None
+            if score.labels is None
+            else {"said": sorted(score.labels.said), "true": sorted(score.labels.true)},
         }
         for score in scores
     ]
@@ -69,8 +73,22 @@ def decode_score(item: Any) -> Score:
     if status == Status.UNSCORABLE.value and value is None:
         return Score(None, Status.UNSCORABLE, parts, detail)
     if status == Status.SCORED.value and value is not None and _is_finite(value):
-        return Score(float(value), Status.SCORED, {name: float(number) for name, number in parts.items()}, detail)
+        numbers = {name: float(number) for name, number in parts.items()}
+        try:
+            return Score(float(value), Status.SCORED, numbers, detail, labels=_labels(item.get("labels")))
+        except (TypeError, KeyError):
+            return Score.unscorable("the labels in the server's answer are not two lists of names")
     return Score.unscorable("status and value in the server's answer do not fit")
+
+
+def _labels(found: Any) -> Labels | None:
+    """Raises TypeError or KeyError for anything but null or two lists of names."""
+    if found is None:
+        return None
+    said, true = found["said"], found["true"]
+    if not all(isinstance(names, list) and all(isinstance(n, str) for n in names) for names in (said, true)):
+        raise TypeError
+    return Labels(frozenset(said), frozenset(true))
 
 
 def _is_finite(value: Any) -> bool:

@@ -240,6 +240,15 @@ def evaluate(
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write every number and interval there as well.")
     ] = None,
+    image_check: Annotated[
+        bool, typer.Option("--image-check", help="Write reports on other patients' images as well, and compare.")
+    ] = False,
+    table: Annotated[
+        str | None, typer.Option(metavar="paper", help="Also write paper.md, paper.tex and paper.csv.")
+    ] = None,
+    rexrank: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the reports as ReXrank's submission.")
+    ] = None,
 ) -> None:
     """Greedy reports of a policy for a split, scored, with 95 % intervals; two policies compared study by study.
 
@@ -262,6 +271,9 @@ def evaluate(
         overwrite,
         overrides or [],
         json_file,
+        image_check,
+        table,
+        rexrank,
         say=lambda line: typer.echo(line, err=True),
     )
     console = Console(highlight=False)

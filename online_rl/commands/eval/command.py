@@ -14,6 +14,7 @@ from typing import Any
 
 from online_rl import __version__
 from online_rl.commands.eval import worker
+from online_rl.commands.eval.image_check import read_check
 from online_rl.commands.eval.source import START, Policy, Results, find, find_run
 from online_rl.commands.eval.summary import Evaluated, compare, method, read_results, summarise
 from online_rl.config import Config, config_from_dict, load_config
@@ -39,6 +40,9 @@ def evaluate_policies(
     overwrite: bool = False,
     overrides: Sequence[str] = (),
     json_file: Path | None = None,
+    image_check: bool = False,
+    table: str | None = None,
+    rexrank: Path | None = None,
     say: Say = lambda line: None,
 ) -> dict[str, Any]:
     """Evaluate one policy, or two on the same studies; return what `--json` holds.
@@ -50,17 +54,22 @@ def evaluate_policies(
     studies          how many of the split, drawn by patient
     reports          keep reference and candidate in the rows
     overwrite        replace finished results of another evaluation
+    image_check      write reports on other patients' images as well
+    table            "paper": also write `paper.md`, `paper.tex` and `paper.csv`
+    rexrank          also write the reports of `policy` as ReXrank takes them; they are then kept in the rows as well
 
     Raises UserError; RankFailed, whose error the worker has printed already.
     """
-    split = _split(split)
+    if table not in (None, "paper"):
+        raise ConfigError(f"--table: found {table!r}, expected paper.")
+    split, reports = _split(split), reports or rexrank is not None
     run = find_run(policy) or (find_run(against) if against and policy == START else None)
     cfg = _config(policy, config, run, overrides, judges) if config or run else None
     sources = [_find(text, cfg, say) for text in (policy, *([against] if against else []))]
     if cfg is not None and reports and cfg.monitor.protected:
         raise ConfigError(
-            "--reports: found it beside monitor.protected=true, expected no report text on disk. Leave it out, or add "
-            "monitor.protected=false to this command if its folder may hold reports."
+            f"{'--rexrank' if rexrank else '--reports'}: found it beside monitor.protected=true, expected no report "
+            "text on disk. Leave it out, or add monitor.protected=false to this command if its folder may hold reports."
         )
     place = output or (run or Path()) / "eval" / (f"{split}-{studies}" if studies else split)
     evaluated = []
@@ -70,10 +79,19 @@ def evaluate_policies(
             what = dataclasses.replace(source, label=label).as_dict()
             folder = place / label
             dump = cfg.model_dump(mode="json")
-            _evaluate(worker.Task(dump, what, str(folder), split, studies, reports, overwrite), say)
+            _evaluate(worker.Task(dump, what, str(folder), split, studies, reports, overwrite, image_check), say)
         else:
             folder = source.folder
+            if image_check and read_check(folder) is None:
+                raise ConfigError(
+                    f"--image-check: found kept results without one in {folder}, expected a policy that can write "
+                    "reports. Name the run, checkpoint or model folder."
+                )
         evaluated.append(read_results(folder, label))
+    if rexrank:
+        from online_rl.commands.eval.rexrank import write_submission
+
+        say(f"ReXrank  {write_submission(rexrank, evaluated[0].rows, cfg, split)}")
     report = _report(evaluated)
     if output or any(isinstance(source, Policy) for source in sources):
         _write(report, place / "summary.json")
@@ -81,6 +99,11 @@ def evaluate_policies(
 
         say(f"picture  {draw(report, evaluated, place / 'eval.png')}")
         say(f"results  {place}")
+    if table:
+        from online_rl.commands.eval.paper import write_tables
+
+        written = write_tables(report, [e.about["of"].get("judges", []) for e in evaluated], place)
+        say(f"table    {', '.join(map(str, written))}")
     if json_file:
         _write(report, json_file)
     return report

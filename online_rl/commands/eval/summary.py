@@ -9,13 +9,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from online_rl.commands.eval.figures import Figure, figures, mean_figure, paired
+from online_rl.commands.eval.image_check import read_check
 from online_rl.commands.eval.source import ABOUT, SCORES
-from online_rl.commands.eval.statistics import CONFIDENCE, RESAMPLES, difference, estimate, win_rate
+from online_rl.commands.eval.statistics import CONFIDENCE, RESAMPLES, Estimate, difference, estimate, win_rate
 from online_rl.commands.score.summary import CATEGORIES
 from online_rl.errors import DataError
 from online_rl.metrics import is_better_greater
+from online_rl.truth import bootstrap
+from online_rl.truth.paired_test import EXCHANGES, p_value
 
 Row = dict[str, Any]
+# What no reward pays for, and the corpus figures that a terminal shows; `--table paper` has all.
+TRUTH = (
+    ("labels/f1", "F1 against labels"),
+    ("findings/f1", "F1 of present findings"),
+    ("findings/precision", "precision"),
+    ("findings/recall", "recall"),
+    ("findings/silent_on_abnormal", "silent on abnormal"),
+    ("diversity/distinct", "distinct reports"),
+    ("wording/bleu_4", "BLEU-4"),
+    ("wording/rouge_l", "ROUGE-L"),
+)
 NEEDED = {"study_id", "patient", "status", "reward", "scores", "guards", "words", "tokens", "verbosity", "truncated"}
 
 
@@ -42,8 +57,7 @@ def read_results(folder: Path, label: str) -> Evaluated:
     """What an evaluation has left. Raises DataError if it is not whole."""
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        with (folder / SCORES).open(encoding="utf-8") as lines:  # a report may hold other line ends than \n
-            rows = [json.loads(line) for line in lines]
+        rows = read_rows(folder)
         if not rows or not isinstance(about["of"], dict) or any(NEEDED - row.keys() for row in rows):
             raise ValueError
     except OSError as problem:
@@ -54,6 +68,12 @@ def read_results(folder: Path, label: str) -> Evaluated:
             "--overwrite."
         ) from None
     return Evaluated(label, folder, about, rows)
+
+
+def read_rows(folder: Path) -> list[Row]:
+    """Raises OSError or ValueError."""
+    with (folder / SCORES).open(encoding="utf-8") as lines:  # a report may hold other line ends than \n
+        return [json.loads(line) for line in lines]
 
 
 def measures(rows: Sequence[Row]) -> dict[str, list[float | None]]:
@@ -86,6 +106,7 @@ def label_of(metric: str, judges: int) -> str:
         "completions/mean_words": "words",
         "completions/mean_length": "tokens",
         "completions/clipped_ratio": "share cut at the limit",
+        **dict(TRUTH),
     }
     if metric in fixed:
         return fixed[metric]
@@ -110,7 +131,8 @@ def shown(metrics: Iterable[str]) -> list[str]:
         scores = [m for m in scores if not m.startswith("rewards/")]
     last = {m: m.rpartition("/")[2] for m in metrics}
     errors = [m for category in (*CATEGORIES, "matched_findings") for m in metrics if last[m] == category]
-    return [*scores, *errors, *(m for m in metrics if m.startswith(("verbosity/", "completions/")))]
+    truth = [m for m, _ in TRUTH if m in metrics]
+    return [*scores, *truth, *errors, *(m for m in metrics if m.startswith(("verbosity/", "completions/")))]
 
 
 def _is_mean_of_guard(metric: str) -> bool:
@@ -120,6 +142,10 @@ def _is_mean_of_guard(metric: str) -> bool:
 def summarise(evaluated: Evaluated) -> dict[str, Any]:
     """Every metric with its interval, and how many studies stand behind it."""
     estimates = {name: estimate(values, evaluated.patients) for name, values in measures(evaluated.rows).items()}
+    for name, figure in figures(evaluated.rows).items():
+        found = bootstrap.estimate(figure.statistic, figure.table(), evaluated.patients)
+        estimates[name] = _pooled(found, figure.studies)
+    image = read_check(evaluated.folder, evaluated.about["of"])
     return {
         "policy": evaluated.about["policy"],
         "split": evaluated.about["split"],
@@ -127,6 +153,7 @@ def summarise(evaluated: Evaluated) -> dict[str, Any]:
         "patients": len(set(evaluated.patients)),
         **evaluated.counts(),
         "metrics": {name: found.as_dict() for name, found in estimates.items() if found},
+        **({"image_check": image} if image else {}),
     }
 
 
@@ -152,7 +179,7 @@ def refuse_different_studies(ours: Evaluated, theirs: Evaluated) -> None:
 
 
 def compare(ours: Evaluated, theirs: Evaluated) -> dict[str, Any]:
-    """Paired: ours - theirs per study, and how often ours is better, with intervals.
+    """Paired: ours - theirs with intervals and p values, and how often ours is better.
 
     Raises DataError where they are not of the same studies and judges.
     """
@@ -161,13 +188,32 @@ def compare(ours: Evaluated, theirs: Evaluated) -> dict[str, Any]:
     a, b = measures(ours.rows), measures([by_study[row["study_id"]] for row in ours.rows])
     both = [name for name in a if name in b]
     differences = {name: difference(a[name], b[name], ours.patients) for name in both}
+    wide = {name: (mean_figure(a[name]), mean_figure(b[name])) for name in both}
+    x, y = figures(ours.rows), figures([by_study[row["study_id"]] for row in ours.rows])
+    for name in (name for name in x if name in y):
+        wide[name] = paired(x[name], y[name])
+        differences[name] = _difference(*wide[name], ours.patients)
+    ps = {name: _p(*paired(*pair), ours.patients) for name, pair in wide.items()}
     wins = {name: win_rate(a[name], b[name], ours.patients, is_better_greater(name)) for name in both if is_score(name)}
     return {
         "of": ours.label,
         "against": theirs.label,
-        "differences": {name: found.as_dict() for name, found in differences.items() if found},
+        "differences": {name: {**found.as_dict(), "p": ps[name]} for name, found in differences.items() if found},
         "win_rates": {name: found.as_dict() for name, found in wins.items()},
     }
+
+
+def _difference(ours: Figure, theirs: Figure, patients: Sequence[int]) -> Estimate | None:
+    found = bootstrap.difference(ours.statistic, ours.table(), theirs.table(), patients)
+    return _pooled(found, ours.studies)
+
+
+def _pooled(found: bootstrap.Estimate | None, studies: int) -> Estimate | None:
+    return None if found is None else Estimate(found.value, found.low, found.high, studies)
+
+
+def _p(ours: Figure, theirs: Figure, patients: Sequence[int]) -> float | None:
+    return p_value(ours.statistic, ours.table(), theirs.table(), patients)
 
 
 def is_score(metric: str) -> bool:
@@ -176,4 +222,10 @@ def is_score(metric: str) -> bool:
 
 
 def method() -> dict[str, Any]:
-    return {"confidence": CONFIDENCE, "resamples": RESAMPLES, "interval": "BCa bootstrap over patients"}
+    return {
+        "confidence": CONFIDENCE,
+        "resamples": RESAMPLES,
+        "interval": "BCa bootstrap over patients",
+        "pooled": f"percentile bootstrap over patients, {bootstrap.DRAWS} resamples",
+        "p": f"paired randomisation over patients, {EXCHANGES} exchanges, two-sided",
+    }

@@ -32,6 +32,8 @@ def tables(report: dict[str, Any], width: int) -> list[RenderableType]:
         parts.append(_comparison(ours, theirs, report["comparison"], shown_metrics, width))
         parts += [Text(line) for line in _wins(report["comparison"])]
     parts += [Text(_coverage(policy, len(policies) > 1)) for policy in policies]
+    checks = [(policy["label"], policy["image_check"]["verdict"]) for policy in policies if "image_check" in policy]
+    parts += [Text(f"{label}: {verdict}") for label, verdict in checks]
     estimates = ours["metrics"] if theirs is None else report["comparison"]["differences"]
     if any(m in estimates and estimates[m]["low"] is None for m in shown_metrics):
         parts.append(Text("-: equal in all studies, so that there is nothing to resample"))

@@ -11,30 +11,28 @@ import json
 import os
 import signal
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
-from judges.base import Status
 from judges.identity import identify
-from judges.text import clean_report, count_words, without_surrogates
 from online_rl import __version__
+from online_rl.commands.eval.image_check import check, read_check, write_check
+from online_rl.commands.eval.rows import ROWS, make_row
 from online_rl.commands.eval.source import ABOUT, SCORES, Policy
-from online_rl.commands.score.journal import Journal, Row
+from online_rl.commands.eval.summary import read_rows
+from online_rl.commands.eval.writing import make_writer, quiet
+from online_rl.commands.score.journal import Journal
 from online_rl.config import Config, config_from_dict
 from online_rl.data.draw import draw_by_patient
-from online_rl.data.quarantine import Quarantine
 from online_rl.data.readers import Studies, read_studies
 from online_rl.data.study import Study
-from online_rl.errors import ConfigError, DataError, JudgeFailed, PolicyMismatch, UserError
+from online_rl.errors import DataError, JudgeFailed
 from online_rl.exits import run_with_exit_codes
+from online_rl.truth.labels import Reader
 from online_rl.whole_file import whole_file
-
-if TYPE_CHECKING:
-    from online_rl.scoring.scorer import Candidate
 
 # What a greedy report or its scores depend on, beside policy, studies and judges.
 DEPENDS_ON = (
@@ -43,7 +41,6 @@ DEPENDS_ON = (
     ("rollout", ("max_completion_tokens", "max_model_len", "engine_args")),
     ("scoring", ("truncated", "multi_objective_aggregation")),
 )
-SHOWN_LINES = 20  # of what the engine said before a fault
 
 
 @dataclass(frozen=True)
@@ -54,6 +51,7 @@ class Task:
     split    train, eval or test
     studies  how many, drawn by patient; None = all that the config keeps
     reports  keep the texts as well
+    image_check  write reports on other patients' images as well
     """
 
     config: dict[str, Any]
@@ -63,6 +61,7 @@ class Task:
     studies: int | None
     reports: bool
     overwrite: bool
+    image_check: bool = False
 
 
 def main() -> int:
@@ -81,6 +80,7 @@ def evaluate(task: Task) -> None:
 
     prepare_environment()
     from online_rl.demo.prepare import prepare
+    from online_rl.demo.reader import read_report
     from online_rl.scoring import Scorer
     from online_rl.scoring.setup import dry_call, load_judges, make_blend
 
@@ -105,35 +105,87 @@ def evaluate(task: Task) -> None:
     of = _what(cfg, policy.fingerprint(path), studies, identities, task)
     folder = Path(task.folder)
     note = f" ({left_out})" if left_out else ""
-    if _is_finished(folder, of, task.overwrite):
+    finished = _is_finished(folder, of, task.overwrite)
+    checked = not task.image_check or (finished and read_check(folder, of) is not None)
+    if finished:
         _say(f"{policy.label}: {len(studies)} studies of the {task.split} split are in {folder} already{note}")
+    if finished and checked:
         return
+    tools = _Tools(
+        Scorer(judges, cfg, guards, make_blend(cfg)),
+        lambda judges: make_writer(cfg, policy, path, judges, found.quarantine),
+        lambda scorer: dry_call(scorer, studies[0], cfg),
+    )
+    labelled = cfg.data.reader == "demo" and cfg.demo.reports is None
+    reader = read_report if labelled else None  # the demo's sentences alone are known to it
+    try:
+        if not finished:
+            _score(folder, of, studies, tools, task, reader, note)
+            _write_about(folder, policy, cfg, task, of, left_out)
+        if not checked:
+            _say(f"{policy.label}: {len(studies)} studies again with other patients' images")
+            with tools.at_work():
+                rows, at_once = read_rows(folder), cfg.rollout.max_num_seqs
+                image = check(rows, studies, tools.write, tools.scorer, at_once, reader)
+            write_check(folder, of, image)
+    except JudgeFailed as problem:  # the scorer speaks of training
+        message = str(problem).replace("start again with resume=auto", "give the same command again")
+        raise JudgeFailed(message) from None
+    finally:
+        tools.scorer.close()
+
+
+class _Tools:
+    """Judges and engine, started when they are first needed; what they say meanwhile is thrown away."""
+
+    write: Callable[[Sequence[Study]], Any]
+
+    def __init__(self, scorer: Any, make: Callable[[list[Any]], Any], try_out: Callable[[Any], None]) -> None:
+        self.scorer = scorer
+        self._make, self._try_out = make, try_out
+        self._started = False
+
+    @contextmanager
+    def at_work(self) -> Iterator[TextIO]:
+        """Yields what was stderr before."""
+        with quiet() as terminal:
+            if not self._started:
+                self.scorer.start()
+                self._try_out(self.scorer)
+                self.write = self._make([judge for judge, _ in self.scorer.judges])
+                self._started = True
+            yield terminal
+
+
+def _score(
+    folder: Path,
+    of: dict[str, Any],
+    studies: list[Study],
+    tools: _Tools,
+    task: Task,
+    reader: Reader | None,
+    note: str,
+) -> None:
+    """Write `scores.jsonl`, behind what an interrupted evaluation has left."""
     (folder / ABOUT).unlink(missing_ok=True)
     journal = Journal(folder / SCORES, of, overwrite=True, afresh=task.overwrite)
+    label = task.policy["label"]
     try:
         todo = [place for place in range(len(studies)) if place not in journal.rows]
-        _say(f"{policy.label}: {len(todo)} of {len(studies)} studies of the {task.split} split{note}")
+        _say(f"{label}: {len(todo)} of {len(studies)} studies of the {task.split} split{note}")
         if todo:
-            scorer = Scorer(judges, cfg, guards, make_blend(cfg))
-            with closing(scorer), _quiet() as terminal:
-                scorer.start()
-                dry_call(scorer, studies[0], cfg)
-                write = _writer(cfg, policy, path, [judge for judge, _ in scorer.judges], found.quarantine)
-                _fill(journal, studies, todo, scorer, write, task, terminal)
+            with tools.at_work() as terminal:
+                _fill(journal, studies, todo, tools, task, terminal, reader)
         journal.finish()
-    except BaseException as problem:
+    except BaseException:
         if journal.rows:
             kept = f"{len(journal.rows)} of {len(studies)} studies are scored and kept"
             _say(f"{kept} in {journal.partial}; the same command continues from there.")
         else:
             journal.partial.unlink(missing_ok=True)
-        if isinstance(problem, JudgeFailed):  # the scorer speaks of training
-            message = str(problem).replace("start again with resume=auto", "give the same command again")
-            raise JudgeFailed(message) from None
         raise
     finally:
         journal.close()
-    _write_about(folder, policy, cfg, task, of, left_out)
 
 
 def _say(line: str) -> None:
@@ -168,6 +220,7 @@ def _what(cfg: Config, weights: str, studies: Sequence[Study], identities: list[
         "studies": hashlib.sha256(json.dumps(contents).encode()).hexdigest(),
         "judges": entries,
         "reports": task.reports,
+        "rows": ROWS,
         "version": __version__,
         **{f"{section}.{key}": dump[section][key] for section, keys in DEPENDS_ON for key in keys},
     }
@@ -191,139 +244,44 @@ def _is_finished(folder: Path, of: dict[str, Any], overwrite: bool) -> bool:
     return True
 
 
-@contextmanager
-def _quiet() -> Iterator[TextIO]:
-    """Engine and libraries talk into a file that is thrown away; a fault of the program shows its end.
-
-    Yields what was stderr before.
-    """
-    terminal = os.fdopen(os.dup(2), "w", buffering=1)
-    before = (sys.stdout, sys.stderr)
-    with tempfile.TemporaryFile("w+", errors="replace") as said:
-        sys.stdout = sys.stderr = said
-        for stream in (1, 2):  # C++ as well
-            os.dup2(said.fileno(), stream)
-        try:
-            yield terminal
-        except Exception as problem:
-            if not isinstance(problem, UserError | JudgeFailed | PolicyMismatch):
-                said.flush()
-                said.seek(0)
-                terminal.writelines(said.readlines()[-SHOWN_LINES:])
-            raise
-        finally:
-            for stream in (1, 2):
-                os.dup2(terminal.fileno(), stream)
-            sys.stdout, sys.stderr = before
-
-
-def _writer(cfg: Config, policy: Policy, path: str, judges: list[Any], quarantine: Quarantine) -> Any:
-    """Studies in, `Rollouts` out: vLLM with the policy's weights, one rank, no launcher.
-
-    Studies whose images cannot be decoded are missing from the rollouts, within `data.bad_images_budget`.
-    """
-    from transformers import AutoConfig, AutoProcessor
-
-    from online_rl.policy.deepspeed import init_ranks
-    from online_rl.policy.model import banned_token_ids
-    from online_rl.rollout.engine import RolloutEngine
-    from online_rl.rollout.prompts import PromptBuilder
-    from online_rl.scoring.setup import count_tokens_with
-
-    hub = {
-        "revision": None if Path(path).is_dir() else policy.revision,
-        "trust_remote_code": cfg.model.trust_remote_code,
-    }
-    try:
-        processor = AutoProcessor.from_pretrained(path, **hub)
-        model_config = AutoConfig.from_pretrained(path, **hub)
-    except (OSError, ValueError) as problem:
-        reason = str(problem).partition("\n")[0]
-        raise ConfigError(
-            f"{path}: its processor or configuration cannot be loaded ({reason}). Expected a Hugging Face folder with "
-            "config.json, processor and tokenizer, or a name that can be reached."
-        ) from problem
-    banned = banned_token_ids(model_config, processor.tokenizer)
-    count_tokens_with(processor.tokenizer, judges)
-    init_ranks(cfg)
-    engine = RolloutEngine(path, cfg, processor, banned)
-    if policy.shards:
-        engine.load_weights(_weights(Path(policy.shards), path, cfg), version=0)
-    builder = PromptBuilder(processor, cfg, quarantine)
-    return lambda studies: engine.greedy(builder.build_all(studies))
-
-
-def _weights(shards: Path, path: str, cfg: Config) -> list[tuple[str, Any]]:
-    """Every weight of a checkpoint under the name that vLLM knows."""
-    from online_rl.commands.export.weights import checkpoint_weights, load_policy
-    from online_rl.policy.names import disk_names
-
-    model = load_policy(path, checkpoint_weights(shards, path, cfg), cfg)
-    names = disk_names(model)
-    return [(names[name], parameter.detach()) for name, parameter in model.named_parameters()]
-
-
 def _fill(
-    journal: Journal, studies: list[Study], todo: list[int], scorer: Any, write: Any, task: Task, terminal: TextIO
+    journal: Journal,
+    studies: list[Study],
+    todo: list[int],
+    tools: _Tools,
+    task: Task,
+    terminal: TextIO,
+    reader: Reader | None,
 ) -> None:
     """As many studies at a time as the engine decodes at once; their rows are kept before the next."""
-    patients: dict[str, int] = {}
-    for study in studies:
-        patients.setdefault(study.patient_id or study.study_id, len(patients))
+    patients = _numbered(studies)
     size = task.config["rollout"]["max_num_seqs"]
     label = task.policy["label"]
     with _progress(terminal, label, len(studies), len(studies) - len(todo)) as advance:
         for start in range(0, len(todo), size):
             places = todo[start : start + size]
-            rollouts = write([studies[place] for place in places])
+            rollouts = tools.write([studies[place] for place in places])
             rollouts.stream = _watched(rollouts.stream, advance)
-            written = {g[0].completion.prompt.study.study_id: g[0] for g in scorer.score(rollouts).groups}
+            written = {g[0].completion.prompt.study.study_id: g[0] for g in tools.scorer.score(rollouts).groups}
             rows = [
-                _row(studies[place], written.get(studies[place].study_id), patients, task.reports) for place in places
+                make_row(studies[place], written.get(studies[place].study_id), patients, task.reports, reader)
+                for place in places
             ]
             journal.add(places, rows)
+
+
+def _numbered(studies: Sequence[Study]) -> Mapping[str, int]:
+    """A number for each patient, in the order of their first studies."""
+    patients: dict[str, int] = {}
+    for study in studies:
+        patients.setdefault(study.patient_id or study.study_id, len(patients))
+    return patients
 
 
 def _watched(stream: Any, advance: Callable[[], Any]) -> Iterator[Any]:
     for completion in stream:
         advance()
         yield completion
-
-
-def _row(study: Study, candidate: Candidate | None, patients: dict[str, int], reports: bool) -> Row:
-    """One study; None for `candidate` where its images cannot be decoded. `patient` is a number within this file, so
-    that the file names no patient."""
-    who = {
-        "study_id": without_surrogates(study.study_id),
-        "patient": patients[study.patient_id or study.study_id],
-    }
-    if candidate is None:
-        nothing = dict.fromkeys(("reward", "words", "reference_words", "verbosity", "tokens", "truncated"))
-        return {**who, "status": "bad_image", **nothing, "scores": {}, "guards": {}}
-    completion = candidate.completion
-    answers = {**candidate.scores, **candidate.guards}
-    if candidate.masked:
-        status = "masked"
-    elif any(score.status is Status.FAILED for score in answers.values()):
-        status = "failed"
-    else:
-        status = "unscorable" if candidate.reward is None else "scored"
-    texts = {"reference": study.reference, "candidate": completion.text.strip()} if reports else {}
-    return {
-        **who,
-        "status": status,
-        "reward": candidate.reward,
-        "words": candidate.words,
-        "reference_words": count_words(clean_report(study.reference)),
-        "verbosity": candidate.verbosity,
-        "tokens": len(completion.ids),
-        "truncated": completion.truncated,
-        **{
-            kind: {name: {"value": s.value, "status": s.status.value, "parts": s.parts} for name, s in found.items()}
-            for kind, found in (("scores", candidate.scores), ("guards", candidate.guards))
-        },
-        **{name: without_surrogates(text) for name, text in texts.items()},
-    }
 
 
 def _write_about(folder: Path, policy: Policy, cfg: Config, task: Task, of: dict[str, Any], left_out: str) -> None:

@@ -13,70 +13,12 @@ from PIL import Image
 
 from online_rl import checkpoint
 from online_rl.cli import main
-from online_rl.commands.eval import worker
 from online_rl.commands.eval.command import evaluate_policies
 from online_rl.commands.eval.source import Policy, find
 from online_rl.commands.eval.summary import read_results, summarise
 from online_rl.config import config_from_dict
 from online_rl.errors import DataError, JudgeFailed
-from online_rl.rollout.types import Completion, Prompt, Rollouts
-
-REFERENCE = "Small left pleural effusion. No pneumothorax."
-FAR = "Left pneumothorax. Large right pleural effusion. Cardiomegaly."
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
-    """A folder with six held-out studies of three patients, a policy's config.json, and a configuration."""
-    monkeypatch.chdir(tmp_path)
-    Image.new("L", (8, 8)).save("x.png")
-    rows = [{"split": "train", "study_id": "t", "patient_id": "t"}]
-    rows += [{"split": "eval", "study_id": f"s{i}", "patient_id": f"secret{i // 2}"} for i in range(6)]
-    common = {"image_paths": ["x.png"], "findings": REFERENCE, "indication": "cough"}
-    Path("studies.jsonl").write_text("".join(json.dumps(row | common) + "\n" for row in rows))
-    Path("policy").mkdir()
-    Path("policy/config.json").write_text("{}")
-    Path("mine.yaml").write_text("data: {reader: jsonl, path: studies.jsonl}\nmonitor: {tensorboard: false}\n")
-    return tmp_path
-
-
-class Writes:
-    """Stands in for vLLM: the report of each study by its id, `of`, otherwise its reference report; none for None."""
-
-    def __init__(self, **of: str | None) -> None:
-        self.of = of
-        self.asked: list[str] = []
-
-    def __call__(self, studies):
-        studies = [study for study in studies if self.of.get(study.study_id, "") is not None]
-
-        def stream():
-            for group, study in enumerate(studies):
-                self.asked.append(study.study_id)
-                text = self.of.get(study.study_id, study.reference)
-                yield Completion(group, 0, Prompt(study, "", (), (1,), {}), (1, 2, 3), (0.0,) * 3, text, False)
-
-        return Rollouts(stream(), len(studies), 1, 0)
-
-
-@pytest.fixture
-def evaluate(folder, monkeypatch, capsys):
-    """Run the worker here, with `writes` in the place of vLLM; returns what it said."""
-
-    def evaluate(writes, into="out/policy", studies=None, reports=False, overwrite=False, **sections) -> str:
-        data = {"data": {"reader": "jsonl", "path": "studies.jsonl"}, **sections}
-        config = config_from_dict(data).model_dump(mode="json")
-        policy = Policy("policy", "policy", "policy").as_dict()
-        monkeypatch.setattr(worker, "_writer", lambda *_: writes)
-        capsys.readouterr()
-        worker.evaluate(worker.Task(config, policy, into, "eval", studies, reports, overwrite))
-        return capsys.readouterr().err
-
-    return evaluate
-
-
-def rows(into="out/policy") -> list[dict]:
-    return [json.loads(line) for line in Path(into, "scores.jsonl").read_text().rstrip("\n").split("\n")]
+from tests.unit.commands.eval.writing import FAR, REFERENCE, Writes, rows
 
 
 def test_every_study_has_a_row_without_text_and_patients_are_numbers(evaluate):
@@ -85,7 +27,10 @@ def test_every_study_has_a_row_without_text_and_patients_are_numbers(evaluate):
     assert [row["patient"] for row in rows()] == [0, 0, 1, 1, 2, 2]
     assert rows()[0]["reward"] == 1.0 and rows()[1]["reward"] < 1.0
     text = "".join(path.read_text() for path in Path("out").rglob("*") if path.is_file())
-    assert "effusion" not in text and "secret" not in text
+    written = set(re.findall("[a-z_]+", text.lower()))
+    names = {"effusion", "pneumothorax", "cardiomegaly", "no"}  # findings that a report calls present have names
+    assert not (set(re.findall("[a-z]+", f"{REFERENCE} {FAR}".lower())) - names) & written
+    assert "pleural effusion" not in text and "secret" not in text
     assert sorted(os.listdir("out/policy")) == ["about.json", "scores.jsonl"]
 
 
