@@ -207,5 +207,5 @@ def _ratio_of_two(sums: Array) -> Array:
 
 
 def _inverse_mean(sums: Array) -> Array:
-    """1 / mean of sums (..., 2) of values and their number."""
-    return ratio(sums[..., 1], sums[..., 0])
+    """1 / |mean| of sums (..., 2) of values and their number: as a reward the distance stands with a minus."""
+    return np.abs(ratio(sums[..., 1], sums[..., 0]))

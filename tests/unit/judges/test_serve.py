@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from judges import remote
-from judges.base import Case, Score, Status
+from judges.base import Case, Labels, Score, Status
 from judges.registry import load_judge
 from judges.remote import HttpJudge
 from judges.wire import decode_cases, decode_score, encode_cases, encode_scores
@@ -427,6 +427,10 @@ def test_an_answer_that_cannot_be_read_is_unscorable_and_counted(fake, body):
         {"parts": {"a": "1"}},
         {"parts": {"a": float("nan")}},
         {"parts": [1.0]},
+        {"labels": ["effusion"]},
+        {"labels": {"said": ["effusion"]}},
+        {"labels": {"said": "effusion", "true": []}},
+        {"labels": {"said": [1], "true": []}},
     ],
 )
 def test_one_score_that_cannot_be_read_leaves_the_others(fake, change):
@@ -462,7 +466,8 @@ def test_reports_take_no_way_through_a_proxy_of_the_environment(findings, monkey
 
 def test_cases_and_scores_come_back_as_they_were():
     assert decode_cases(encode_cases(CASES)) == CASES
-    scores = [Score(0.5, parts={"a": 1.0}, detail="text"), Score.unscorable("no", b=2.0), Score(-1e300)]
+    labels = Labels(frozenset({"Edema", "Pleural Effusion"}), frozenset())
+    scores = [Score(0.5, parts={"a": 1.0}, detail="text", labels=labels), Score.unscorable("no", b=2.0), Score(-1e300)]
     again = [decode_score(item) for item in json.loads(json.dumps(encode_scores(scores)))]
     assert again == scores
 
