@@ -55,13 +55,14 @@ def identify(judge: Any, use: str, args: Mapping[str, Any] | None = None) -> Ide
 
 
 def code_hashes(judge: Any, use: str) -> dict[str, str]:
-    """SHA-256 (hex) of each source file of a loaded judge, by the file's name.
+    """SHA-256 (hex) of each source file of a loaded judge, by the file's name, and its `fingerprint` if it has one.
 
     Of a function or class without a file, as in a notebook, its own source; empty if there is none.
     """
     files = source_files(_module(judge, use))
+    own = {"its fingerprint": str(found)} if (found := getattr(_inner(judge), "fingerprint", "")) else {}
     if files:
-        return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
+        return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()} | own
     subject = getattr(_inner(judge), "function", _inner(judge))
     owner = subject if inspect.isroutine(subject) or inspect.isclass(subject) else type(subject)
     try:

@@ -22,6 +22,7 @@ BUILT_IN = {
     "findings_f1": "judges.findings:FindingsF1",
     "green": "judges.green.judge:GreenJudge",
     "http": "judges.remote:HttpJudge",
+    "rubric": "judges.rubric.judge:RubricJudge",
 }
 JUDGES = Kind("judge", BUILT_IN, "online_rl.judges", JudgeError)
 GIVEN = "python"  # python:NAME stands in a run's configuration for a judge that was given as an object

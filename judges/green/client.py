@@ -1,4 +1,5 @@
-"""Asking vLLM's OpenAI servers for completions of token ids, the least-loaded first; and what each failure means.
+"""Asking OpenAI servers for completions, the least-loaded first; and what each failure means. `green` asks vLLM with
+token ids, `rubric` any such server with messages.
 
 | what happens                                         | what comes back                                             |
 |------------------------------------------------------|-------------------------------------------------------------|
@@ -45,6 +46,13 @@ class Failure:
     reason: str
 
 
+@dataclass(frozen=True)
+class Refused:
+    """A server takes no such request, as one that is longer than its context. `reason` holds no report text."""
+
+    reason: str
+
+
 @dataclass
 class Server:
     """One URL, what it serves, and how much it has to do."""
@@ -60,15 +68,30 @@ class Server:
 class Client:
     """Completions from one or several servers of one model.
 
-    timeout_s  seconds that one request may take, waiting in the server's queue included
+    timeout_s      seconds that one request may take, waiting in the server's queue included
+    endpoint       completions (token ids) or chat/completions (messages)
+    headers        of every request
+    max_in_flight  requests that one server has at once; the others wait here, and their time has not begun. None: all
+    refusals       statuses that concern one request alone: it comes back as `Refused`
+    remedies       status -> what to do, beside the usual ones
+    start_it       how a server is started, for messages
     """
 
     urls: Sequence[str]
     timeout_s: float = 120.0
+    endpoint: str = "completions"
+    headers: dict[str, str] = field(default_factory=dict)
+    max_in_flight: int | None = None
+    refusals: tuple[int, ...] = ()
+    remedies: dict[int, str] = field(default_factory=dict)
+    start_it: str = "launch/judge_server.sh"
     requests: int = 0
     failovers: int = 0
     servers: list[Server] = field(init=False)
     _pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = field(
+        init=False, default_factory=weakref.WeakKeyDictionary
+    )
+    _gates: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]] = field(
         init=False, default_factory=weakref.WeakKeyDictionary
     )
 
@@ -89,8 +112,7 @@ class Client:
             if not matching:
                 raise ConfigError(
                     f"judge server {server.url} serves {', '.join(map(repr, names)) or 'nothing'}, expected {model!r}. "
-                    "Correct the judge's args (url, model), or start the server of that model with "
-                    "launch/judge_server.sh."
+                    f"Correct the judge's args (url, model), or start the server of that model with {self.start_it}."
                 )
             server.model = str(matching[0]["id"])
             server.max_model_len = int(matching[0].get("max_model_len") or 0)
@@ -102,7 +124,7 @@ class Client:
             try:
                 if (httpx.URL(server.url).port or 0) > 65535:
                     raise httpx.InvalidURL("no such port")
-                answer = httpx.get(f"{server.url}/v1/models", timeout=CONNECT_S, trust_env=False)
+                answer = httpx.get(f"{server.url}/v1/models", headers=self.headers, timeout=CONNECT_S, trust_env=False)
                 problem = f"HTTP {answer.status_code}"
             except (httpx.InvalidURL, httpx.UnsupportedProtocol):
                 raise ConfigError(f"judge url: {server.url!r}, expected one like http://localhost:8000.") from None
@@ -113,13 +135,14 @@ class Client:
             if answer is not None and 400 <= answer.status_code < 500 and answer.status_code != 429:
                 raise ConfigError(
                     f"judge server {server.url} answered {problem} to GET /v1/models, expected the list of models that "
-                    "vLLM's OpenAI server gives. Check the judge's url, and what stands in between."
+                    "vLLM's OpenAI server gives. "
+                    f"{self.remedies.get(answer.status_code, 'Check the url, and what stands in between.')}"
                 )
             alive()
             if time.monotonic() > deadline:
                 raise ConfigError(
                     f"judge server {server.url} could not be reached within {wait_s:g} s ({problem}). Start it with "
-                    "launch/judge_server.sh, or correct the judge's url; without a url the trainer starts one itself."
+                    f"{self.start_it}, or correct the judge's url; without a url `green` starts one itself."
                 )
             time.sleep(0.25)
 
@@ -131,8 +154,9 @@ class Client:
         for server in self.servers:
             try:
                 answer = httpx.post(
-                    f"{server.url}/v1/completions",
+                    f"{server.url}/v1/{self.endpoint}",
                     json={"model": server.model, **body},
+                    headers=self.headers,
                     timeout=self.timeout_s,
                     trust_env=False,
                 )
@@ -143,7 +167,7 @@ class Client:
                 return False
             if 400 <= status < 500 and status != 429:
                 raise ConfigError(
-                    f"judge server {server.url} refused a completion with HTTP {status}. {_REMEDIES.get(status, _LOOK)}"
+                    f"judge server {server.url} refused a completion with HTTP {status}. {self._remedy(status)}"
                 )
         return True
 
@@ -181,12 +205,12 @@ class Client:
         """The smallest context of the servers; 0 where none tells."""
         return min((s.max_model_len for s in self.servers if s.max_model_len), default=0)
 
-    async def complete(self, bodies: Sequence[dict[str, Any]]) -> list[Completion | Failure]:
+    async def complete(self, bodies: Sequence[dict[str, Any]]) -> list[Completion | Failure | Refused]:
         """Answers in order. The requests go to one server, because they share the beginning of their prompts.
 
         What that server could not answer goes to the next one. Raises JudgeError if one is refused (4xx).
         """
-        answers: list[Completion | Failure] = [Failure("not asked")] * len(bodies)
+        answers: list[Completion | Failure | Refused] = [Failure("not asked")] * len(bodies)
         open_ones = list(range(len(bodies)))
         tried: list[Server] = []
         while open_ones and len(tried) < len(self.servers):
@@ -207,11 +231,12 @@ class Client:
         now = time.monotonic()
         return min((s for s in self.servers if s not in tried), key=lambda s: (s.down_until > now, s.in_flight))
 
-    async def _ask(self, server: Server, body: dict[str, Any]) -> Completion | Failure:
+    async def _ask(self, server: Server, body: dict[str, Any]) -> Completion | Failure | Refused:
         self.requests += 1
+        url, content = f"{server.url}/v1/{self.endpoint}", {"model": server.model, **body}
         try:
-            async with asyncio.timeout(self.timeout_s):
-                answer = await self._pool().post(f"{server.url}/v1/completions", json={"model": server.model, **body})
+            async with self._gate(server), asyncio.timeout(self.timeout_s):
+                answer = await self._pool().post(url, json=content, headers=self.headers)
         except TimeoutError:
             server.down_until = time.monotonic() + PAUSE_S
             return Failure(f"{server.url} gave no answer within {self.timeout_s:g} s")
@@ -221,15 +246,26 @@ class Client:
         status = answer.status_code
         if status == 429 or status >= 500:
             return Failure(f"{server.url} answered HTTP {status}")
+        if status in self.refusals:
+            return Refused(f"{server.url} answered HTTP {status}")
         if status != 200:
             raise JudgeError(
                 f"judge server {server.url} refused a completion with HTTP {status}, which asking again cannot mend. "
-                f"{_REMEDIES.get(status, _LOOK)}"
+                f"{self._remedy(status)}"
             )
         try:
             return _completion(answer.json())
         except (ValueError, KeyError, TypeError, IndexError):
             return Failure(f"{server.url} answered something that is not a completion")
+
+    def _remedy(self, status: int) -> str:
+        return self.remedies.get(status) or _REMEDIES.get(status, _LOOK)
+
+    def _gate(self, server: Server) -> contextlib.AbstractAsyncContextManager[Any]:
+        if self.max_in_flight is None:
+            return contextlib.nullcontext()
+        gates = self._gates.setdefault(asyncio.get_running_loop(), {})
+        return gates.setdefault(server.url, asyncio.Semaphore(self.max_in_flight))
 
     def _pool(self) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()
@@ -285,7 +321,7 @@ def _text(answer: httpx.Response) -> str | None:
 
 def _completion(answer: dict[str, Any]) -> Completion:
     choice = answer["choices"][0]
-    text, reason = choice["text"], choice["finish_reason"]
+    text, reason = choice["message"]["content"] if "message" in choice else choice["text"], choice["finish_reason"]
     if not isinstance(text, str) or not isinstance(reason, str):
         raise TypeError
     usage = answer.get("usage") or {}

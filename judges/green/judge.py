@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 from judges.base import Case, Score
 from judges.errors import ConfigError
 from judges.green.cache import ScoreCache, cache_key, default_folder
-from judges.green.client import Client, Completion, Failure, all_or_first_error
+from judges.green.client import Client, Completion, Failure, Refused, all_or_first_error
 from judges.green.grammar import CATEGORIES, analysis_regex
 from judges.green.keeper import OwnServer
 from judges.green.neutralise import neutralise
@@ -253,7 +253,7 @@ class GreenJudge:
         answers = await self._client.complete([self._body(pair, constrained) for pair in group])
         unread = []
         for pair, answer in zip(group, answers, strict=True):
-            if isinstance(answer, Failure):
+            if isinstance(answer, Failure | Refused):
                 pair.score = Score.failed(answer.reason)
                 continue
             self._numbers["prompt_tokens"] += answer.prompt_tokens

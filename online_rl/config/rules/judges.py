@@ -14,7 +14,7 @@ from online_rl.errors import JudgeError
 if TYPE_CHECKING:
     from online_rl.config.model import Config, JudgeSpec
 
-OWN_TIMEOUT_S = {"green": 50.0, "http": 60.0}  # defaults of the judges that wait for a server
+OWN_TIMEOUT_S = {"green": 50.0, "http": 60.0, "rubric": 50.0}  # defaults of the judges that wait for a server
 
 
 @rule("judges")

@@ -50,6 +50,7 @@ class Stub:
     most_stops: int = 1000
     constrains: bool = True
     url: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def reply(self, path: str, body: dict[str, Any] | None) -> tuple[int, bytes]:
@@ -87,9 +88,11 @@ def serving(stub: Stub, port: int = 0) -> Iterator[Stub]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            stub.headers = dict(self.headers)
             self._send(*stub.reply(self.path, None))
 
         def do_POST(self) -> None:
+            stub.headers = dict(self.headers)
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or "null")
             self._send(*stub.reply(self.path, body))
 
