@@ -281,6 +281,60 @@ def evaluate(
         console.print(shown)
 
 
+@app.command("eval-vqa")
+def evaluate_vqa(
+    policy: Annotated[
+        str, typer.Argument(metavar="POLICY", help="As in `online-rl eval`, or a folder of answers of this command.")
+    ],
+    overrides: Overrides = None,
+    questions: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FORMAT=FILE", help="chexbench, rexvqa, vqa_rad or slake; may be given several times."),
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="POLICY", help="Compare with this one, question by question.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", metavar="FILE", help="YAML configuration; otherwise the run's own.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", metavar="DIR", help="Where image paths start; otherwise beside the file.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Of vqa_rad, whose file holds both: test, or train.")] = "test",
+    max_tokens: Annotated[int, typer.Option(min=1, help="Of an answer.")] = 32,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Otherwise eval/vqa in the run folder or here."),
+    ] = None,
+    texts: Annotated[bool, typer.Option("--texts", help="Keep what the policy said in answers.jsonl.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace answers to other questions.")] = False,
+) -> None:
+    """Closed questions about X-rays, answered greedily and read strictly: accuracy by source and task.
+
+    An interrupted call goes on when the command is given again.
+    """
+    from rich.console import Console
+
+    from online_rl.commands.vqa.command import evaluate_vqa, tables
+
+    report = evaluate_vqa(
+        policy,
+        questions or [],
+        against,
+        config,
+        images,
+        split,
+        max_tokens,
+        output,
+        texts,
+        overwrite,
+        overrides or [],
+        say=lambda line: typer.echo(line, err=True),
+    )
+    for shown in tables(report):
+        Console(highlight=False).print(shown)
+
+
 @app.command("score")
 def score(
     judge: Annotated[str, typer.Option(metavar="NAME", help="findings, lc_findings, green, lc_green, file.py:object.")],

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from online_rl import __version__
 from online_rl.commands.eval import worker
 from online_rl.commands.eval.image_check import read_check
+from online_rl.commands.eval.process import Say, run_worker
 from online_rl.commands.eval.source import START, Policy, Results, find, find_run
 from online_rl.commands.eval.summary import Evaluated, compare, method, read_results, summarise
 from online_rl.config import Config, config_from_dict, load_config
 from online_rl.data.rows import SPLITS
-from online_rl.errors import ConfigError, DataError, RankFailed
+from online_rl.errors import ConfigError, DataError
 from online_rl.whole_file import whole_file
-
-LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # of a launcher around us
-CLOSE_S = 60.0  # a worker that is asked to stop closes its judges first
-
-Say = Callable[[str], Any]
 
 
 def evaluate_policies(
@@ -64,7 +56,7 @@ def evaluate_policies(
         raise ConfigError(f"--table: found {table!r}, expected paper.")
     split, reports = _split(split), reports or rexrank is not None
     run = find_run(policy) or (find_run(against) if against and policy == START else None)
-    cfg = _config(policy, config, run, overrides, judges) if config or run else None
+    cfg = read_config(policy, config, run, overrides, judges) if config or run else None
     sources = [_find(text, cfg, say) for text in (policy, *([against] if against else []))]
     if cfg is not None and reports and cfg.monitor.protected:
         raise ConfigError(
@@ -116,7 +108,7 @@ def _split(text: str) -> str:
     raise ConfigError(f"--split: found {text!r}, expected train, eval (validation, dev ...) or test.")
 
 
-def _config(
+def read_config(
     policy: str, config: Path | None, run: Path | None, overrides: Sequence[str], judges: Sequence[str]
 ) -> Config:
     """The configuration of the run, or the one that was named, with the judges that are asked."""
@@ -166,39 +158,7 @@ def _labels(sources: Sequence[Policy | Results]) -> list[str]:
 
 
 def _evaluate(task: worker.Task, say: Say) -> None:
-    """Run the worker to its end. It prints its own errors; RankFailed carries its exit code."""
-    environment = {name: value for name, value in os.environ.items() if name not in LAUNCHER}
-    command = [sys.executable, "-m", "online_rl.commands.eval.worker"]
-    try:
-        Path(task.folder).mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise DataError(f"{task.folder}: cannot be written ({problem.strerror}). Name another --output.") from None
-    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    child = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=2, text=True)
-    told = False
-    try:
-        child.communicate(json.dumps(dataclasses.asdict(task)))
-    except KeyboardInterrupt:
-        told = True  # the terminal tells the worker as well
-        raise
-    finally:
-        _end(child, told)
-        signal.signal(signal.SIGTERM, previous)
-    if child.returncode < 0:
-        say(f"{task.policy['label']}: ended by {signal.Signals(-child.returncode).name}; the same command continues.")
-    if child.returncode:
-        raise RankFailed("the evaluation stopped", child.returncode if child.returncode > 0 else 128 - child.returncode)
-
-
-def _end(child: subprocess.Popen[str], told: bool) -> None:
-    """Let the worker keep what it has and close its judges; in bounded time it is gone."""
-    if child.poll() is None and not told:
-        child.terminate()
-    try:
-        child.wait(CLOSE_S)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
+    run_worker("online_rl.commands.eval.worker", task, say)
 
 
 def _report(evaluated: Sequence[Evaluated]) -> dict[str, Any]:

@@ -1,0 +1,199 @@
+"""One policy answers closed questions, greedily, through the engine that writes reports.
+
+`command.py` beside this file runs it as `python -m online_rl.commands.vqa.worker` with a `Task` as JSON on stdin: a
+process of its own, so that the memory of one policy is given back before the next is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from judges.text import without_surrogates
+from online_rl import __version__
+from online_rl.commands.eval.source import ABOUT, Policy
+from online_rl.commands.eval.writing import make_writer, quiet
+from online_rl.commands.score.journal import Journal, Row
+from online_rl.config import Config, config_from_dict
+from online_rl.data.quarantine import Quarantine
+from online_rl.errors import DataError
+from online_rl.exits import run_with_exit_codes
+from online_rl.vqa.answers import is_right, read_answer
+from online_rl.vqa.formats import read_questions
+from online_rl.vqa.questions import Question, as_study
+from online_rl.whole_file import whole_file
+
+ANSWERS = "answers.jsonl"
+NAMED = 3  # rows that cannot be asked, named; the others are counted
+PROMPT = "{indication}"  # the whole question stands there
+
+
+@dataclass(frozen=True)
+class Task:
+    """config     of the run
+    policy     `Policy.as_dict()`
+    folder     where the answers go
+    questions  [format, file] of every set
+    texts      keep what the policy said
+    """
+
+    config: dict[str, Any]
+    policy: dict[str, Any]
+    folder: str
+    questions: list[list[str]]
+    image_root: str | None
+    split: str
+    max_tokens: int
+    texts: bool
+    overwrite: bool
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is answered is kept
+    task = Task(**json.load(sys.stdin))
+    if task.texts:
+        os.umask(0o077)
+    answer(task)
+    return 0
+
+
+def answer(task: Task) -> None:
+    """Write `answers.jsonl` and `about.json`; what an interrupted call has answered is kept."""
+    from online_rl.environment import prepare_environment
+
+    prepare_environment()
+    from online_rl.demo.prepare import prepare
+
+    policy = Policy(**task.policy)
+    data = task.config
+    data["model"] |= {"path": policy.path, "revision": policy.revision}
+    path = str(prepare(config_from_dict(data)).policy or policy.path)
+    data["data"] |= {"prompt": PROMPT}
+    data["model"]["path"] = path
+    data["rollout"]["max_completion_tokens"] = task.max_tokens
+    cfg = config_from_dict(data)
+    questions, left_out = _questions(task)
+    of = _what(cfg, policy.fingerprint(path), questions, task)
+    folder = Path(task.folder)
+    if _is_finished(folder, of, task.overwrite):
+        _say(f"{policy.label}: {len(questions)} questions are answered in {folder} already")
+        return
+    (folder / ABOUT).unlink(missing_ok=True)
+    journal = Journal(folder / ANSWERS, of, overwrite=True, afresh=task.overwrite)
+    try:
+        todo = [place for place in range(len(questions)) if place not in journal.rows]
+        _say(f"{policy.label}: {len(todo)} of {len(questions)} questions")
+        if todo:
+            quarantine = Quarantine(cfg.data.bad_images_budget)
+            with quiet():
+                write = make_writer(cfg, policy, path, [], quarantine)
+                size = cfg.rollout.max_num_seqs
+                for start in range(0, len(todo), size):
+                    places = todo[start : start + size]
+                    journal.add(places, rows_of([questions[place] for place in places], write, task.texts))
+        journal.finish()
+    except BaseException:
+        if journal.rows:
+            kept = f"{len(journal.rows)} of {len(questions)} questions are answered and kept"
+            _say(f"{kept} in {journal.partial}; the same command continues from there.")
+        else:
+            journal.partial.unlink(missing_ok=True)
+        raise
+    finally:
+        journal.close()
+    about = {"policy": policy.said, "label": policy.label, "of": of, "left_out": left_out}
+    try:
+        with whole_file(folder / ABOUT) as partial:
+            partial.write_text(json.dumps(about, indent=1), encoding="utf-8")
+    except OSError as problem:
+        raise DataError(f"{folder}: cannot be written ({problem.strerror}). Name another --output.") from None
+
+
+def rows_of(questions: Sequence[Question], write: Any, texts: bool) -> list[Row]:
+    """One row per question: what was read, and whether it is right. `write`: studies -> `Rollouts`."""
+    said = {c.prompt.study.study_id: c.text.strip() for c in write([as_study(question) for question in questions])}
+    return [_row(question, said.get(question.question_id), texts) for question in questions]
+
+
+def _row(question: Question, text: str | None, texts: bool) -> Row:
+    """None for `text` if the image cannot be decoded. A word that was said is kept only with `texts`."""
+    read = None if text is None else read_answer(question, text)
+    status = "bad_image" if text is None else "unreadable" if read is None else "read"
+    return {
+        "question_id": without_surrogates(question.question_id),
+        "source": question.source,
+        "task": question.task,
+        "group": hashlib.sha256(question.group.encode("utf-8", "replace")).hexdigest()[:12],
+        "status": status,
+        "right": is_right(question, read),
+        **({"option": read} if isinstance(read, int) else {}),
+        **({"said": without_surrogates(text or "")} if texts else {}),
+    }
+
+
+def _questions(task: Task) -> tuple[list[Question], list[str]]:
+    root = Path(task.image_root) if task.image_root else None
+    questions, left_out = [], []
+    for name, file in task.questions:
+        found = read_questions(name, Path(file), root, task.split)
+        questions += found.questions
+        left_out += found.left_out
+        if found.left_out:
+            named = "; ".join(found.left_out[:NAMED])
+            _say(f"{file}: {len(found.left_out)} questions cannot be asked and are left out: {named}")
+    twice = len(questions) - len({question.question_id for question in questions})
+    if twice:
+        raise DataError(f"--questions: {twice} questions stand in two of the files. Name each set once.")
+    return questions, left_out
+
+
+def _what(cfg: Config, weights: str, questions: Sequence[Question], task: Task) -> dict[str, Any]:
+    """What the answers are of. Answers of anything else are not taken for these."""
+    dump = cfg.model_dump(mode="json")
+    asked = [{**asdict(question), "images": len(question.images), "row": ""} for question in questions]
+    keys = (("model", "dtype"), ("data", "max_images"), ("data", "image_max_side"), ("rollout", "max_model_len"))
+    return {
+        "policy": weights,
+        "questions": hashlib.sha256(json.dumps(asked).encode()).hexdigest(),
+        "max_tokens": task.max_tokens,
+        "texts": task.texts,
+        "version": __version__,
+        **{f"{section}.{key}": dump[section][key] for section, key in keys},
+    }
+
+
+def _is_finished(folder: Path, of: dict[str, Any], overwrite: bool) -> bool:
+    """Whether the folder holds these answers. Raises DataError if it holds others."""
+    if overwrite or not (folder / ANSWERS).exists():
+        return False
+    try:
+        found = json.loads((folder / ABOUT).read_text(encoding="utf-8"))["of"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DataError(
+            f"{folder}: holds answers without {ABOUT}. Add --overwrite, or name another --output."
+        ) from None
+    changed = sorted(key for key in {*of, *found} if of.get(key) != found.get(key))
+    if changed:
+        raise DataError(
+            f"{folder}: holds answers to other questions or by another policy (other {', '.join(changed)}). Add "
+            "--overwrite to replace them, or name another --output."
+        )
+    return True
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    code = run_with_exit_codes(main)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # vLLM's and gloo's threads may outlive the interpreter's own shutdown
