@@ -28,6 +28,7 @@ from online_rl.monitor import Monitor
 from online_rl.monitor.alarms import Alarms
 from online_rl.monitor.health import in_use
 from online_rl.monitor.hparams import final_metrics, hyperparameters
+from online_rl.monitor.trackers import Tracker, check_trackers, open_trackers
 from online_rl.policy.deepspeed import init_ranks
 from online_rl.policy.engine import Policy
 from online_rl.policy.load import read_policy
@@ -146,6 +147,7 @@ def _claim_folder_and_try_judges(
     studies.quarantine.write_to(run_dir, so_far=main_rank)
     found = checkpoint.find(cfg, warnings.append, seen)
     with collectives.together():
+        check_trackers(cfg.monitor.trackers, run_dir, cfg.monitor.protected)
         dry_call(scorer, studies.train[0], cfg)
         warnings += references_that_judges_cannot_score(scorer, studies.train, cfg)
     if main_rank:
@@ -157,6 +159,10 @@ def _claim_folder_and_try_judges(
 
 def _open_monitor(cfg: Config, start_step: int, watchdog: Watchdog, messages: Sequence[str]) -> Monitor:
     run_dir = Path(cfg.run.dir)
+    trackers: list[Tracker] = []
+    with collectives.together():
+        if collectives.rank() == 0:
+            trackers = open_trackers(cfg.monitor.trackers, run_dir, hyperparameters(cfg))
     monitor = Monitor(
         run_dir,
         cfg.train.max_steps,
@@ -166,6 +172,7 @@ def _open_monitor(cfg: Config, start_step: int, watchdog: Watchdog, messages: Se
         run_dir.name,
         cfg.monitor.samples_every,
         watchdog.beat,
+        trackers,
     )
     monitor.in_use = in_use(cfg)
     monitor.log_config(cfg.resolved_yaml())

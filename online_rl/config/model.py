@@ -265,6 +265,9 @@ class Eval(Section):
 
 class Monitor(Section):
     tensorboard: bool = Field(default=True, description="write TensorBoard events to <run.dir>/tensorboard")
+    trackers: list[Literal["tensorboard", "wandb", "mlflow", "trackio"]] = Field(
+        default_factory=list, description="beside TensorBoard: the same scalars in these (docs/watching.md)"
+    )
     samples: Count = Field(
         default=0, description="studies per evaluation written with image and texts; 0 = none leave memory"
     )

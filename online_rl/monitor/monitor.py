@@ -22,6 +22,7 @@ from online_rl.monitor.step import Step
 from online_rl.ranks.collectives import together
 
 if TYPE_CHECKING:
+    from online_rl.monitor.trackers import Tracker
     from online_rl.scoring.scorer import Scored
 
 CARDS = 4  # studies per evaluation that TensorBoard shows
@@ -47,12 +48,14 @@ class Monitor:
         title: str = "",
         every: int = 0,
         beat: Callable[[str], None] = lambda place: None,
+        trackers: Sequence[Tracker] = (),
     ) -> None:
         self.run_dir = Path(run_dir)
         self.enabled = enabled
         self.on_step: Callable[[int, dict[str, float]], None] | None = None  # a caller's, on rank 0 after each step
         self.in_use: InUse | None = None  # what the configuration has set, for hints
-        self._best_and_worst_every = every if tensorboard else 0
+        self._trackers = list(trackers)
+        self._best_and_worst_every = every if tensorboard or self._trackers else 0
         self._beat, self._step = beat, start_step + 1
         self._shown: set[str] = set()
         self._display = self._metrics = self._board = None
@@ -203,8 +206,9 @@ class Monitor:
         """Flush and close. Calling it again does nothing."""
         board, self._board = self._board, None
         display, self._display = self._display, None
+        trackers, self._trackers = self._trackers, []
         self.enabled = False
-        for part in (board, display):
+        for part in (board, *trackers, display):
             if part is not None:
                 with suppress(Exception):  # a full disk was warned about when a step was logged
                     part.close()
@@ -214,9 +218,9 @@ class Monitor:
         self, step: int, tag: str, title: str, sample: dict[str, Any], reports: Sequence[tuple[str, dict[str, Any]]]
     ) -> None:
         """`sample` with its image and reference report, and the `reports` (heading, sample) beside them."""
-        if not self._board:
+        if not self._board and not self._trackers:
             return
-        with self._guard("TensorBoard"):
+        with self._guard("samples"):
             from online_rl.pictures.before_after import open_image, reference_column, report_column
             from online_rl.pictures.cards import study_block
 
@@ -224,8 +228,14 @@ class Monitor:
             texts = [f"**{head}** ({note.replace(chr(10), ', ')})\n\n{text}" for head, note, text in columns]
             source = sample.get("image")
             image = open_image(source, self.run_dir) if source is None or isinstance(source, str) else source
-            self._board.image(step, tag, study_block(title, image, str(sample.get("indication") or ""), columns))
-            self._board.text(step, tag, "\n\n".join(texts))
+            card = study_block(title, image, str(sample.get("indication") or ""), columns)
+            if self._board:
+                with self._guard("TensorBoard"):
+                    self._board.image(step, tag, card)
+                    self._board.text(step, tag, "\n\n".join(texts))
+            for tracker in self._trackers:
+                with self._guard(tracker.name):
+                    tracker.image(step, tag, card)
 
     def _first_sample_on_disk(self, study: str) -> dict[str, Any] | None:
         """The sample of the starting policy, if the run was resumed and its first evaluation came before this start."""
@@ -250,6 +260,9 @@ class Monitor:
         if self._board:
             with self._guard("TensorBoard"):
                 self._board.scalars(step, prefix, metrics)
+        for tracker in self._trackers:
+            with self._guard(tracker.name):
+                tracker.scalars(step, {f"{prefix}/{name}": value for name, value in metrics.items()})
 
     def _floats(self, metrics: dict[str, Any]) -> dict[str, float]:
         values = {}

@@ -31,6 +31,8 @@ RULES: tuple[Rule, ...] = (
     judges.a_judges_own_timeout_ends_first,
     judges.the_watchdog_outlasts_every_deadline,
     judges.protected_data_leaves_no_samples,
+    judges.protected_data_opens_no_tracker_with_a_socket,
+    judges.tensorboard_is_on_or_off,
     judges.reports_stay_in_the_own_network,
     algorithm.a_pass_has_room_for_the_longest,
     algorithm.an_adaptive_coefficient_starts_above_zero,

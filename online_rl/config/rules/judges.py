@@ -113,6 +113,24 @@ def protected_data_leaves_no_samples(cfg: Config) -> str | None:
     return None
 
 
+@rule("monitor.trackers", "monitor.protected")
+def protected_data_opens_no_tracker_with_a_socket(cfg: Config) -> str | None:
+    found = [name for name in cfg.monitor.trackers if name in ("wandb", "trackio")]
+    if not cfg.monitor.protected or not found:
+        return None
+    return (
+        f"monitor.trackers: found {found[0]} beside monitor.protected=true, expected tensorboard or mlflow, which write "
+        "files: it talks to a process or a service over a socket, offline too. Leave it out."
+    )
+
+
+@rule("monitor.trackers", "monitor.tensorboard")
+def tensorboard_is_on_or_off(cfg: Config) -> str | None:
+    if cfg.monitor.tensorboard or "tensorboard" not in cfg.monitor.trackers:
+        return None
+    return "monitor.trackers: found tensorboard beside monitor.tensorboard=false. Change one of the two."
+
+
 @rule("judges", "guards", "monitor.protected", "scoring.allow_remote")
 def reports_stay_in_the_own_network(cfg: Config) -> str | None:
     if cfg.scoring.allow_remote and not cfg.monitor.protected:

@@ -1,0 +1,212 @@
+"""Trackers beside TensorBoard: the same values, read back from each one's local files; and what is refused."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import sqlite3
+import struct
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from online_rl.config import config_from_dict
+from online_rl.errors import ConfigError
+from online_rl.monitor.trackers import check_trackers, open_trackers
+from tests.unit.monitor.reading import events, lines, open_monitor, sample
+
+STEPS = {1: {"reward": 0.25, "judge/findings/false_finding": 1.5}, 2: {"reward": 0.5, "kl": 1e-9}}
+EVALUATION = {"reward": 0.125, "findings/f1": 0.75}
+
+
+def needs(name: str) -> None:
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"{name} is not installed (requirements/trackers.txt)")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Log two steps, an evaluation and a picture with one tracker beside TensorBoard; the run folder."""
+    for variable in ("WANDB_PROJECT", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "TRACKIO_PROJECT"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "run" / "trackio"))
+
+    def run(name: str) -> Path:
+        needs(name)
+        folder = tmp_path / "run"
+        folder.mkdir()
+        trackers = open_trackers([name], folder, {"train.learning_rate": 1e-6, "algorithm.name": "grpo"})
+        monitor = open_monitor(folder, trackers=trackers)
+        for step, metrics in STEPS.items():
+            monitor.log(step, metrics)
+        monitor.log_eval(2, EVALUATION)
+        Image.new("L", (32, 32)).save(folder / "x.png")
+        monitor.log_samples(0, [sample("s1", str(folder / "x.png"))])
+        monitor.close()
+        return folder
+
+    return run
+
+
+def written_to_tensorboard(folder: Path) -> dict[tuple[str, int], float]:
+    accumulator = events(folder)
+    tags = [tag for tag in accumulator.Tags()["scalars"] if not tag.startswith("errors")]
+    logged = {f"{record.get('split', 'train')}/{name}" for record in lines(folder) for name in record}
+    return {(tag, e.step): e.value for tag in tags if tag in logged for e in accumulator.Scalars(tag)}
+
+
+def same(found: dict[tuple[str, int], float], folder: Path) -> None:
+    expected = written_to_tensorboard(folder)
+    assert ("eval/findings/f1", 2) in expected and ("train/kl", 2) in expected
+    assert found == {key: pytest.approx(value, rel=1e-6) for key, value in expected.items()}
+
+
+@pytest.mark.long
+def test_mlflow_has_the_values_of_tensorboard(run):
+    folder = run("mlflow")
+    from mlflow import MlflowClient
+
+    client = MlflowClient((folder / "mlruns").as_uri())
+    [found] = client.search_runs([client.get_experiment_by_name("online-rl").experiment_id])
+    history = [m for name in found.data.metrics for m in client.get_metric_history(found.info.run_id, name)]
+    same({(m.key, m.step): m.value for m in history}, folder)
+    assert found.data.params["algorithm.name"] == "grpo" and found.info.status == "FINISHED"
+    assert any("samples" in path.name for path in folder.glob("mlruns/**/*.png"))
+    open_trackers(["mlflow"], folder, {})[0].close()
+    assert len(client.search_runs([found.info.experiment_id])) == 1, "a resumed run goes into its own"
+
+
+@pytest.mark.long
+def test_trackio_has_the_values_of_tensorboard(run):
+    folder = run("trackio")
+    [file] = (folder / "trackio").glob("*.db")
+    with sqlite3.connect(file) as database:
+        kept = database.execute("select step, metrics from metrics").fetchall()
+    values = {(tag, step): value for step, text in kept for tag, value in json.loads(text).items()}
+    same({key: float(value) for key, value in values.items() if isinstance(value, int | float)}, folder)
+    assert any(isinstance(value, dict) and tag.startswith("samples/") for (tag, _), value in values.items())
+
+
+@pytest.mark.long
+def test_wandb_has_the_values_of_tensorboard(run):
+    folder = run("wandb")
+    [file] = folder.glob("wandb/offline-run-*/*.wandb")
+    found = {}
+    for row in wandb_history(file):
+        step = row.pop("step")
+        found |= {(tag, step): v for tag, v in row.items() if not tag.startswith("_") and isinstance(v, int | float)}
+    same(found, folder)
+    assert list(folder.glob("wandb/offline-run-*/files/media/images/**/*.png"))
+
+
+def wandb_history(file: Path) -> list[dict]:
+    """The rows of a `.wandb` file: LevelDB's log format, 7 bytes of header, blocks of 32 KiB."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    data, at, parts, rows = file.read_bytes(), 7, b"", []
+    while at + 7 <= len(data):
+        if 32768 - at % 32768 < 7:
+            at += 32768 - at % 32768
+            continue
+        length, kind = struct.unpack("<HB", data[at + 4 : at + 7])
+        parts, at = parts + data[at + 7 : at + 7 + length], at + 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            record, parts = Record.FromString(parts), b""
+            if record.WhichOneof("record_type") == "history":
+                items = record.history.item
+                rows.append({i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in items})
+    return rows
+
+
+class Broken:
+    name = "broken"
+
+    def scalars(self, step, values):
+        raise RuntimeError("the service is gone")
+
+    image = close = scalars
+
+
+def test_a_tracker_that_fails_never_stops_training(tmp_path, capsys):
+    monitor = open_monitor(tmp_path, trackers=[Broken()])
+    for step, metrics in STEPS.items():
+        monitor.log(step, metrics)
+    monitor.log_eval(2, EVALUATION)
+    monitor.close()
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("broken cannot be written") == 1
+    assert [record["step"] for record in lines(tmp_path)] == [1, 2, 2]
+    assert ("train/reward", 2) in written_to_tensorboard(tmp_path)
+
+
+class Keeps:
+    name = "keeps"
+
+    def __init__(self) -> None:
+        self.kept, self.images, self.closed = {}, [], 0
+
+    def scalars(self, step, values):
+        self.kept |= {(tag, step): value for tag, value in values.items()}
+
+    def image(self, step, tag, image):
+        self.images.append((step, tag, image.size))
+
+    def close(self):
+        self.closed += 1
+
+
+def test_a_tracker_gets_what_tensorboard_gets_under_the_same_names(tmp_path):
+    tracker = Keeps()
+    monitor = open_monitor(tmp_path, trackers=[tracker])
+    for step, metrics in STEPS.items():
+        monitor.log(step, metrics)
+    monitor.log_eval(2, EVALUATION | {"nothing": math.nan})
+    Image.new("L", (32, 32)).save(tmp_path / "x.png")
+    monitor.log_samples(0, [sample("s1", str(tmp_path / "x.png"))])
+    monitor.close()
+    monitor.close()
+    assert math.isnan(tracker.kept.pop(("eval/nothing", 2)))
+    expected = {k: v for k, v in written_to_tensorboard(tmp_path).items() if k[0] != "eval/nothing"}
+    assert tracker.kept == {key: pytest.approx(value, rel=1e-6) for key, value in expected.items()}
+    assert [(step, tag) for step, tag, _ in tracker.images] == [(0, "samples/s1")] and tracker.closed == 1
+
+
+def test_a_tracker_that_is_not_installed_is_named_before_a_model_loads(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"found wandb, which is not installed.*requirements/trackers\.txt"):
+        check_trackers(["tensorboard", "wandb"], tmp_path)
+    check_trackers(["tensorboard"], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["wandb", "trackio"])
+def test_protected_data_have_no_tracker_with_a_socket(name, tmp_path, monkeypatch):
+    settings = {"monitor": {"protected": True, "trackers": ["tensorboard", name]}}
+    with pytest.raises(ConfigError, match=f"found {name} beside monitor.protected=true, expected tensorboard or mlflow"):
+        config_from_dict(settings)
+    config_from_dict({"monitor": {"protected": True, "trackers": ["mlflow"]}})
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://tracking.example.com")
+    with pytest.raises(ConfigError, match=r"MLFLOW_TRACKING_URI: found https:\.\.\. beside monitor.protected=true"):
+        check_trackers(["mlflow"], tmp_path, protected=True)
+    check_trackers(["mlflow"], tmp_path)
+
+
+def test_names_that_contradict_or_are_unknown_are_refused():
+    with pytest.raises(ConfigError, match="found tensorboard beside monitor.tensorboard=false"):
+        config_from_dict({"monitor": {"tensorboard": False, "trackers": ["tensorboard"]}})
+    with pytest.raises(ConfigError, match=r"monitor\.trackers"):
+        config_from_dict({"monitor": {"trackers": ["comet"]}})
+
+
+def test_a_tracker_that_cannot_be_opened_is_named_with_its_remedy(tmp_path, monkeypatch):
+    import online_rl.monitor.trackers as trackers
+
+    def no_login(*_):
+        raise PermissionError("no API key")
+
+    monkeypatch.setattr(trackers, "Wandb", no_login)
+    with pytest.raises(ConfigError, match=r"wandb cannot be opened \(PermissionError: no API key\).*offline mode"):
+        open_trackers(["wandb"], tmp_path, {})
