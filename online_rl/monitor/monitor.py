@@ -204,11 +204,14 @@ class Monitor:
 
     def close(self) -> None:
         """Flush and close. Calling it again does nothing."""
+        trackers, self._trackers = self._trackers, []
+        for tracker in trackers:  # while there is a console to say what a service has not taken
+            with self._guard(tracker.name):
+                tracker.close()
         board, self._board = self._board, None
         display, self._display = self._display, None
-        trackers, self._trackers = self._trackers, []
         self.enabled = False
-        for part in (board, *trackers, display):
+        for part in (board, display):
             if part is not None:
                 with suppress(Exception):  # a full disk was warned about when a step was logged
                     part.close()
