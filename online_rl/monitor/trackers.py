@@ -1,7 +1,7 @@
 """Trackers beside TensorBoard: W&B, MLflow and Trackio get the same scalars under the same names.
 
-They are used through their own libraries. Accelerate's tracker classes log through a logger that refuses to work without
-`PartialState`, which joins or makes the process group that DeepSpeed and vLLM have set up here.
+They are used through their own libraries. Accelerate's tracker classes log through a logger that refuses to work
+without `PartialState`, which joins or makes the process group that DeepSpeed and vLLM have set up here.
 
 Each is opened on rank 0 alone. What fails later is the monitor's to warn about: a tracker never stops training.
 """

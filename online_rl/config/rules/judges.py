@@ -119,8 +119,8 @@ def protected_data_opens_no_tracker_with_a_socket(cfg: Config) -> str | None:
     if not cfg.monitor.protected or not found:
         return None
     return (
-        f"monitor.trackers: found {found[0]} beside monitor.protected=true, expected tensorboard or mlflow, which write "
-        "files: it talks to a process or a service over a socket, offline too. Leave it out."
+        f"monitor.trackers: found {found[0]} beside monitor.protected=true, expected tensorboard or mlflow, which "
+        "write files: it talks to a process or a service over a socket, offline too. Leave it out."
     )
 
 

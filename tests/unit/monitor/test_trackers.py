@@ -184,7 +184,9 @@ def test_a_tracker_that_is_not_installed_is_named_before_a_model_loads(tmp_path,
 @pytest.mark.parametrize("name", ["wandb", "trackio"])
 def test_protected_data_have_no_tracker_with_a_socket(name, tmp_path, monkeypatch):
     settings = {"monitor": {"protected": True, "trackers": ["tensorboard", name]}}
-    with pytest.raises(ConfigError, match=f"found {name} beside monitor.protected=true, expected tensorboard or mlflow"):
+    with pytest.raises(
+        ConfigError, match=f"found {name} beside monitor.protected=true, expected tensorboard or mlflow"
+    ):
         config_from_dict(settings)
     config_from_dict({"monitor": {"protected": True, "trackers": ["mlflow"]}})
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
