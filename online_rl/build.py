@@ -151,8 +151,8 @@ def _claim_folder_and_try_judges(
         dry_call(scorer, studies.train[0], cfg)
         warnings += references_that_judges_cannot_score(scorer, studies.train, cfg)
     if main_rank:
-        if found:
-            warnings += checkpoint.set_later_aside(found, run_dir)
+        if cfg.resume != "never":
+            warnings += checkpoint.set_later_aside(found.step if found else 0, run_dir)
         save_resolved(cfg, run_dir)
     return found, warnings
 

@@ -75,7 +75,7 @@ def save(run_dir: Path, step: int, policy: Any, state: dict[str, Any], cfg: Conf
             os.replace(partial, final)
             with whole_file(final / MARKER) as marker:
                 marker.write_text(json.dumps(manifest, indent=1))
-            _prune(root, cfg.train.keep_checkpoints)
+            _prune(root, cfg.train.keep_checkpoints, just_saved=final)
     return final
 
 
@@ -156,16 +156,19 @@ def find(cfg: Config, warn: Any, seen: Provenance | None = None) -> Checkpoint |
     return newest
 
 
-def set_later_aside(found: Checkpoint, run_dir: Path) -> list[str]:
-    """Rename what the run saved after the step that it continues from to `abandoned-step-N`, so that nothing takes its
-    old future for its new one. Rank 0 only. Returns a sentence for each."""
+def set_later_aside(step: int, run_dir: Path) -> list[str]:
+    """Rename what the run saved after `step`, from which it continues, to `abandoned-step-N`. Rank 0 only.
+
+    Nothing then takes its old future, or a damaged checkpoint, for the newest one, by which older ones are removed.
+    `step` is 0 if the run starts anew because every checkpoint is damaged. Returns a sentence for each.
+    """
     told = []
     for folder in _steps(run_dir / "checkpoints"):
-        if int(folder.name[5:]) > found.step:
+        if int(folder.name[5:]) > step:
             aside = folder.with_name(f"abandoned-{folder.name}")
             shutil.rmtree(aside, ignore_errors=True)
             os.replace(folder, aside)
-            told.append(f"{folder} lies behind step {found.step}, from which the run continues; kept as {aside.name}.")
+            told.append(f"{folder} lies after step {step}, from which the run continues; kept as {aside.name}.")
     return told
 
 
@@ -266,12 +269,16 @@ def _steps(root: Path) -> list[Path]:
     return sorted(found, key=lambda p: int(p.name[5:]))
 
 
-def _prune(root: Path, keep: int) -> None:
-    """Remove what is older than the newest `keep`, never the one that best.json names."""
-    best = best_step(root.parent)
+def _prune(root: Path, keep: int, just_saved: Path) -> None:
+    """Remove what is older than the newest `keep`, never `just_saved` or the one that best.json names.
+
+    `just_saved` is the only one known to be whole: it was read back a moment ago.
+    """
+    stay = {just_saved.name, f"step-{best_step(root.parent)}"}
     complete = [p for p in _steps(root) if (p / MARKER).exists()]
     for old in complete[:-keep]:
-        if old.name != f"step-{best}":
+        if old.name not in stay:
+            (old / MARKER).unlink(missing_ok=True)  # first: a removal that is cut short leaves no checkpoint to trust
             shutil.rmtree(old, ignore_errors=True)
 
 

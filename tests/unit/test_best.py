@@ -198,7 +198,7 @@ def test_a_run_that_goes_back_forgets_the_best_of_its_abandoned_future(make_loop
     first.stop.stop_after = 3
     first.cfg.train.keep_checkpoints = 9
     first.run()
-    checkpoint.set_later_aside(checkpoint.open_complete(tmp_path / "checkpoints" / "step-1"), tmp_path)
+    checkpoint.set_later_aside(checkpoint.open_complete(tmp_path / "checkpoints" / "step-1").step, tmp_path)
     again = make_loop(resume="auto")
     assert again.step == 1 and again.evaluator.best == checkpoint.Best(1, "reward", 0.3)
     assert named(tmp_path)["step"] == 1

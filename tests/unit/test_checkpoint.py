@@ -252,6 +252,27 @@ def test_the_newest_are_kept(tmp_path):
     assert steps(tmp_path) == ["step-10", "step-12"]
 
 
+def test_a_run_that_starts_anew_keeps_what_it_saves_beside_damaged_checkpoints_of_later_steps(tmp_path):
+    for step in (50, 60):
+        truncate(save(tmp_path, step))
+    result, _ = found(tmp_path)
+    assert result is None
+    assert len(checkpoint.set_later_aside(0, tmp_path)) == 2
+    for step in (1, 2, 3):
+        save(tmp_path, step, train={"keep_checkpoints": 2})
+        assert found(tmp_path)[0].step == step
+    assert steps(tmp_path) == ["abandoned-step-50", "abandoned-step-60", "step-2", "step-3"]
+
+
+def test_pruning_never_removes_what_was_just_saved(tmp_path):
+    """Damage that came after the start: nothing has set these aside."""
+    for step in (50, 60):
+        truncate(save(tmp_path, step))
+    for step in (1, 2):
+        save(tmp_path, step, train={"keep_checkpoints": 1})
+        assert found(tmp_path)[0].step == step
+
+
 def test_folders_of_other_names_are_left_alone(tmp_path):
     (tmp_path / "checkpoints" / "step-best").mkdir(parents=True)
     save(tmp_path, 1, train={"keep_checkpoints": 1})
@@ -297,7 +318,7 @@ def test_when_one_rank_cannot_write_all_ranks_stop_and_none_waits(tmp_path):
 def test_what_lies_behind_the_resumed_step_is_set_aside(tmp_path):
     for step in (10, 20, 30):
         (tmp_path / "checkpoints" / f"step-{step}").mkdir(parents=True)
-    told = checkpoint.set_later_aside(checkpoint.Checkpoint(tmp_path / "checkpoints" / "step-20", 20, {}), tmp_path)
+    told = checkpoint.set_later_aside(20, tmp_path)
     left = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert left == ["abandoned-step-30", "step-10", "step-20"]
     assert len(told) == 1 and "step-30" in told[0]
