@@ -12,11 +12,12 @@ from online_rl import __version__
 from online_rl.commands.eval import worker
 from online_rl.commands.eval.image_check import read_check
 from online_rl.commands.eval.process import Say, run_worker
-from online_rl.commands.eval.source import START, Policy, Results, find, find_run
+from online_rl.commands.eval.source import ABOUT, SCORES, START, Policy, Results, find, find_run
 from online_rl.commands.eval.summary import Evaluated, compare, method, read_results, summarise
 from online_rl.config import Config, config_from_dict, load_config
 from online_rl.data.rows import SPLITS
 from online_rl.errors import ConfigError, DataError
+from online_rl.paths import refuse_overlap, same_place
 from online_rl.whole_file import whole_file
 
 
@@ -64,8 +65,10 @@ def evaluate_policies(
             "text on disk. Leave it out, or add monitor.protected=false to this command if its folder may hold reports."
         )
     place = output or (run or Path()) / "eval" / (f"{split}-{studies}" if studies else split)
+    labels = _labels(sources)
+    _refuse_lost_files(sources, labels, place, config, json_file)
     evaluated = []
-    for source, label in zip(sources, _labels(sources), strict=True):
+    for source, label in zip(sources, labels, strict=True):
         if isinstance(source, Policy):
             assert cfg is not None
             what = dataclasses.replace(source, label=label).as_dict()
@@ -155,6 +158,40 @@ def _labels(sources: Sequence[Policy | Results]) -> list[str]:
     """One for each, all different."""
     labels = [source.label for source in sources]
     return labels if len(set(labels)) == len(labels) else [labels[0], f"{labels[1]}-2"]
+
+
+def _refuse_lost_files(
+    sources: Sequence[Policy | Results], labels: Sequence[str], place: Path, config: Path | None, json_file: Path | None
+) -> None:
+    """Refuse results that would lie in the folder of a policy, and a report in the place of a file of another kind.
+
+    Raises DataError.
+    """
+    for source, label in zip(sources, labels, strict=True):
+        read = [Path(p) for p in (source.path, source.shards) if p] if isinstance(source, Policy) else []
+        if find_run(str(place / label)) == place / label:  # a run folder, whose files the results would stand among
+            read.append(place / label)
+        if any(same_place(place / label, folder) for folder in read):
+            raise DataError(
+                f"--output: the results of {label} would be written into {place / label}, which holds a policy or a "
+                "run. Name another folder."
+            )
+    if json_file is None:
+        return
+    written = [place / name for name in ("summary.json", "eval.png")]
+    written += [place / label / name for label in labels for name in (SCORES, ABOUT)]
+    refuse_overlap({"--config": config}, {"--output": written, "--json": json_file})
+    if json_file.is_file() and not _is_report(json_file):
+        raise DataError(f"--json: {json_file} exists and was not written by this command. Name another file.")
+
+
+def _is_report(path: Path) -> bool:
+    """Whether an earlier call has written this file."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and {"version", "policies"} <= content.keys()
 
 
 def _evaluate(task: worker.Task, say: Say) -> None:

@@ -16,6 +16,7 @@ from online_rl import checkpoint
 from online_rl.config import Config, config_from_dict
 from online_rl.config.migrate import migrate
 from online_rl.errors import CheckpointError, ConfigError
+from online_rl.paths import is_inside
 
 TRY_OUT_LIMIT_S = 1800.0  # an 8B model from a slow disk, loaded twice
 LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # of a launcher around us
@@ -36,6 +37,10 @@ def export(source: Path, output: Path, with_vllm: bool = True, say: Callable[[st
         raise ConfigError(f"--output: {output} exists and is not an empty folder. Name another, or remove it.")
     found, run_dir = _find(source, say)
     cfg = _configuration(found)
+    if is_inside(output, found.folder.parent):
+        raise ConfigError(
+            f"--output: {output} lies among the checkpoints of the run, which removes what is none. Name another."
+        )
     say(f"checkpoint  {found.folder}, step {found.step}, every file as written")
     partial = output.with_name(f".{output.name}.partial")
     with _aside(partial):

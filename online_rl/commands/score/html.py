@@ -17,8 +17,13 @@ BINS = 20
 ASSETS = Path(__file__).parent
 
 
-def check_place(path: Path) -> None:
-    """Find out before anything is scored whether the page can be written there. Raises DataError."""
+def check_place(path: Path, overwrite: bool = False) -> None:
+    """Find out before anything is scored whether the page can be written there. Raises DataError.
+
+    A file that is there already is replaced only with `overwrite`: it may be anybody's.
+    """
+    if path.is_file() and not overwrite:
+        raise DataError(f"{path}: exists already. Name another --html, or add --overwrite.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):

@@ -29,7 +29,7 @@ class Journal:
 
     def __init__(self, output: Path, of: dict[str, Any], overwrite: bool = False, afresh: bool = False) -> None:
         self.output = output
-        self.partial = output.with_name(output.name + ".partial")
+        self.partial, lock = self.beside(output)
         self.rows: dict[int, Row] = {}
         if output.exists() and not overwrite:
             raise DataError(
@@ -42,7 +42,7 @@ class Journal:
             self._file = open(handle, "r+", encoding="utf-8")  # noqa: SIM115 - open until `close`
         except OSError as error:
             raise DataError(f"{self.partial}: cannot be written ({error.strerror}). Name another --output.") from None
-        self._lock = FileLock(output.with_name(f".{output.name}.lock"), timeout=0)  # freed however the process ends
+        self._lock = FileLock(lock, timeout=0)  # freed however the process ends
         try:
             self._lock.acquire()
         except Timeout:
@@ -53,6 +53,11 @@ class Journal:
         except BaseException:
             self.close()
             raise
+
+    @staticmethod
+    def beside(output: Path) -> tuple[Path, Path]:
+        """The journal and its lock, which lie beside the output until it is whole."""
+        return output.with_name(output.name + ".partial"), output.with_name(f".{output.name}.lock")
 
     def _take_up(self, of: dict[str, Any], afresh: bool) -> None:
         header = json.loads(json.dumps(of))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +25,7 @@ from online_rl.config import Config, config_from_dict
 from online_rl.config.load import apply_override
 from online_rl.config.model import Scoring
 from online_rl.errors import ConfigError, JudgeFailed, UserError
+from online_rl.paths import code_file, refuse_overlap
 from online_rl.scoring.calls import Answer, Calls
 
 ASYNC_CALLS = 64  # in flight at once, unless scoring.workers is given
@@ -54,10 +55,14 @@ def score_file(
     kept, and the same call continues from there.
     """
     cfg = _config(judge, length_control, args, overrides)
-    pairs = read_pairs(source)
     entry = cfg.judges[0]
+    refuse_overlap(
+        {"--input": source, "--judge": code_file(entry.use)} | _files_among(entry.args),
+        {"--output": [output, *Journal.beside(output)], "--html": html},
+    )
+    pairs = read_pairs(source)
     if html is not None:
-        check_place(html)
+        check_place(html, overwrite)
     loaded = load_judge(entry.use, entry.args, entry.length_control, judge)
     journal = Journal(output, {"rows": len(pairs), **_fingerprint(source, cfg, loaded, raw)}, overwrite, overwrite)
     try:
@@ -74,6 +79,12 @@ def score_file(
     if html is not None:
         write_page(html, without_surrogates(judge), without_surrogates(source.name), pairs, rows, summary)
     return summary
+
+
+def _files_among(args: Mapping[str, Any]) -> dict[str, Path | None]:
+    """Arguments of a judge that name a file that is there."""
+    named = {key: Path(value).expanduser() for key, value in args.items() if isinstance(value, str)}
+    return {f"--args {key}": path for key, path in named.items() if path.is_file()}
 
 
 def _config(judge: str, length_control: str | None, args: Sequence[str], overrides: Sequence[str]) -> Config:

@@ -22,6 +22,7 @@ RULES: tuple[Rule, ...] = (
     run.the_demo_makes_its_own_data,
     run.built_in_readers_take_no_arguments,
     run.the_prompt_knows_one_placeholder,
+    run.what_is_read_is_not_written,
     run.resume_names_a_checkpoint,
     judges.some_judge_decides,
     judges.judges_have_names_of_their_own,

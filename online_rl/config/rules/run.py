@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING
 
 from online_rl.config.rules.rule import rule
 from online_rl.data.layouts import LAYOUTS, PYTHON, kind_of
+from online_rl.paths import code_file, is_inside
 
 if TYPE_CHECKING:
     from online_rl.config.model import Config
 
 # The image and the chat template take tokens too; fewer than this can't be a prompt.
 LEAST_PROMPT_TOKENS = 16
+
+# Files and folders that a run makes in run.dir, whatever is there.
+WRITTEN_BY_A_RUN = (
+    *("checkpoints", "model", "samples", "tensorboard", "plots"),
+    *("metrics.jsonl", "config.resolved.yaml", "quarantine.jsonl"),
+)
 
 # Arguments of vllm.LLM that have a key of their own; written twice they would drift apart.
 OWNED_ENGINE_ARGS = {
@@ -105,6 +112,29 @@ def the_prompt_knows_one_placeholder(cfg: Config) -> str | None:
     if not unknown:
         return None
     return f"data.prompt: found {{{unknown[0]}}}, expected no placeholder but {{indication}}. Correct the prompt."
+
+
+@rule("run.dir", "model.path", "data.path", "data.image_root", "demo.reports", "demo.cache", "judges", "guards")
+def what_is_read_is_not_written(cfg: Config) -> str | None:
+    run = Path(cfg.run.dir)
+    reads = {
+        "model.path": cfg.model.path if Path(cfg.model.path).exists() else None,  # else a name on the hub
+        "data.path": cfg.data.path,
+        "data.image_root": cfg.data.image_root,
+        "demo.reports": cfg.demo.reports,
+        "demo.cache": cfg.demo.cache,
+    }
+    uses = [*(f"judges[{i}]" for i in range(len(cfg.judges))), *(f"guards[{i}]" for i in range(len(cfg.guards)))]
+    entries = zip(uses, [*cfg.judges, *cfg.guards], strict=True)
+    reads |= {f"{place}.use": str(file) for place, entry in entries if (file := code_file(entry.use))}
+    for key, path in reads.items():
+        for name in WRITTEN_BY_A_RUN:
+            if path and is_inside(Path(path), run / name):
+                return (
+                    f"{key}: found {path!r}, which lies where the run writes {run / name}, and would be lost. Choose "
+                    "another run.dir, or move it."
+                )
+    return None
 
 
 @rule("resume")

@@ -130,6 +130,24 @@ def test_a_checkpoint_folder_may_be_named_to_resume(tmp_path):
     assert config_from_dict({"resume": str(tmp_path)}).resume == str(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("place", "section"),
+    [
+        ("model", lambda path: {"model": {"path": path}}),
+        ("samples/before.jsonl", lambda path: {"data": {"reader": "jsonl", "path": path}}),
+        ("metrics.jsonl", lambda path: {"data": {"reader": "jsonl", "path": path}}),
+        ("plots/mine.py", lambda path: {"judges": [{"use": f"{path}:reward"}]}),
+    ],
+)
+def test_what_a_run_reads_does_not_lie_where_it_writes(tmp_path, place, section):
+    path = tmp_path / "run" / place
+    path.parent.mkdir(parents=True)
+    path.mkdir() if place == "model" else path.touch()
+    with pytest.raises(ConfigError, match="would be lost"):
+        config_from_dict({"run": {"dir": str(tmp_path / "run")}, **section(str(path))})
+    config_from_dict({"run": {"dir": str(tmp_path / "other")}, **section(str(path))})
+
+
 def test_a_prompt_may_hold_other_braces():
     assert config_from_dict({"data": {"prompt": 'Answer as {"findings": ...}: {indication}'}})
 

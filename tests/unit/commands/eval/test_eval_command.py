@@ -239,3 +239,21 @@ def test_a_judge_of_the_configuration_is_asked_by_its_name(folder, monkeypatch):
     assert (judge["use"], judge["length_control"], judge["name"]) == ("findings", "lc_green", "lc_findings")
     assert (guard["name"], guard["args"]) == ("strict", {"normal_weight": 0.5})
     assert task.folder == "eval/eval/policy"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"json_file": "mine.yaml"}, ("--json", "--config")),
+        ({"json_file": "studies.jsonl"}, ("--json", "not written by this command")),
+        ({"json_file": "out/eval.png", "output": "out"}, ("--json", "--output")),
+        ({"output": "."}, ("--output", "holds a policy")),
+    ],
+)
+def test_results_never_replace_what_the_command_reads(folder, options, words):
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    given = {key: Path(value) for key, value in options.items()}
+    with pytest.raises(DataError) as refused:
+        evaluate_policies("policy", config=Path("mine.yaml"), **given)
+    assert all(word in str(refused.value) for word in words)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before

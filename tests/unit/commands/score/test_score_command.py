@@ -211,6 +211,43 @@ def test_a_page_that_cannot_be_written_is_found_before_anything_is_scored(folder
     assert not Path("scores.jsonl").exists() and not Path("scores.jsonl.partial").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--output", "s.jsonl", "--html", "pairs.jsonl"), ("--html", "--input")),
+        (("--output", "s.jsonl", "--html", "../{here}/pairs.jsonl", "--overwrite"), ("--html", "--input")),
+        (("--output", "same", "--html", "same"), ("--html", "--output")),
+        (("--output", "same", "--html", "same.partial"), ("--html", "--output")),
+        (("--output", "pairs.jsonl", "--overwrite"), ("--output", "--input")),
+        (("--output", "link.jsonl", "--overwrite"), ("--output", "--input")),
+        (("--output", "hard.jsonl", "--overwrite"), ("--output", "--input")),
+        (("--output", "mine.py", "--judge", "mine.py:reward", "--overwrite"), ("--output", "--judge")),
+        (("--output", "table.csv", "--args", "table=table.csv", "--overwrite"), ("--output", "--args table")),
+    ],
+)
+def test_what_the_command_reads_is_never_written_over(folder, capsys, options, words):
+    write(PAIRS)
+    Path("mine.py").write_text("def reward(completions, **columns):\n    return [1.0] * len(completions)\n")
+    Path("table.csv").write_text("a,b\n")
+    Path("link.jsonl").symlink_to("pairs.jsonl")
+    os.link("pairs.jsonl", "hard.jsonl")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    given = [option.format(here=folder.name) for option in options]
+    assert main(["score", "--judge", "findings", "--input", "pairs.jsonl", *given]) == 2
+    message = capsys.readouterr().err
+    assert all(word in message for word in words) and "Name another" in message
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_page_in_the_place_of_another_file_needs_overwrite(folder, capsys):
+    write(PAIRS)
+    Path("notes.txt").write_text("mine")
+    assert score("--html", "notes.txt") == 2
+    assert "notes.txt: exists already" in capsys.readouterr().err
+    assert Path("notes.txt").read_text() == "mine" and not Path("scores.jsonl").exists()
+    assert score("--html", "notes.txt", "--overwrite") == 0
+
+
 def test_a_length_rule_that_adapts_while_training_is_refused(folder, capsys):
     write(PAIRS)
     assert score("--length-control", "target_band") == 2
