@@ -16,7 +16,8 @@ from functools import partial
 from typing import Any, NoReturn
 
 from judges.base import Case, Score, Status
-from judges.errors import JudgeError, JudgeFailed
+from judges.border import is_unreachable, passes, where
+from judges.errors import JudgeError
 from judges.extras import Extras, as_float, is_number
 from judges.objects import needed_module
 from judges.sync_or_async import scoring
@@ -82,7 +83,7 @@ class CallableJudge:
         keywords = self._keywords(cases, extras)
         try:
             return self.function(**keywords)
-        except Exception as error:
+        except BaseException as error:
             self._raised(cases, error)
 
     def _keywords(self, cases: Sequence[Case], extras: Extras) -> dict[str, Any]:
@@ -157,16 +158,19 @@ class CallableJudge:
             "or None where there is nothing to score."
         )
 
-    def _raised(self, cases: Sequence[Case], error: Exception) -> NoReturn:
-        if isinstance(error, (JudgeError, JudgeFailed)):
+    def _raised(self, cases: Sequence[Case], error: BaseException) -> NoReturn:
+        if passes(error) or is_unreachable(error):
             raise error
-        # The message of the exception may quote a report; its type cannot.
         needed = needed_module(error)
-        remedy = f"it {needed}." if needed else (
-            "correct the function, or let it return None for what it cannot score."
-        )
+        if needed:
+            remedy = f"it {needed}"
+        elif isinstance(error, TimeoutError):
+            remedy = "if it waits for a server, give it more time, or look at the server"
+        else:
+            remedy = "correct the function, or let it return None for what it cannot score"
+        # The message of the exception may quote a report; its type and place cannot.
         raise JudgeError(
-            f"judge {self.name!r} raised {type(error).__name__} while scoring {_rows(cases)}; {remedy}"
+            f"judge {self.name!r} raised {where(error)} while scoring {_rows(cases)}; {remedy}."
         ) from error
 
     def _check_args(self) -> None:

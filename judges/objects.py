@@ -31,6 +31,7 @@ from judges.errors import UserError
 FILE_PREFIX = "_outside_"  # of the names under which users' files stand in sys.modules
 BESIDE: set[str] = set()  # folders of users' files that stand on sys.path for their sake
 FORMS = "package.module:object, or path/to/file.py:object"
+STANDARD_LIBRARY = f"{Path(importlib.__file__).parents[1]}/"  # installed packages may lie in it
 OWN_CODE = tuple(f"{Path(__file__).resolve().parents[1] / name}/" for name in ("judges", "online_rl"))
 
 
@@ -65,7 +66,11 @@ class Kind:
             for part in attribute.split("."):
                 found = getattr(found, part)
             return found
-        except AttributeError:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a module's own __getattr__ may raise anything
+            if not isinstance(error, AttributeError):
+                self.refuse(use, f"looking up {attribute!r} in {place} raised {_said(error)}. Correct it.", error)
             holds = _own_names(module)
             names = ", ".join(holds) or "no function or class"
             self.refuse(use, f"{place} has no {attribute!r}; it holds: {names}.{_nearest(attribute, holds, 0.6)}")
@@ -109,9 +114,11 @@ class Kind:
             if entry.name == use:
                 try:
                     return entry.load()
-                except (Exception, SystemExit) as error:
-                    raised = f"its entry point {entry.value!r} raised {type(error).__name__} when loaded"
-                    self.refuse(use, f"{raised}: {error}. Correct the package, or name something else.", error)
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:
+                    raised = f"its entry point {entry.value!r} raised {_said(error)} when loaded"
+                    self.refuse(use, f"{raised}. Correct the package, or name something else.", error)
         raise self.error(self._unknown(use))
 
     def _unknown(self, use: str) -> str:
@@ -135,7 +142,7 @@ class Kind:
             BESIDE.add(str(path.parent))
         try:
             spec.loader.exec_module(module)
-        except (Exception, SystemExit) as error:  # a script that parses arguments when imported exits
+        except BaseException as error:  # a script that parses arguments when imported exits
             del sys.modules[name]
             self._raised(use, place, error)
         return module
@@ -151,13 +158,15 @@ class Kind:
                     f"./{place.replace('.', '/')}.py:{use.rpartition(':')[2]}",
                 )
             self.refuse(use, f"{place} {needed_module(error)}.", error)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             self._raised(use, place, error)
 
     def _raised(self, use: str, place: str, error: BaseException) -> NoReturn:
+        if isinstance(error, KeyboardInterrupt):
+            raise error
         needed = needed_module(error)
         remedy = f"It {needed}." if needed else "Correct it."
-        self.refuse(use, f"importing {place} raised {type(error).__name__}: {error}. {remedy}", error)
+        self.refuse(use, f"importing {place} raised {_said(error)}. {remedy}", error)
 
 
 def needed_module(error: BaseException) -> str:
@@ -216,20 +225,35 @@ def module_of_file(place: str) -> ModuleType | None:
 
 
 def user_line(error: BaseException) -> str:
-    """Name `file:line` of the user's code that `error` went through: the first file not ours, at its last line there.
+    """Name `file:line` of the user's code that `error` went through: the first file that is neither ours nor Python's
+    own, at its last line there.
 
-    Empty if it was raised in our code, or in none.
+    Empty if there is no such file.
     """
-    if isinstance(error, SyntaxError) and error.filename:
+    if isinstance(error, SyntaxError) and error.filename and not error.filename.startswith("<"):  # a text has no file
         return f"{error.filename}:{error.lineno}"
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(("<", *OWN_CODE, f"{Path(importlib.__file__).parent}/"))
+        if not frame.filename.startswith(("<", *OWN_CODE)) and not _is_pythons(frame.filename)
     ]
     if not frames:
         return ""
     return f"{frames[0].filename}:{[f.lineno for f in frames if f.filename == frames[0].filename][-1]}"
+
+
+def _is_pythons(file: str) -> bool:
+    """Whether a file belongs to the standard library."""
+    return file.startswith(STANDARD_LIBRARY) and "-packages/" not in file
+
+
+def _said(error: BaseException) -> str:
+    """The type of an exception and its text, if it has one that can be read."""
+    try:
+        text = str(error)
+    except Exception:
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _nearest(name: str, names: list[str], cutoff: float) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from judges.base import Judge
+from judges.border import border
 from judges.callable import CallableJudge
 from judges.errors import JudgeError
 from judges.length import LengthControlled, Unit
@@ -65,21 +66,23 @@ def _find(use: str) -> Any:
 
 
 def _as_judge(found: Any, use: str, args: dict[str, Any], name: str | None, conversational: bool) -> Judge:
+    subject = f"judge {use!r}"
     if inspect.isclass(found):
-        try:
-            inspect.signature(found).bind(**args)
-        except TypeError as error:
-            raise JudgeError(f"judge {use!r}: args {sorted(args)} do not fit: {error}.") from error
-        found, args = found(**args), {}
+        _check_arguments(found, use, args)
+        with border(subject, "making it"):
+            found = found(**args)
+        args = {}
     elif callable(getattr(found, "score", None)):
         if args:
             raise JudgeError(f"judge {use!r} is an instance already; args {sorted(args)} cannot be given to it.")
-        found = copy.copy(found)  # a configuration may name one instance twice
+        with border(subject, "copying it"):
+            found = copy.copy(found)  # a configuration may name one instance twice
     if callable(getattr(found, "score", None)):
         if conversational:
             raise JudgeError(f"judge {use!r}: conversational is for reward functions; this is a judge with `score`.")
         if name is not None or not isinstance(getattr(found, "name", None), str):
-            found.name = name or last_word(use)
+            with border(subject, "giving it a name"):
+                found.name = name or last_word(use)
         return found
     if callable(found):
         return CallableJudge(found, name or last_word(use), args, conversational)
@@ -87,3 +90,12 @@ def _as_judge(found: Any, use: str, args: dict[str, Any], name: str | None, conv
         f"judge {use!r} is of type {type(found).__name__}; expected a Judge class, a Judge instance, or a reward "
         "function."
     )
+
+
+def _check_arguments(found: type, use: str, args: dict[str, Any]) -> None:
+    try:
+        inspect.signature(found).bind(**args)
+    except TypeError as error:
+        raise JudgeError(f"judge {use!r}: args {sorted(args)} do not fit: {error}.") from error
+    except ValueError:  # a class without a signature that can be read
+        return

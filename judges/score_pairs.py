@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from judges.base import Case, Judge, Score, checked_scores
+from judges.border import border, scores_after
 from judges.errors import JudgeError
 from judges.registry import load_judge
 from judges.text import clean_statements, says_nothing
@@ -53,7 +54,7 @@ def score(
     try:
         for places in _calls(cases, whole):
             asked = [cases[i] for i in places]
-            for i, found in zip(places, checked_scores(loaded, asked, _result(loaded.score(asked))), strict=True):
+            for i, found in zip(places, checked_scores(loaded, asked, _scores(loaded, asked)), strict=True):
                 scores[i] = found
     finally:
         if own:
@@ -107,11 +108,19 @@ def _calls(cases: Sequence[Case], whole_studies: bool) -> list[list[int]]:
     return calls
 
 
+def _scores(judge: Judge, cases: list[Case]) -> Any:
+    try:
+        return _result(judge.score(cases))
+    except BaseException as problem:
+        return scores_after(problem, judge.name, cases)
+
+
 def _member(judge: Judge, name: str) -> None:
     """Call `judge.start()` or `judge.close()` if it has one."""
     member = getattr(judge, name, None)
     if member is not None:
-        _result(member())
+        with border(f"judge {judge.name!r}", f"{name}()"):
+            _result(member())
 
 
 def _result(answer: Any) -> Any:

@@ -25,6 +25,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from judges.base import Case, Judge, Score
+from judges.border import border, is_unreachable, where
 from judges.errors import JudgeError, JudgeFailed, UserError
 from judges.identity import Identity, identify
 from judges.registry import load_judge
@@ -102,15 +103,17 @@ class _Handler(BaseHTTPRequestHandler):
     def _score(self, cases: list[Case]) -> tuple[int, dict[str, Any]]:
         try:
             scores = encode_scores(self.server.score(cases))
-        except (JudgeFailed, ConnectionError, TimeoutError) as problem:
+        except (JudgeFailed, TimeoutError) as problem:
             return 503, {"error": f"the judge could not be reached ({type(problem).__name__})"}
         except UserError as problem:
             return 422, {"error": str(problem)}
-        except Exception as problem:
+        except BaseException as problem:  # SystemExit as well: a judge's fault ends no server
+            if is_unreachable(problem):
+                return 503, {"error": f"the judge could not be reached ({type(problem).__name__})"}
             # The message may quote a report; where it was raised cannot.
             place = traceback.extract_tb(problem.__traceback__)[-1]
             _log(f"{type(problem).__name__} in {place.filename}:{place.lineno}")
-            return 422, {"error": f"judge {self.server.judge.name!r} raised {type(problem).__name__}."}
+            return 422, {"error": f"judge {self.server.judge.name!r} raised {where(problem)}."}
         identity = self.server.identity
         return 200, {"name": identity.name, "hash": identity.hash, "scores": scores}
 
@@ -160,7 +163,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         judge = load_judge(options.use, args, name=options.name, conversational=options.conversational)
         identity = identify(judge, options.use, args)
         if hasattr(judge, "start"):
-            judge.start()
+            with border(f"judge {judge.name!r}", "start()"):
+                judge.start()
         server = JudgeServer((options.host, options.port), judge, identity, max(1, options.workers), options.max_wait)
     except (UserError, OSError) as problem:
         print(f"error: {problem}", file=sys.stderr)
@@ -174,8 +178,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         server.server_close()
         if hasattr(judge, "close"):
-            judge.close()
+            _close(judge)
     return 0
+
+
+def _close(judge: Judge) -> None:
+    try:
+        judge.close()  # type: ignore[attr-defined]
+    except BaseException as problem:
+        _log(f"judge {judge.name!r}: close() raised {where(problem)}")
 
 
 def _json_object(text: str) -> dict[str, Any]:

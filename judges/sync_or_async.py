@@ -16,7 +16,7 @@ def scoring(
     ask: Callable[[Cases], Any],
     finish: Callable[[Cases, Any, float], list[Score]],
     is_async: bool,
-    failed: Callable[[Cases, Exception], Any] | None = None,
+    failed: Callable[[Cases, BaseException], Any] | None = None,
 ) -> Callable[[Cases], Any]:
     """A judge's `score`: a coroutine function if `is_async`, which is how a caller knows to await it.
 
@@ -28,7 +28,7 @@ def scoring(
     async def awaited(cases: Cases, answer: Any, started: float) -> list[Score]:
         try:
             answer = await answer
-        except Exception as error:
+        except BaseException as error:
             if failed is not None:
                 failed(cases, error)
             raise

@@ -107,9 +107,9 @@ def _tokens(batch: LearnBatch, algorithm: Algorithm) -> TokenBatch:
 def _call(cfg: Config, doing: str, function: Callable[[], Any]) -> Any:
     try:
         return function()
-    except UserError:
+    except (UserError, KeyboardInterrupt):
         raise
-    except Exception as problem:
+    except BaseException as problem:
         _refuse(cfg, f"raised {type(problem).__name__} when {doing}: {problem}. Correct it.", problem)
 
 

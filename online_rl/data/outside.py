@@ -45,9 +45,9 @@ def _checked(use: str, function: Callable[[Path], Any], path: Path) -> Iterator[
             )
         for number, row in enumerate(rows, 1):
             yield _row(use, number, row)
-    except UserError:
+    except (UserError, KeyboardInterrupt, GeneratorExit):  # the last: whoever reads the rows has enough of them
         raise
-    except Exception as problem:
+    except BaseException as problem:
         where = f"after row {number}" if number else "before its first row"
         place = user_line(problem)
         raise DataError(

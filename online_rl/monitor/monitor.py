@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from judges.border import where
+from online_rl.errors import UserError
 from online_rl.monitor.best_worst import best_and_worst
 from online_rl.monitor.console import open_display
 from online_rl.monitor.guard_drift import GuardDrift
@@ -110,7 +112,7 @@ class Monitor:
         if self.on_step is not None:
             with together():
                 if self.enabled:
-                    self.on_step(step, dict(metrics))
+                    _call(self.on_step, step, dict(metrics))
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """One training step: TensorBoard `train/<name>`, one line of metrics.jsonl, console, health hints."""
@@ -296,3 +298,15 @@ class Monitor:
             )
             if part == "TensorBoard" and isinstance(error, OSError):
                 self._board = None  # its writer thread is dead and would raise at every step
+
+
+def _call(on_step: Callable[[int, dict[str, float]], None], step: int, metrics: dict[str, float]) -> None:
+    """Call the caller's function. Exceptions are the caller's to read; what would end Python becomes a UserError."""
+    try:
+        on_step(step, metrics)
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as problem:
+        raise UserError(
+            f"on_step: raised {where(problem)} at step {step}. Raise an Exception to end the run."
+        ) from problem

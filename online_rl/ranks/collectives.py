@@ -73,10 +73,13 @@ def agree(error: BaseException | None) -> None:
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Run code that must not communicate; if any rank fails, every rank raises before the next collective."""
+    """Run code that must not communicate; if any rank fails, every rank raises before the next collective.
+
+    A rank that leaves by SystemExit or Ctrl-C has failed for the others as well, which would wait for it.
+    """
     error: BaseException | None = None
     try:
         yield
-    except Exception as problem:
+    except BaseException as problem:
         error = problem
     agree(error)

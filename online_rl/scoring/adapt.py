@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from judges.base import Judge
+from judges.border import border
 
 Pairs = Sequence[tuple[Judge, float]]
 
@@ -22,12 +23,17 @@ def adapt(judges: Pairs, groups: Sequence[Sequence[Mapping[str, Any]]]) -> None:
         scores = [{**r["scores"], **r.get("guards", {})}.get(judge.name, (None, {})) for g in groups for r in g]
         ratios = [parts["verbosity"] for _, parts in scores if "verbosity" in parts]
         if ratios:
-            judge.adapt(math.fsum(ratios) / len(ratios))
+            with border(f"judge {judge.name!r}", "adapt()"):
+                judge.adapt(math.fsum(ratios) / len(ratios))
 
 
 def judge_states(judges: Pairs) -> dict[str, Any]:
     """Judge name -> what the checkpoint keeps of it; only judges with a state."""
-    states = {judge.name: judge.state_dict() for judge, _ in judges if hasattr(judge, "state_dict")}
+    states = {}
+    for judge, _ in judges:
+        if hasattr(judge, "state_dict"):
+            with border(f"judge {judge.name!r}", "state_dict()"):
+                states[judge.name] = judge.state_dict()
     return {name: state for name, state in states.items() if state}
 
 
@@ -39,7 +45,8 @@ def load_judge_states(judges: Pairs, states: Mapping[str, Any], other_code: bool
     for judge, _ in judges:
         if judge.name in states and hasattr(judge, "load_state_dict"):
             state = states[judge.name]
-            judge.load_state_dict(_without_served_hash(state) if other_code else state)
+            with border(f"judge {judge.name!r}", "load_state_dict()"):
+                judge.load_state_dict(_without_served_hash(state) if other_code else state)
 
 
 def _without_served_hash(state: Mapping[str, Any]) -> dict[str, Any]:

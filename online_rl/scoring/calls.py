@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 from tenacity import AsyncRetrying, retry_if_result, stop_after_attempt, wait_exponential
 
 from judges.base import Case, Judge, Score, Status, checked_scores
-from judges.objects import needed_module
+from judges.border import border, scores_after
 from online_rl.config.model import FIRST_PAUSE_S, LONGEST_PAUSE_S, Scoring
 from online_rl.errors import JudgeError, JudgeFailed, UserError
 from online_rl.scoring.threads import DaemonThreads
@@ -50,9 +51,19 @@ class Calls:
         self._turns = asyncio.Semaphore(options.workers)
         self._threads = DaemonThreads("judge")
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="judges", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="judges", daemon=True)
         self._thread.start()
         self._in_flight = self._most_in_flight = 0
+
+    def _run(self) -> None:
+        """Run the loop until it is told to stop, then close it.
+
+        SystemExit in a task of a judge's own leaves `run_forever`, and only the call that waits for it should see it.
+        """
+        while not self._loop.is_closed():
+            with contextlib.suppress(BaseException):
+                self._loop.run_forever()
+                self._loop.close()
 
     def submit(self, judge: Judge, cases: Sequence[Case]) -> Future[Answer]:
         """The future of the judge's answer. It raises JudgeError where the judge broke its contract."""
@@ -71,7 +82,7 @@ class Calls:
         """The judge's own `close()`, if it has one. A judge that cannot be closed stops nothing else."""
         try:
             self._member(judge, "close", CLOSE_S)
-        except Exception as problem:
+        except (UserError, JudgeFailed) as problem:
             warnings.warn(f"judge {judge.name!r}: {problem}", stacklevel=2)
 
     def close(self) -> None:
@@ -119,42 +130,59 @@ class Calls:
         try:
             async with asyncio.timeout(limit) as clock:
                 scores = await self._ask(judge, cases)
-        except (UserError, JudgeFailed):
-            raise
-        except Exception as problem:
-            if clock.expired():
-                return [Score.failed(f"no answer within scoring.call_timeout_s={limit:g} s")] * len(cases)
-            # The message of the exception may quote a report; its type cannot.
-            needed = needed_module(problem)
-            remedy = f"It {needed}." if needed else "A judge that cannot be reached returns Score.failed(reason)."
-            raise JudgeError(
-                f"judge {judge.name!r} raised {type(problem).__name__} on {len(cases)} case(s) from study "
-                f"{cases[0].study_id!r} on. {remedy}"
-            ) from problem
+        except TimeoutError:
+            assert clock.expired()
+            return [Score.failed(f"no answer within scoring.call_timeout_s={limit:g} s")] * len(cases)
         return checked_scores(judge, cases, scores, time.perf_counter() - start)
 
     async def _ask(self, judge: Judge, cases: list[Case]) -> Any:
-        if inspect.iscoroutinefunction(judge.score):
-            return await judge.score(cases)
-        answer = await asyncio.wrap_future(self._threads.run(judge.score, cases))
-        return await answer if inspect.isawaitable(answer) else answer
+        try:
+            if inspect.iscoroutinefunction(judge.score):
+                return await judge.score(cases)
+            answer = await asyncio.wrap_future(self._threads.run(_caught, judge.score, cases))
+            if isinstance(answer, _Raised):
+                return scores_after(answer.problem, judge.name, cases)
+            return await answer if inspect.isawaitable(answer) else answer
+        except BaseException as problem:
+            return scores_after(problem, judge.name, cases)
 
     def _member(self, judge: Judge, name: str, timeout_s: float | None) -> None:
         member = getattr(judge, name, None)
         if member is None:
             return
+        running: Future[Any]
+        if inspect.iscoroutinefunction(member):
+            running = asyncio.run_coroutine_threadsafe(_caught_later(member), self._loop)
+        else:
+            running = self._threads.run(_caught, member)
         try:
-            if inspect.iscoroutinefunction(member):
-                asyncio.run_coroutine_threadsafe(member(), self._loop).result(timeout_s)
-            else:
-                self._threads.run(member).result(timeout_s)
-        except (UserError, JudgeFailed):
-            raise
-        except Exception as problem:
-            late = isinstance(problem, FutureTimeout)
-            what = f"did not return within {timeout_s} s" if late else f"raised {type(problem).__name__}"
-            needed = needed_module(problem)
-            raise JudgeError(f"judge {judge.name!r}: {name}() {what}{f'; it {needed}' if needed else ''}.") from problem
+            answer = running.result(timeout_s)
+        except FutureTimeout as problem:
+            raise JudgeError(f"judge {judge.name!r}: {name}() did not return within {timeout_s} s.") from problem
+        if isinstance(answer, _Raised):
+            with border(f"judge {judge.name!r}", f"{name}()"):
+                raise answer.problem
+
+
+@dataclass(frozen=True)
+class _Raised:
+    """An exception as a value. A future that is given SystemExit or StopIteration takes the event loop down with it."""
+
+    problem: BaseException
+
+
+def _caught(function: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    except BaseException as problem:
+        return _Raised(problem)
+
+
+async def _caught_later(function: Callable[..., Any]) -> Any:
+    try:
+        return await function()
+    except BaseException as problem:
+        return _Raised(problem)
 
 
 async def _cancel_all() -> None:
@@ -178,9 +206,5 @@ def drain(judge: Judge) -> dict[str, float]:
     member = getattr(judge, "drain_metrics", None)
     if member is None:
         return {}
-    try:
+    with border(f"judge {judge.name!r}", "drain_metrics()"):
         return {str(key): float(value) for key, value in member().items()}
-    except UserError:
-        raise
-    except Exception as problem:
-        raise JudgeError(f"judge {judge.name!r}: drain_metrics() raised {type(problem).__name__}.") from problem

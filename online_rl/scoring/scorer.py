@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from judges.base import Judge, Score, Status
+from judges.border import border
 from judges.composite import Blend, Term
 from judges.green.neutralise import neutralise
 from judges.text import clean_report, count_words
@@ -215,7 +216,8 @@ class Scorer:
         """Tell judges on GPUs that train as well that all ranks have their scores."""
         for judge, _ in self.judges:
             if hasattr(judge, "sleep"):
-                judge.sleep()
+                with border(f"judge {judge.name!r}", "sleep()"):
+                    judge.sleep()
 
     def close(self) -> None:
         """Give up what still runs and close the judges; takes bounded time, and nothing the second time."""

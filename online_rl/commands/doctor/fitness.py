@@ -15,7 +15,7 @@ from online_rl.commands.sizing import GIB, Shape, estimate, shape_of, shortages,
 from online_rl.config import Config
 from online_rl.config.model import JudgeSpec, RewardSpec, Scoring
 from online_rl.data.study import Study
-from online_rl.errors import UserError
+from online_rl.errors import JudgeFailed, UserError
 from online_rl.policy.lora import check_targets
 from online_rl.scoring.tryout import REMEDY, spread, try_on_references
 
@@ -256,10 +256,8 @@ def examine_judge(
         tried = None
         if cfg is not None and studies and same.status is not Status.FAILED:
             tried = try_on_references(calls, judge, spread(studies), cfg)
-    except (UserError, RuntimeError) as problem:
+    except (UserError, JudgeFailed) as problem:  # a judge raises nothing else but KeyboardInterrupt
         return Finding(name, "failed", str(problem))
-    except Exception as problem:  # its text may quote what it was given
-        return Finding(name, "failed", f"raised {type(problem).__name__} on a golden pair; expected two scores.")
     finally:
         if judge is not None:
             calls.close_judge(judge)

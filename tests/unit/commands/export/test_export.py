@@ -203,6 +203,14 @@ def test_of_a_run_that_is_being_written_the_newest_whole_checkpoint_is_exported(
     assert steps == ["step-4", "step-6", "step-8.partial"], "what the run is writing is left alone"
 
 
+def test_an_export_does_not_lie_among_the_checkpoints(tmp_path):
+    weights = SimpleNamespace(save=lambda folder: (folder / "weights").write_bytes(b"w"))
+    checkpoint.save(tmp_path, 4, weights, {}, CONFIG)
+    for output in (tmp_path / "checkpoints" / "step-9", tmp_path / "checkpoints" / "step-4" / "model"):
+        with pytest.raises(ConfigError, match="--output: .*among the checkpoints"):
+            write.export(tmp_path, output)
+
+
 def test_a_checkpoint_of_another_version_is_named(tmp_path):
     found = checkpoint.Checkpoint(tmp_path, 3, {"config": {"rolout": {}}})
     with pytest.raises(CheckpointError, match="another version"):
