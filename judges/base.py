@@ -75,6 +75,7 @@ class Score:
     detail   the judge's analysis as text; it holds report text, so it stays out of logs unless asked for
     seconds  time the judge took for this case
     labels   findings that it read in both reports; None for a judge that names none
+    retry_after_s  of a FAILED one: how long the judge asks to be left alone, as in HTTP's Retry-After
     """
 
     value: float | None
@@ -83,6 +84,7 @@ class Score:
     detail: str = ""
     seconds: float = 0.0
     labels: Labels | None = None
+    retry_after_s: float = 0.0
 
     def __post_init__(self) -> None:
         for name, number in {"value": self.value, **self.parts}.items():
@@ -106,9 +108,9 @@ class Score:
         return cls(None, Status.UNSCORABLE, dict(parts), reason)
 
     @classmethod
-    def failed(cls, reason: str) -> Score:
-        """The judge could not be reached."""
-        return cls(None, Status.FAILED, {}, reason)
+    def failed(cls, reason: str, retry_after_s: float = 0.0) -> Score:
+        """The judge could not be reached; it is asked again, `retry_after_s` seconds later at the earliest."""
+        return cls(None, Status.FAILED, {}, reason, retry_after_s=retry_after_s)
 
     def with_value(self, value: float, **parts: float) -> Score:
         """The same score with another value, and `parts` added to those it has."""

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 from judges.base import Case, Score
 from judges.errors import JudgeError, JudgeFailed, UserError
+from judges.http_answers import retry_after_s
 from judges.objects import needed_module, user_line
 
 # Classes of widely used clients that say that a server could not be reached or did not answer.
@@ -74,7 +75,8 @@ def scores_after(problem: BaseException, name: str, cases: Sequence[Case]) -> li
     if passes(problem):
         raise problem
     if is_unreachable(problem):
-        return [Score.failed(where(problem))] * len(cases)
+        headers = getattr(getattr(problem, "response", problem), "headers", None)
+        return [Score.failed(where(problem), retry_after_s(headers))] * len(cases)
     which = f"{len(cases)} case(s) from study {cases[0].study_id!r} on" if cases else "no case"
     if needed := needed_module(problem):
         remedy = f"It {needed}."

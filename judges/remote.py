@@ -10,6 +10,7 @@ from typing import Any
 
 from judges.base import Case, Score
 from judges.errors import CheckpointError, ConfigError, JudgeError
+from judges.http_answers import TooLarge, ask
 from judges.wire import PROTOCOL, decode_score, encode_cases
 
 START_PATIENCE_S = 30.0  # a server that was started together with the run may still be loading its judge
@@ -22,7 +23,8 @@ class HttpJudge:
     judge, version, hash what the server must be; each is checked if it is given (a hash by its first letters)
     timeout_s            seconds that one call may take to connect, and between two pieces of its answer
 
-    Out of reach, too slow, 429 and 5xx: the cases failed, and are asked again within the trainer's budget. Any other
+    Out of reach, too slow, 429 and 5xx: the cases failed, and are asked again within the trainer's budget, no sooner
+    than the server's Retry-After says. Any other
     4xx: JudgeError, since asking again would not help. An answer that cannot be read is unscorable. Proxies of the
     environment are not used and redirects not followed: reports go to the address that was named and nowhere else.
     """
@@ -61,21 +63,23 @@ class HttpJudge:
         deadline = time.monotonic() + START_PATIENCE_S
         while True:
             try:
-                answer = self._client.get(f"{self.url}/judge")
-                if answer.status_code < 500:
+                answer = ask(self._client, "GET", f"{self.url}/judge")
+                if answer.status < 500:
                     break
-                problem = f"answers HTTP {answer.status_code}"
+                problem = f"answers HTTP {answer.status}"
             except self._unreachable as error:
                 problem = f"cannot be reached ({type(error).__name__})"
+            except TooLarge as error:
+                raise ConfigError(f"judge {self.name!r}: {self.url}/judge: {error}. Correct args.url.") from None
             if time.monotonic() > deadline:
                 raise ConfigError(
                     f"judge {self.name!r}: {self.url} {problem}, expected a judge server. Start it with "
                     "python -m judges.serve --use NAME --port PORT, or correct args.url."
                 )
             time.sleep(0.5)
-        if answer.status_code != 200:
+        if answer.status != 200:
             raise ConfigError(
-                f"judge {self.name!r}: {self.url}/judge answers HTTP {answer.status_code}, expected 200 of a judge "
+                f"judge {self.name!r}: {self.url}/judge answers HTTP {answer.status}, expected 200 of a judge "
                 "server (python -m judges.serve). Correct args.url."
             )
         self._check(_object(answer.content))
@@ -107,12 +111,16 @@ class HttpJudge:
         body = encode_cases(cases)
         self._count("requests")
         try:
-            answer = self._client.post(f"{self.url}/score", content=body, headers={"Content-Type": "application/json"})
+            kind = {"Content-Type": "application/json"}
+            answer = ask(self._client, "POST", f"{self.url}/score", content=body, headers=kind)
         except self._unreachable as error:
             return [Score.failed(f"{self.url}: {type(error).__name__}") for _ in cases]
-        status = answer.status_code
+        except TooLarge as error:
+            self._count("unreadable_answers")
+            return [Score.unscorable(str(error)) for _ in cases]
+        status = answer.status
         if status == 429 or status >= 500:
-            return [Score.failed(f"{self.url}: HTTP {status}") for _ in cases]
+            return [Score.failed(f"{self.url}: HTTP {status}", answer.retry_after_s) for _ in cases]
         if status != 200:
             said = _object(answer.content).get("error") if status == 422 else None
             raise JudgeError(

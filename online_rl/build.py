@@ -93,6 +93,7 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
         messages.append(f"warning: {_cannot_compare(unseen)}")
     monitor = _open_monitor(cfg, found.step if found else 0, watchdog, messages)
     undo.callback(monitor.close)
+    scorer.calls.tell(monitor.say)
     monitor.on_step = given.on_step
     policy.warn = monitor.warn
     collector = Collector(cfg, studies.train, sampler, builder, engine, scorer, algorithm, policy)

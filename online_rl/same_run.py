@@ -37,6 +37,7 @@ FREE_KEYS = (
     "scoring.call_timeout_s",
     "scoring.deadline_s",
     "scoring.max_retries",
+    "scoring.outage_s",
     "scoring.max_failed_rate",
     "scoring.workers",
     "scoring.canary_every",

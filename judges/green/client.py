@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import time
 import weakref
@@ -23,6 +24,7 @@ from typing import Any
 import httpx
 
 from judges.errors import ConfigError, JudgeError
+from judges.http_answers import Answer, TooLarge, ask, ask_async
 
 PAUSE_S = 10.0  # a server that could not be reached is passed over for so long while another one answers
 CONNECT_S = 5.0
@@ -41,9 +43,10 @@ class Completion:
 
 @dataclass(frozen=True)
 class Failure:
-    """A server could not answer now. `reason` holds no report text."""
+    """A server could not answer now. `reason` holds no report text; `retry_after_s` is 0 if it does not say."""
 
     reason: str
+    retry_after_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -124,19 +127,19 @@ class Client:
             try:
                 if (httpx.URL(server.url).port or 0) > 65535:
                     raise httpx.InvalidURL("no such port")
-                answer = httpx.get(f"{server.url}/v1/models", headers=self.headers, timeout=CONNECT_S, trust_env=False)
-                problem = f"HTTP {answer.status_code}"
+                answer = ask(httpx, "GET", f"{server.url}/v1/models", headers=self.headers, timeout=CONNECT_S, trust_env=False)
+                problem = f"HTTP {answer.status}"
             except (httpx.InvalidURL, httpx.UnsupportedProtocol):
                 raise ConfigError(f"judge url: {server.url!r}, expected one like http://localhost:8000.") from None
-            except httpx.RequestError as error:
+            except (httpx.RequestError, TooLarge) as error:
                 answer, problem = None, type(error).__name__
-            if answer is not None and answer.status_code == 200:
+            if answer is not None and answer.status == 200:
                 return _models(server, answer)
-            if answer is not None and 400 <= answer.status_code < 500 and answer.status_code != 429:
+            if answer is not None and 400 <= answer.status < 500 and answer.status != 429:
                 raise ConfigError(
                     f"judge server {server.url} answered {problem} to GET /v1/models, expected the list of models that "
                     "vLLM's OpenAI server gives. "
-                    f"{self.remedies.get(answer.status_code, 'Check the url, and what stands in between.')}"
+                    f"{self.remedies.get(answer.status, 'Check the url, and what stands in between.')}"
                 )
             alive()
             if time.monotonic() > deadline:
@@ -153,16 +156,18 @@ class Client:
         """
         for server in self.servers:
             try:
-                answer = httpx.post(
+                answer = ask(
+                    httpx,
+                    "POST",
                     f"{server.url}/v1/{self.endpoint}",
                     json={"model": server.model, **body},
                     headers=self.headers,
                     timeout=self.timeout_s,
                     trust_env=False,
                 )
-            except httpx.RequestError:
+            except (httpx.RequestError, TooLarge):
                 continue  # the first score meets it too, and is counted as a failure
-            status = answer.status_code
+            status = answer.status
             if status == 400 or (status == 200 and text is not None and _text(answer) != text):
                 return False
             if 400 <= status < 500 and status != 429:
@@ -236,16 +241,20 @@ class Client:
         url, content = f"{server.url}/v1/{self.endpoint}", {"model": server.model, **body}
         try:
             async with self._gate(server), asyncio.timeout(self.timeout_s):
-                answer = await self._pool().post(url, json=content, headers=self.headers)
+                answer = await ask_async(self._pool(), "POST", url, json=content, headers=self.headers)
         except TimeoutError:
             server.down_until = time.monotonic() + PAUSE_S
             return Failure(f"{server.url} gave no answer within {self.timeout_s:g} s")
         except httpx.RequestError as problem:
             server.down_until = time.monotonic() + PAUSE_S
             return Failure(f"{server.url}: {type(problem).__name__}")
-        status = answer.status_code
+        except TooLarge as problem:
+            return Failure(f"{server.url}: {problem}")
+        status = answer.status
         if status == 429 or status >= 500:
-            return Failure(f"{server.url} answered HTTP {status}")
+            if answer.retry_after_s:
+                server.down_until = time.monotonic() + answer.retry_after_s
+            return Failure(f"{server.url} answered HTTP {status}", answer.retry_after_s)
         if status in self.refusals:
             return Refused(f"{server.url} answered HTTP {status}")
         if status != 200:
@@ -254,8 +263,8 @@ class Client:
                 f"{self._remedy(status)}"
             )
         try:
-            return _completion(answer.json())
-        except (ValueError, KeyError, TypeError, IndexError):
+            return _completion(json.loads(answer.content))
+        except (ValueError, RecursionError, KeyError, TypeError, IndexError):
             return Failure(f"{server.url} answered something that is not a completion")
 
     def _remedy(self, status: int) -> str:
@@ -303,19 +312,19 @@ async def all_or_first_error(calls: list[Any]) -> list[Any]:
             task.cancel()
 
 
-def _models(server: Server, answer: httpx.Response) -> list[dict[str, Any]]:
+def _models(server: Server, answer: Answer) -> list[dict[str, Any]]:
     try:
-        return [dict(entry) for entry in answer.json()["data"]]
-    except (ValueError, KeyError, TypeError):
+        return [dict(entry) for entry in json.loads(answer.content)["data"]]
+    except (ValueError, RecursionError, KeyError, TypeError):
         raise ConfigError(
             f"judge server {server.url}: GET /v1/models gave no list of models; expected vLLM's OpenAI server."
         ) from None
 
 
-def _text(answer: httpx.Response) -> str | None:
+def _text(answer: Answer) -> str | None:
     try:
-        return _completion(answer.json()).text
-    except (ValueError, KeyError, TypeError, IndexError):
+        return _completion(json.loads(answer.content)).text
+    except (ValueError, RecursionError, KeyError, TypeError, IndexError):
         return None
 
 

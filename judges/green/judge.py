@@ -254,7 +254,7 @@ class GreenJudge:
         unread = []
         for pair, answer in zip(group, answers, strict=True):
             if isinstance(answer, Failure | Refused):
-                pair.score = Score.failed(answer.reason)
+                pair.score = Score.failed(answer.reason, getattr(answer, "retry_after_s", 0.0))
                 continue
             self._numbers["prompt_tokens"] += answer.prompt_tokens
             self._numbers["answers"] += 1

@@ -208,7 +208,7 @@ class RubricJudge:
         unread = []
         for pair, answer in zip(group, await self._client.complete(bodies), strict=True):
             if isinstance(answer, Failure):
-                pair.score = Score.failed(answer.reason)
+                pair.score = Score.failed(answer.reason, answer.retry_after_s)
             elif isinstance(answer, Refused):  # longer than the model's context, most likely
                 pair.score = Score.unscorable(answer.reason)
             else:

@@ -177,7 +177,12 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
 
 class Scoring(Section):
     call_timeout_s: float = Field(default=120.0, gt=0, description="seconds that one call of a judge may take")
-    max_retries: Count = Field(default=3, description="further attempts after a failed or late one, with pauses")
+    outage_s: float = Field(
+        default=150.0, ge=0, description="seconds that a judge may be out of reach: it is asked again, with pauses"
+    )
+    max_retries: Count | None = Field(
+        default=None, description="further attempts after a failed or late one, instead of scoring.outage_s"
+    )
     deadline_s: float = Field(default=600.0, gt=0, description="seconds that judges may take after the last completion")
     max_failed_rate: Fraction = Field(
         default=0.0, description="share of a step's candidates that no retry may reach; more: save and stop"
@@ -206,6 +211,8 @@ class Scoring(Section):
     @property
     def longest_call_s(self) -> float:
         """Seconds that a call can take with all its attempts and the pauses between them."""
+        if self.max_retries is None:  # a late one, the outage, and the attempt that begins at its end
+            return 2 * self.call_timeout_s + self.outage_s
         pauses = (min(FIRST_PAUSE_S * 2**i, LONGEST_PAUSE_S) for i in range(self.max_retries))
         return self.call_timeout_s * (self.max_retries + 1) + sum(pauses)
 

@@ -190,6 +190,12 @@ class Monitor:
         """Show `message` as it is; the same message is shown once."""
         self._show_once(message, message)
 
+    def say(self, message: str) -> None:
+        """Show `message`, every time and from any thread."""
+        if self._display is not None:
+            with suppress(Exception):
+                self._display.message(message)
+
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Tell the watchdog, and show in the live display, that the run is "sampling and scoring" or the like."""

@@ -14,12 +14,13 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from typing import Any
 
-from tenacity import AsyncRetrying, retry_if_result, stop_after_attempt, wait_exponential
+from tenacity import AsyncRetrying, retry_if_result
 
 from judges.base import Case, Judge, Score, Status, checked_scores
 from judges.border import border, scores_after
-from online_rl.config.model import FIRST_PAUSE_S, LONGEST_PAUSE_S, Scoring
+from online_rl.config.model import Scoring
 from online_rl.errors import JudgeError, JudgeFailed, UserError
+from online_rl.scoring.patience import Outages, Patience
 from online_rl.scoring.threads import DaemonThreads
 
 CLOSE_S = 30.0  # a judge may stop a server of its own in it
@@ -48,6 +49,7 @@ class Calls:
 
     def __init__(self, options: Scoring) -> None:
         self.options = options
+        self._outages = Outages()
         self._turns = asyncio.Semaphore(options.workers)
         self._threads = DaemonThreads("judge")
         self._loop = asyncio.new_event_loop()
@@ -68,6 +70,10 @@ class Calls:
     def submit(self, judge: Judge, cases: Sequence[Case]) -> Future[Answer]:
         """The future of the judge's answer. It raises JudgeError where the judge broke its contract."""
         return asyncio.run_coroutine_threadsafe(self._call(judge, list(cases)), self._loop)
+
+    def tell(self, say: Callable[[str], Any]) -> None:
+        """From now on sentences about judges that are waited for go to `say`, from a thread of its own."""
+        self._outages.say = say
 
     def most_in_flight(self) -> int:
         """The most attempts at once since this was last asked."""
@@ -116,12 +122,16 @@ class Calls:
                 scores[i] = score
             return any(s.status is Status.FAILED for s in scores)
 
+        patience = Patience(self.options)
         await AsyncRetrying(
             retry=retry_if_result(bool),
-            stop=stop_after_attempt(self.options.max_retries + 1),
-            wait=wait_exponential(FIRST_PAUSE_S, LONGEST_PAUSE_S),
+            stop=lambda _: patience.is_over(attempts, _longest_wish(scores)),
+            wait=lambda _: patience.pause(attempts, _longest_wish(scores)),
+            before_sleep=lambda state: self._outages.waiting(judge.name, _reason(scores), state.upcoming_sleep),
             retry_error_callback=lambda _: True,
         )(attempt)
+        if attempts > 1 and not any(s.status is Status.FAILED for s in scores):
+            self._outages.over(judge.name)
         return Answer(scores, attempts - 1, time.perf_counter() - start)
 
     async def _score_once(self, judge: Judge, cases: list[Case]) -> list[Score]:
@@ -190,15 +200,30 @@ async def _cancel_all() -> None:
         task.cancel()
 
 
-def out_of_reach(judge: Judge, scores: Sequence[Score], retries: int) -> JudgeFailed:
+def out_of_reach(judge: Judge, scores: Sequence[Score], options: Scoring) -> JudgeFailed:
     """The error of a judge some of whose scores are FAILED after all retries."""
     failed = [s for s in scores if s.status is Status.FAILED]
     reason = failed[0].detail
+    if options.max_retries is None:
+        tried, key = f"for more than scoring.outage_s={options.outage_s:g} s", "scoring.outage_s"
+    else:
+        tried, key = f"after {options.max_retries} retries", "scoring.max_retries"
+    wish = _longest_wish(failed)
+    asked = f"; it asks to be left alone for {wish:.0f} s" if wish else ""
     return JudgeFailed(
-        f"judge {judge.name!r} failed on {len(failed)} of {len(scores)} cases after {retries} retries"
-        f"{': ' + reason if reason else ''}. Bring the judge back and start again with resume=auto, or raise "
-        "scoring.max_retries."
+        f"judge {judge.name!r} failed on {len(failed)} of {len(scores)} cases {tried}"
+        f"{': ' + reason if reason else ''}{asked}. Bring the judge back and start again with resume=auto, or raise "
+        f"{key}."
     )
+
+
+def _longest_wish(scores: Sequence[Score]) -> float:
+    """The longest time that the failed ones ask to be left alone, seconds."""
+    return max((s.retry_after_s for s in scores if s.status is Status.FAILED), default=0.0)
+
+
+def _reason(scores: Sequence[Score]) -> str:
+    return next(s.detail for s in scores if s.status is Status.FAILED)
 
 
 def drain(judge: Judge) -> dict[str, float]:

@@ -168,7 +168,7 @@ class Scorer:
             for judge, _ in self.judges:
                 found = [answers[judge.name] for answers in scores.values()]
                 if any(s.status is Status.FAILED for s in found):
-                    raise out_of_reach(judge, found, self.options.max_retries)
+                    raise out_of_reach(judge, found, self.options)
         return len(lost)
 
     def _candidate(self, completion: Completion, scores: dict[str, Score]) -> Candidate:

@@ -77,7 +77,7 @@ def dry_call(scorer: Scorer, study: Study, cfg: Config) -> None:
         tried = judge.judge if isinstance(judge, LengthControlled) and judge.unit == "tokens" else judge
         scores = scorer.calls.submit(tried, cases).result(cfg.scoring.deadline_s).scores
         if any(score.status is Status.FAILED for score in scores):
-            raise out_of_reach(judge, scores, cfg.scoring.max_retries)
+            raise out_of_reach(judge, scores, cfg.scoring)
         for row, score in zip(rows, scores, strict=True):
             row[judge.name] = score
     for row in rows:

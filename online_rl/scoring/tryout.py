@@ -70,7 +70,7 @@ def try_on_references(calls: Calls, judge: Judge, studies: Sequence[Study], cfg:
         answers.append(calls.submit(inner, [make_case(study, study.reference, prompt, ids)]))
     scores = [answer.result(cfg.scoring.deadline_s).scores[0] for answer in answers]
     if any(score.status is Status.FAILED for score in scores):
-        raise out_of_reach(judge, scores, cfg.scoring.max_retries)
+        raise out_of_reach(judge, scores, cfg.scoring)
     ours = type(inner).__module__.partition(".")[0] == "judges"
     values = [score.value for score in scores if score.value is not None]
     return Tried(judge.name, values, Counter(_reason(score, ours) for score in scores if score.value is None))

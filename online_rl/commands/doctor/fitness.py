@@ -242,7 +242,8 @@ def examine_judge(
     from online_rl.scoring.setup import load_entry
 
     name = f"judge {entry.label}"
-    calls = Calls(options)
+    once = {"max_retries": 1} if options.max_retries is None else {}  # an examination waits for no outage to end
+    calls = Calls(options.model_copy(update=once))
     judge: Any = None
     try:
         judge = load_entry(entry)

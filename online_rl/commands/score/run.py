@@ -26,7 +26,7 @@ from online_rl.config.load import apply_override
 from online_rl.config.model import Scoring
 from online_rl.errors import ConfigError, JudgeFailed, UserError
 from online_rl.paths import code_file, refuse_overlap
-from online_rl.scoring.calls import Answer, Calls
+from online_rl.scoring.calls import Answer, Calls, out_of_reach
 
 ASYNC_CALLS = 64  # in flight at once, unless scoring.workers is given
 
@@ -211,13 +211,10 @@ def _texts(pair: Pair, raw: bool) -> tuple[str, str]:
 
 
 def _check_reached(judge: Judge, options: Scoring, scores: Sequence[Score]) -> None:
-    failed = [s for s in scores if s.status is Status.FAILED]
-    if failed:
-        reason = f": {failed[0].detail}" if failed[0].detail else ""
-        raise JudgeFailed(
-            f"judge {judge.name!r} failed on {len(failed)} of {len(scores)} pairs after {options.max_retries} "
-            f"retries{reason}. Bring the judge back and give the same command again."
-        )
+    if any(s.status is Status.FAILED for s in scores):
+        message = str(out_of_reach(judge, scores, options))
+        message = message.replace(" cases ", " pairs ", 1)
+        raise JudgeFailed(message.replace("start again with resume=auto", "give the same command again")) from None
 
 
 def _row(pair: Pair, score: Score, raw: bool) -> Row:

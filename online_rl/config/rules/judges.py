@@ -67,15 +67,18 @@ def length_rules_get_what_they_take(cfg: Config) -> str | None:
     return None
 
 
-@rule("scoring.call_timeout_s", "scoring.max_retries", "scoring.deadline_s")
+@rule("scoring.call_timeout_s", "scoring.outage_s", "scoring.max_retries", "scoring.deadline_s")
 def the_deadline_outlasts_a_call_and_its_retries(cfg: Config) -> str | None:
     longest = cfg.scoring.longest_call_s
     if cfg.scoring.deadline_s >= longest:
         return None
+    if cfg.scoring.max_retries is None:
+        what, other = "scoring.call_timeout_s x 2 and scoring.outage_s", "scoring.outage_s"
+    else:
+        what, other = "scoring.call_timeout_s x (scoring.max_retries + 1) and the pauses between", "scoring.max_retries"
     return (
-        f"scoring.deadline_s: found {cfg.scoring.deadline_s:g}, expected at least {longest:g}: scoring.call_timeout_s "
-        "x (scoring.max_retries + 1) and the pauses between, or a judge that hangs once is never asked again. Raise "
-        "it, or lower scoring.call_timeout_s."
+        f"scoring.deadline_s: found {cfg.scoring.deadline_s:g}, expected at least {longest:g}: {what}, or a judge that "
+        f"hangs once is never asked again. Raise it, or lower scoring.call_timeout_s or {other}."
     )
 
 

@@ -68,8 +68,8 @@ class OutOfReach(WordCount):
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
     """Retries wait milliseconds instead of seconds."""
-    monkeypatch.setattr("online_rl.scoring.calls.FIRST_PAUSE_S", 0.001)
-    monkeypatch.setattr("online_rl.scoring.calls.LONGEST_PAUSE_S", 0.002)
+    monkeypatch.setattr("online_rl.scoring.patience.FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr("online_rl.scoring.patience.LONGEST_PAUSE_S", 0.002)
 
 
 @pytest.fixture

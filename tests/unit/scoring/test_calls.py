@@ -231,8 +231,8 @@ def test_calls_in_flight_are_bounded_and_the_caller_is_not_held_up(make_calls, i
 
 
 def test_a_judge_that_waits_to_be_asked_again_takes_nobodys_turn(make_calls, judges, monkeypatch):
-    monkeypatch.setattr("online_rl.scoring.calls.FIRST_PAUSE_S", 3.0)
-    monkeypatch.setattr("online_rl.scoring.calls.LONGEST_PAUSE_S", 3.0)
+    monkeypatch.setattr("online_rl.scoring.patience.FIRST_PAUSE_S", 3.0)
+    monkeypatch.setattr("online_rl.scoring.patience.LONGEST_PAUSE_S", 3.0)
     calls = make_calls(workers=1, max_retries=1)
     waits = calls.submit(judges.OutOfReach(times=9), cases("a"))
     time.sleep(0.1)
