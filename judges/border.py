@@ -77,14 +77,16 @@ def scores_after(problem: BaseException, name: str, cases: Sequence[Case]) -> li
     if is_unreachable(problem):
         headers = getattr(getattr(problem, "response", problem), "headers", None)
         return [Score.failed(where(problem), retry_after_s(headers))] * len(cases)
-    which = f"{len(cases)} case(s) from study {cases[0].study_id!r} on" if cases else "no case"
+    first = cases[0].study_id if cases else ""
     if needed := needed_module(problem):
         remedy = f"It {needed}."
     elif isinstance(problem, TimeoutError):
         remedy = "If it waits for a server, let it return Score.failed(reason) when there is no answer."
     else:
         remedy = "A judge that cannot be reached returns Score.failed(reason)."
-    raise JudgeError(f"judge {name!r} raised {where(problem)} on {which}. {remedy}") from problem
+    raise JudgeError(
+        f"judge {name!r} raised {where(problem)} on {len(cases)} case(s) from study {first!r} on. {remedy}"
+    ) from problem
 
 
 def _is_being_cancelled() -> bool:

@@ -43,6 +43,7 @@ from online_rl.rollout.engine import RolloutEngine
 from online_rl.rollout.parity import Parity
 from online_rl.rollout.prompts import PromptBuilder
 from online_rl.rollout.sync import WeightSync
+from online_rl.run_lock import RunLock
 from online_rl.scoring import Scorer
 from online_rl.scoring.setup import count_tokens_with, describe_judges, dry_call, load_judges, make_blend
 from online_rl.scoring.tryout import references_that_judges_cannot_score
@@ -77,6 +78,10 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
     with collectives.together():
         loaded = [judge for judge, _ in scorer.judges]
         seen = take_provenance(cfg, loaded, studies.train, studies.eval, builder.render)
+    with collectives.together():
+        lock = RunLock(Path(cfg.run.dir)) if collectives.rank() == 0 else None
+    if lock:
+        undo.callback(lock.release)
     found, messages = _claim_folder_and_try_judges(cfg, scorer, studies, collectives.gather(seen)[0])
     messages = [*describe_judges(cfg, judges, guards), *(f"warning: {message}" for message in messages)]
 
@@ -113,6 +118,7 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
         monitor=monitor,
         stop=StopRequest(cfg.train.stop_after),
         watchdog=watchdog,
+        lock=lock,
         prices=PriceCheck(cfg, studies.train, studies.eval, builder, engine, scorer, monitor),
     )
     if found:

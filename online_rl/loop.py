@@ -17,12 +17,14 @@ from online_rl.price_check import PriceCheck
 from online_rl.ranks.stop import StopRequest
 from online_rl.ranks.watchdog import Watchdog
 from online_rl.rollout.sync import WeightSync
+from online_rl.run_lock import RunLock
 
 
 @dataclass
 class Loop:
     """The parts of a run and the steps that they take together. `online_rl.build.build` makes one.
 
+    lock           held on the run folder by the first rank
     prices         what cheap strategies earn, told once after the first evaluation; None: it is not asked for
     step           optimiser steps taken so far
     exported_step  the step whose policy is exported; None before the end
@@ -38,6 +40,7 @@ class Loop:
     monitor: Monitor
     stop: StopRequest
     watchdog: Watchdog | None = None
+    lock: RunLock | None = None
     prices: PriceCheck | None = None
     step: int = 0
     exported_step: int | None = None
@@ -135,8 +138,10 @@ class Loop:
             self._name_best()
 
     def close(self) -> None:
-        """End what runs beside the steps: judges, monitor, watchdog. Calling it again does nothing."""
+        """End what runs beside the steps, and let another run into the folder. Calling it again does nothing."""
         self.collector.scorer.close()
         self.monitor.close()
         if self.watchdog is not None:
             self.watchdog.close()
+        if self.lock is not None:
+            self.lock.release()
