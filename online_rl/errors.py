@@ -10,6 +10,7 @@ __all__ = [
     "Collapsed",
     "ConfigError",
     "DataError",
+    "EngineFailed",
     "ImageError",
     "JudgeError",
     "JudgeFailed",
@@ -33,6 +34,10 @@ class Collapsed(RuntimeError):
     """Reports got worse while the reward rose, and the run was asked to stop then. Every rank raises it, saved."""
 
 
+class EngineFailed(RuntimeError):
+    """vLLM raised while it generated. The policy, which the trainer holds, is whole, and is saved."""
+
+
 class NonFiniteUpdate(RuntimeError):
     """A loss or gradient was NaN or infinite. All ranks refused the update together."""
 
@@ -44,7 +49,7 @@ class PolicyMismatch(RuntimeError):
 class RankFailed(RuntimeError):
     """Another rank met an error, which it reports itself; this one stops with it, by the same exit code.
 
-    judge_failed  some rank's error was a JudgeFailed, so that every rank saves before it stops
+    judge_failed  the other rank's error was a JudgeFailed
     """
 
     def __init__(self, message: str, code: int = 1, judge_failed: bool = False) -> None:

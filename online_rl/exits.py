@@ -7,13 +7,22 @@ import sys
 import time
 from collections.abc import Callable
 
-from online_rl.errors import Collapsed, JudgeFailed, NonFiniteUpdate, PolicyMismatch, RankFailed, UserError
+from online_rl.errors import (
+    Collapsed,
+    EngineFailed,
+    JudgeFailed,
+    NonFiniteUpdate,
+    PolicyMismatch,
+    RankFailed,
+    UserError,
+)
 
 HEAD_START_S = 5.0
 FAULT = 1  # of the program
 USER_ERROR = 2
 STOPPED = 3  # the run could not continue, through no fault of the configuration
 INTERRUPTED = 130  # what shells report for Ctrl-C
+CANNOT_GO_ON = (JudgeFailed, EngineFailed, NonFiniteUpdate, PolicyMismatch, Collapsed)
 
 
 def exit_code(error: BaseException) -> int:
@@ -22,7 +31,7 @@ def exit_code(error: BaseException) -> int:
         return error.code
     if isinstance(error, UserError):
         return USER_ERROR
-    if isinstance(error, JudgeFailed | NonFiniteUpdate | PolicyMismatch | Collapsed):
+    if isinstance(error, CANNOT_GO_ON):
         return STOPPED
     return INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAULT
 
@@ -30,14 +39,14 @@ def exit_code(error: BaseException) -> int:
 def run_with_exit_codes(fn: Callable[[], int | None], debug: bool = False) -> int:
     """Call `fn` and return its exit code.
 
-    2 for what the user can put right (`UserError`), 3 for a run that had to stop (a judge out of reach, a non-finite
-    update, engine and trainer apart, reports that collapse), 130 for Ctrl-C. A rank that stops because another one did
-    says nothing and ends with the other's code. Other exceptions are faults of the program and keep their traceback.
-    With `debug` every exception does.
+    2 for what the user can put right (`UserError`), 3 for a run that had to stop (a judge out of reach, an engine that
+    failed, a non-finite update, engine and trainer apart, reports that collapse), 130 for Ctrl-C. A rank that stops
+    because another one did says nothing and ends with the other's code. Other exceptions are faults of the program and
+    keep their traceback. With `debug` every exception does.
     """
     try:
         return fn() or 0
-    except (UserError, JudgeFailed, NonFiniteUpdate, PolicyMismatch, Collapsed, RankFailed, KeyboardInterrupt) as error:
+    except (UserError, *CANNOT_GO_ON, RankFailed, KeyboardInterrupt) as error:
         if debug:
             raise
         if isinstance(error, KeyboardInterrupt):

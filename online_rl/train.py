@@ -6,14 +6,16 @@ The module can be called as well: `online_rl.train(config, reward=...)` is `onli
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
-from online_rl.exits import STOPPED, run_with_exit_codes
+from online_rl.exits import FAULT, STOPPED, exit_code, run_with_exit_codes
 
 STOPPED_EARLY = 75  # saved on request (SIGTERM, train.stop_after); start again with resume=auto
 
@@ -61,8 +63,26 @@ class _Callable(ModuleType):
 
 sys.modules[__name__].__class__ = _Callable
 
+
+def _end(code: int) -> NoReturn:
+    """End the process: vLLM's and gloo's threads may outlive the interpreter's own shutdown, and other ranks wait."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # a closed terminal
+            stream.flush()
+    os._exit(code)
+
+
+def _main_to_the_end() -> NoReturn:
+    try:
+        code = main()
+    except SystemExit as end:  # argparse has said what is wrong
+        code = end.code if isinstance(end.code, int) else FAULT
+    except BaseException as problem:
+        with contextlib.suppress(OSError, ValueError):
+            traceback.print_exc()
+        code = exit_code(problem)
+    _end(code)
+
+
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # vLLM's and gloo's threads may outlive the interpreter's own shutdown
+    _main_to_the_end()

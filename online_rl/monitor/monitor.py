@@ -109,6 +109,9 @@ class Monitor:
             self.log_best_and_worst(step, best_and_worst(scores.groups))
         for warning in scores.canaries.warnings:
             self.warn(f"step {step}: {warning}")
+
+    def tell_caller(self, step: int, metrics: dict[str, float]) -> None:
+        """Call the caller's `on_step` once the step is complete; what it raises ends the run, on every rank."""
         if self.on_step is not None:
             with together():
                 if self.enabled:

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from online_rl.errors import JudgeFailed, RankFailed
+from online_rl.errors import JudgeFailed, NonFiniteUpdate, RankFailed
 from online_rl.exits import exit_code
 
 T = TypeVar("T")
+MET = "_met_by_all_ranks"  # attribute of an error that `agree` has told to all
 
 
 def rank() -> int:
@@ -59,16 +60,35 @@ def reduce_numbers(values: list[float], op: str = "sum") -> list[float]:
 def agree(error: BaseException | None) -> None:
     """Return when no rank met an error; otherwise raise on every rank: its own error, or which other rank failed.
 
-    Every rank must call it at the same point, so that none is left waiting in a collective.
+    Every rank must call it at the same point, so that none is left waiting in a collective. If several met an error of
+    one kind, the first of them raises it, and is the only one to print it. A judge's failure goes before other errors.
     """
-    text = f"{type(error).__name__}: {error}"
-    met = gather(None if error is None else (text, exit_code(error), isinstance(error, JudgeFailed)))
+    met = gather(None if error is None else (type(error).__name__, _text(error), exit_code(error), _is_judges(error)))
     failed = [(index, told) for index, told in enumerate(met) if told is not None]
-    judges = [(index, told) for index, told in failed if told[2]]
-    if error is not None and (isinstance(error, JudgeFailed) or not judges):
+    if not failed:
+        return
+    first, (kind, text, code, judge_failed) = next((f for f in failed if f[1][3]), failed[0])
+    if error is not None and (first == rank() or not (judge_failed or type(error).__name__ == kind)):
+        error.__dict__[MET] = True
         raise error
-    for index, (other, code, judge_failed) in judges or failed:  # what a failed judge asks for, every rank does
-        raise RankFailed(f"rank {index} stopped: {other}", code, judge_failed) from error
+    raise RankFailed(f"rank {first} stopped: {kind}: {text}", code, judge_failed) from error
+
+
+def is_met_by_all(error: BaseException) -> bool:
+    """Whether every rank raises at this point, so that they can still do something together, such as saving."""
+    alike = isinstance(error, RankFailed | JudgeFailed | NonFiniteUpdate)  # raised on all by what all have gathered
+    return world_size() == 1 or alike or error.__dict__.get(MET, False)
+
+
+def _is_judges(error: BaseException) -> bool:
+    return isinstance(error, JudgeFailed)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # a user's class, whose text cannot be made
+        return ""
 
 
 @contextmanager

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 
 from online_rl.config import Config
-from online_rl.errors import ConfigError, PolicyMismatch
+from online_rl.errors import ConfigError, EngineFailed, PolicyMismatch
 from online_rl.ranks.process import will_end
 from online_rl.rollout.seeds import group_seed
 from online_rl.rollout.sync_check import SyncCheck
@@ -152,7 +153,7 @@ class RolloutEngine:
             engine.add_request(request_id, payload, params)
         partial: dict[tuple[int, int], tuple[list[int], list[float]]] = {}
         while engine.has_unfinished_requests():
-            for output in engine.step():
+            for output in self._step():
                 group, prompt = where[output.request_id]
                 if tuple(output.prompt_token_ids) != prompt.ids:
                     raise PolicyMismatch(
@@ -168,6 +169,18 @@ class RolloutEngine:
                     if part.finish_reason is not None:
                         del partial[group, part.index]
                         yield self._completion(group, part, prompt, ids, logprobs)
+
+    def _step(self) -> list[Any]:
+        """One step of vLLM. Raises EngineFailed with type and place of what it raises, whose text may quote reports."""
+        try:
+            return self.llm.llm_engine.step()
+        except Exception as problem:
+            frame = traceback.extract_tb(problem.__traceback__)[-1]
+            raise EngineFailed(
+                f"vLLM stopped while generating ({type(problem).__name__} in {frame.filename}:{frame.lineno}). "
+                "Continue with resume=auto; if it happens again, lower rollout.max_num_seqs or rollout.gpu_memory_utilization. "
+                "--debug shows the traceback."
+            ) from problem
 
     def _completion(self, group: int, part: Any, prompt: Prompt, ids: list[int], logprobs: list[float]) -> Completion:
         if part.finish_reason not in ("stop", "length"):
