@@ -56,13 +56,21 @@ step() { # NAME COMMAND...
         wait "$child" || status=$?
         kill -0 "$child" 2>/dev/null || break # a signal ends `wait`, not the step
     done
-    if ((status != 0)); then
+    if ((status == 75 || status == 130)); then
+        printf '\nquickstart: stopped on request after %s\n' "$(minutes)" >&2
+        exit "$status"
+    elif ((status != 0)); then
         printf '\nquickstart: %s failed (exit code %d) after %s\n' "$name" "$status" "$(minutes)" >&2
         exit "$status"
     fi
 }
 child=""
-trap '[[ -z "$child" ]] || kill -TERM -- "-$child" 2>/dev/null' INT TERM
+told() { [[ -z "$child" ]] || kill "-$1" -- "-$child" 2>/dev/null || true; }
+for signal in INT TERM HUP; do
+    # shellcheck disable=SC2064 # now
+    trap "told $signal" "$signal"
+done
+export ONLINE_RL_SCRIPT=$$ # training saves and ends if this script is killed
 
 step "install" bash launch/setup.sh
 installing=$SECONDS

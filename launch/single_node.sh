@@ -8,10 +8,12 @@
 #   CUDA_VISIBLE_DEVICES=2,3   the GPUs to use
 #   MASTER_PORT=29500          refused when taken (otherwise a free port)
 #
-# Ctrl-C or SIGTERM asks every rank to save and stop; a second one ends them at once. The exit code is the trainer's:
-# 0 done, 2 something that you can put right, 3 the run had to stop, 75 saved and stopped on request (continue with
-# resume=auto).
+# Ctrl-C, SIGTERM or a closed terminal asks every rank to save and stop; a second one ends them at once. The exit code is
+# the trainer's: 0 done, 2 something that you can put right, 3 the run had to stop, 75 saved and stopped on request (130
+# after Ctrl-C; continue with resume=auto), 128 + N a rank was ended by signal N.
 set -euo pipefail
+trap 'exit 130' INT # nothing runs yet
+trap 'exit 75' TERM HUP
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
@@ -22,7 +24,7 @@ esac
 case "${1:-}" in
     "") die "no config given; expected bash launch/single_node.sh CONFIG [key=value ...]" ;;
 esac
-config="$1"
+config="$1" again="$(printf ' %q' "$@")"
 shift
 if [[ ! -f "$config" && -f "$REPO/$config" ]]; then
     config="$REPO/$config" # so that configs/... works from any folder
@@ -56,36 +58,35 @@ if [[ "$(platform)" == gpu && -n "${CUDA_VISIBLE_DEVICES:-}" ]]; then
     unset CUDA_VISIBLE_DEVICES
 fi
 # A hostfile of its own choosing (/job/hostfile) must not turn this into a run on other machines.
-command=(deepspeed --hostfile /dev/null "${where[@]}" --master_port "$port" --log_level error
+command=(deepspeed --hostfile /dev/null "${where[@]}" --master_port "$port" --log_level critical
     --module online_rl.train --config "$config" "$@")
 show_command "${command[@]}"
 
-# shellcheck disable=SC2329 # called by the trap
+say() { printf '%s\n' "$*" >&2 || true; } # the terminal may be gone
+
 children() { cat "/proc/$1/task/$1/children" 2>/dev/null || true; }
-# shellcheck disable=SC2329
-stop() { # the launcher kills what it started 30 s after its own SIGTERM; the ranks may need longer to save
-    signals=$((signals + 1))
-    if [[ -n "${stopping:-}" ]]; then
-        kill -KILL -- "-$launcher" 2>/dev/null
-        exit 130
-    fi
-    stopping=yes
-    echo "stopping: the ranks save and end; once more to end them at once." >&2
+told=""
+tell_ranks() { # SIGTERM to those that have not had it; the launcher's own way would leave them 30 s to save
     local inner rank
     for inner in $(children "$launcher"); do
         for rank in $(children "$inner"); do
-            kill -TERM "$rank" 2>/dev/null
+            [[ " $told " != *" $rank "* ]] || continue
+            kill -TERM "$rank" 2>/dev/null || true
+            told+=" $rank"
         done
     done
 }
-
-signals=0
-set -m # a process group of its own, so that nothing is left behind
-"${command[@]}" &
-launcher=$!
-set +m
-trap stop INT TERM
-wait_for_end "$launcher"
+# shellcheck disable=SC2329 # called by the traps
+stop() { # SIGNAL
+    if [[ -n "$stopping" ]]; then
+        kill -KILL -- "-$launcher" 2>/dev/null || true
+        exit 130
+    fi
+    stopping="$1"
+    say "stopping: the ranks save and end; once more to end them at once."
+    tell_ranks
+    [[ -n "$told" ]] || kill -TERM -- "-$launcher" 2>/dev/null || true # there is no rank yet
+}
 gone_within() { # SECONDS: whether the last process of the group ends in time
     local i
     for ((i = 0; i < 5 * $1; i++)); do
@@ -94,10 +95,48 @@ gone_within() { # SECONDS: whether the last process of the group ends in time
     done
     return 1
 }
+
+stopping=""
+export ONLINE_RL_SCRIPT="${ONLINE_RL_SCRIPT:-$$}" # the ranks save and end if this script is killed
+set -m # a process group of its own, so that nothing is left behind
+"${command[@]}" &
+launcher=$!
+set +m
+for signal in INT TERM HUP; do
+    # shellcheck disable=SC2064 # now
+    trap "stop $signal" "$signal"
+done
+while true; do
+    status=0
+    wait "$launcher" || status=$?
+    [[ -n "$stopping" ]] || break
+    while kill -0 "$launcher" 2>/dev/null; do # ranks may come up still
+        tell_ranks
+        sleep 0.5
+    done
+    last=0
+    wait "$launcher" 2>/dev/null || last=$?
+    ((last == 127)) || status=$last # 127: it had ended before the signal came
+    break
+done
 if ! gone_within 10; then # the launcher ends with 0 when its helper was killed (out of memory, say)
-    echo "error: the launcher is gone and its ranks are not; they save and end." >&2
-    kill -TERM -- "-$launcher" 2>/dev/null || true
+    say "error: the launcher is gone and its ranks are not; they save and end."
+    [[ -n "$stopping" ]] || kill -TERM -- "-$launcher" 2>/dev/null || true
     gone_within 60 || kill -KILL -- "-$launcher" 2>/dev/null || true
     ((status != 0)) || status=1
 fi
+if ((status > 192)); then # the launcher gives back 256 - N
+    status=$((128 + 256 - status))
+fi
+if [[ -n "$stopping" ]] && { [[ -z "$told" ]] || ((status == 143)); }; then
+    status=75 # before the ranks could hear it, so that there was nothing to save
+fi
+if ((status > 128 && status != 130)); then
+    say "error: a rank was ended by signal $((status - 128)), and the others were stopped."
+fi
+[[ " $again" == *" resume="* ]] || again+=" resume=auto"
+if ((status == 75 || status == 3 || (status > 128 && status != 130))); then
+    say "continue with: bash ${BASH_SOURCE[0]}$again"
+fi
+[[ "$stopping" != INT || $status != 75 ]] || status=130
 exit "$status"

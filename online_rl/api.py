@@ -85,7 +85,8 @@ def train(
         try:
             evaluations = loop.run()
             if evaluations is None:
-                loop.monitor.warn(f"stopped at step {loop.step}, saved; continue with resume=auto.")
+                saved = f"stopped at step {loop.step}, saved" if loop.step else "stopped before the first step"
+                loop.monitor.note(f"{saved}; continue with resume=auto")
             else:
                 finish(loop, *evaluations)
             return _result(loop, evaluations)

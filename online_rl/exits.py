@@ -21,6 +21,7 @@ HEAD_START_S = 5.0
 FAULT = 1  # of the program
 USER_ERROR = 2
 STOPPED = 3  # the run could not continue, through no fault of the configuration
+STOPPED_EARLY = 75  # on request (SIGTERM, train.stop_after), saved; start again with resume=auto
 INTERRUPTED = 130  # what shells report for Ctrl-C
 CANNOT_GO_ON = (JudgeFailed, EngineFailed, NonFiniteUpdate, PolicyMismatch, Collapsed)
 

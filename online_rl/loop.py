@@ -98,6 +98,8 @@ class Loop:
             self._evaluate("before" if self.step == 0 else f"step-{self.step}")
         if self.step == 0 and self.prices:
             self.prices.run()
+        if self.stop.wanted(0):  # what was loaded is in its checkpoint
+            return None
         while self.step < last:
             self.one_step()
             if self.step % self.cfg.train.save_every == 0 or self.step == last:
@@ -107,6 +109,8 @@ class Loop:
             if self.stop.wanted(self.step - first) and self.step < last:
                 self._save()
                 return None
+        if self.stop.wanted(0):  # the last step is saved
+            return None
         after = self._evaluate_at_end()
         assert self.evaluator.before is not None
         return self.evaluator.before, after

@@ -9,15 +9,18 @@ import argparse
 import contextlib
 import os
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from online_rl.exits import FAULT, STOPPED, exit_code, run_with_exit_codes
+from online_rl.exits import FAULT, HEAD_START_S, STOPPED, STOPPED_EARLY, exit_code, run_with_exit_codes
+from online_rl.ranks.ancestors import watch_ancestors
+from online_rl.ranks.signals import end_on_signals
 
-STOPPED_EARLY = 75  # saved on request (SIGTERM, train.stop_after); start again with resume=auto
+__all__ = ["STOPPED_EARLY", "main", "run"]
 
 
 def run(config: str | Path, overrides: Sequence[str] = ()) -> int:
@@ -28,7 +31,9 @@ def run(config: str | Path, overrides: Sequence[str] = ()) -> int:
     cfg = load_config(config, overrides)
     result = train(cfg)
     if result.after is None:
-        return STOPPED_EARLY
+        from online_rl.ranks.stop import code_of_stop
+
+        return code_of_stop()
     return STOPPED if result.alarms and cfg.monitor.stop_on_collapse else 0
 
 
@@ -49,6 +54,8 @@ def main() -> int:
         config = overrides.pop(0)
     if arguments.local_rank is not None:
         os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
+    end_on_signals()
+    watch_ancestors()
     return run_with_exit_codes(lambda: run(config, overrides), arguments.debug)
 
 
@@ -78,10 +85,26 @@ def _main_to_the_end() -> NoReturn:
     except SystemExit as end:  # argparse has said what is wrong
         code = end.code if isinstance(end.code, int) else FAULT
     except BaseException as problem:
-        with contextlib.suppress(OSError, ValueError):
-            traceback.print_exc()
-        code = exit_code(problem)
+        code = _tell(problem)
     _end(code)
+
+
+def _tell(problem: BaseException) -> int:
+    """Print what an error that was not foreseen says of the run, and return its exit code.
+
+    When a rank is killed, the others meet some error of a broken connection; what they have to tell is who is missing.
+    """
+    roll_call = sys.modules.get("online_rl.ranks.roll_call")
+    missing = roll_call.sentence_about_missing() if roll_call else ""
+    with contextlib.suppress(OSError, ValueError):
+        if missing:
+            print(f"error: {missing}", file=sys.stderr, flush=True)
+        else:
+            traceback.print_exc()
+    if not missing:
+        return exit_code(problem)
+    time.sleep(HEAD_START_S)  # the launcher takes its exit code from the rank that ended first
+    return STOPPED
 
 
 if __name__ == "__main__":

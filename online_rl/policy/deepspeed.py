@@ -21,7 +21,7 @@ import torch.distributed as dist
 from judges.network import free_port
 from online_rl.config import Config
 from online_rl.errors import ConfigError
-from online_rl.ranks import collectives
+from online_rl.ranks import collectives, roll_call
 from online_rl.ranks.process import runs
 
 SUPPORTED = ("0.19.",)
@@ -47,6 +47,7 @@ def init_ranks(cfg: Config) -> None:
     _join_again(timeout)
     deepspeed.init_distributed(timeout=timeout, verbose=False)
     _keep_store()
+    roll_call.take()
     _unname_shared_memory()
 
 

@@ -1,4 +1,8 @@
-"""Requests to stop: a signal or a number of steps, agreed on by all ranks."""
+"""Requests to stop: a signal or a number of steps, agreed on by all ranks.
+
+Before a run takes steps there is nothing to save, and a signal ends the process at once (`signals.py`). While it takes
+them a signal asks for a stop after the step, and the same one again ends it at once.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,11 @@ import signal
 import threading
 from typing import Any
 
+from online_rl.exits import INTERRUPTED, STOPPED_EARLY
 from online_rl.ranks import collectives
+from online_rl.ranks.signals import CODES, end_now
+
+_interrupted = False  # this process got Ctrl-C
 
 
 class StopRequest:
@@ -22,16 +30,26 @@ class StopRequest:
     def listen(self) -> None:
         """From now on SIGTERM asks for a stop after the step; a second one ends the process at once.
 
-        Signals reach the main thread alone, so a run in another thread has no handler.
+        SIGHUP (a closed terminal) and Ctrl-C too, in a process of the trainer's own; in a notebook they are the
+        notebook's. Signals reach the main thread alone, so a run in another thread has no handler.
         """
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._on_sigterm)
+            for number in CODES:
+                if number == signal.SIGTERM or signal.getsignal(number) is end_now:
+                    signal.signal(number, self._on_signal)
 
     def wanted(self, steps_taken: int) -> bool:
         """Whether any rank was told to stop, or the launch has taken its steps; the same answer on every rank."""
         wanted = self.requested or (self.stop_after is not None and steps_taken >= self.stop_after)
         return bool(collectives.reduce_numbers([float(wanted)], "max")[0])
 
-    def _on_sigterm(self, *_: Any) -> None:
+    def _on_signal(self, number: int, _: Any) -> None:
+        global _interrupted
         self.requested = True
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _interrupted |= number == signal.SIGINT
+        signal.signal(number, signal.SIG_DFL)
+
+
+def code_of_stop() -> int:
+    """The exit code of a run that was saved and stopped on request: 130 after Ctrl-C, else 75."""
+    return INTERRUPTED if _interrupted else STOPPED_EARLY

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from online_rl.commands.doctor import examine
@@ -98,6 +101,112 @@ def test_a_config_of_the_repository_is_found_from_another_folder(fake_launcher: 
     result = single_node(fake_launcher, "configs/demo_grpo.yaml")
     assert result.returncode == 0, result.stderr
     assert re.search(rf"^called: .* --config {ROOT}/configs/demo_grpo.yaml$", result.stdout, re.M)
+
+
+class Running:
+    """launch/single_node.sh with stand-ins for the launcher (two layers, as deepspeed's) and for one rank."""
+
+    def __init__(self, fake: Path, config: Path, rank: str, **variables: str) -> None:
+        stand_in(fake / "rank", rank)
+        os.mkfifo(fake / "never")  # waiting by `read` makes no child, which would pass for a rank
+        pause = f'[[ -z "$DELAY" ]] || read -r -t "$DELAY" <>"{fake}/never"'
+        stand_in(fake / "inner", f"{pause}; rank & wait $!; code=$?\nwait; exit $code")
+        stand_in(fake / "deepspeed", "inner & wait $!\nexit $?")
+        environment = {**os.environ, "PATH": path_with(fake), "ONLINE_RL_PLATFORM": "cpu", **variables}
+        command = ["bash", str(ROOT / "launch/single_node.sh"), str(config), "train.max_steps=5"]
+        self.process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+
+    def until(self, word: str) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith(word):
+                return
+        raise AssertionError(f"{word} was not said")
+
+    def end(self) -> tuple[int, str, float]:
+        """Exit code, what was said, and the seconds that it took."""
+        start = time.monotonic()
+        out, err = self.process.communicate(timeout=30)
+        return self.process.returncode, out + err, time.monotonic() - start
+
+    def left(self) -> list[int]:
+        return [p.pid for p in psutil.process_iter() if _session(p.pid) == self.process.pid and _is_alive(p)]
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return 0
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+SAVES = "trap 'echo rank saves; exit 75' TERM; echo ready; while :; do sleep 0.1; done"
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 75), (signal.SIGHUP, 75), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_the_command_that_continues_is_printed(fake_launcher, config, sent, code) -> None:
+    running = Running(fake_launcher, config, SAVES)
+    running.until("ready")
+    running.process.send_signal(sent)
+    ended, said, seconds = running.end()
+    assert ended == code and "rank saves" in said and "error" not in said
+    assert f"single_node.sh {config} train.max_steps=5 resume=auto" in said
+    assert seconds < 10 and not running.left()
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 75), (signal.SIGHUP, 75), (signal.SIGINT, 130)])
+def test_a_signal_before_there_are_ranks_ends_the_launch(fake_launcher, config, sent, code) -> None:
+    running = Running(fake_launcher, config, "echo a rank trains on", DELAY="5")
+    running.until("$ deepspeed")
+    time.sleep(0.3)
+    running.process.send_signal(sent)
+    ended, said, seconds = running.end()
+    assert ended == code and "trains on" not in said and seconds < 10 and not running.left()
+
+
+def test_a_second_signal_ends_at_once(fake_launcher, config) -> None:
+    running = Running(fake_launcher, config, "trap 'echo rank saves' TERM; echo ready; while :; do sleep 0.1; done")
+    running.until("ready")
+    running.process.terminate()
+    running.until("rank saves")
+    running.process.terminate()
+    ended, _, seconds = running.end()
+    assert ended == 130 and seconds < 3 and not running.left()
+
+
+def test_a_rank_that_was_killed_gets_a_sentence_and_the_code_of_its_signal(fake_launcher, config) -> None:
+    """deepspeed's launcher ends with -9, which is 247, for a rank that signal 9 ended."""
+    running = Running(fake_launcher, config, "exit 247")
+    ended, said, _ = running.end()
+    assert ended == 137 and "ended by signal 9" in said and "continue with: bash" in said
+
+
+def test_the_ranks_of_a_killed_script_hear_of_it(fake_launcher, config) -> None:
+    rank = f"exec {sys.executable} -c \"import sys; sys.path.insert(0, '{ROOT}'); {WATCHES}\""
+    running = Running(fake_launcher, config, rank)
+    running.until("ready")
+    running.process.kill()
+    deadline = time.monotonic() + 10
+    while running.left() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not running.left()
+    assert "rank saves" in running.process.communicate(timeout=5)[0]
+
+
+WATCHES = (
+    "import signal, time; from online_rl.ranks.ancestors import watch_ancestors; "
+    "signal.signal(signal.SIGTERM, lambda *_: (print('rank saves', flush=True), sys.exit(75))); "
+    "watch_ancestors(); print('ready', flush=True); time.sleep(60)"
+)
 
 
 def test_sigterm_reaches_the_ranks_and_not_the_launcher(fake_launcher: Path, config: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -45,3 +47,67 @@ def test_listening_in_another_thread_leaves_the_handler_alone(handler):
     thread.start()
     thread.join()
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+TRAINS = """
+import os, signal, sys, time
+from online_rl.ranks.signals import end_on_signals
+end_on_signals()
+if "listen" in sys.argv:
+    from online_rl.ranks.stop import StopRequest, code_of_stop
+    stop = StopRequest()
+    stop.listen()
+print("ready", flush=True)
+while "listen" not in sys.argv or not stop.requested:
+    time.sleep(0.02)
+print("saving", flush=True)
+if "slowly" in sys.argv:
+    time.sleep(30)
+os._exit(code_of_stop())
+"""
+
+
+@pytest.fixture
+def trains(root):
+    """Start a process with the trainer's handlers; returns it once it is ready."""
+    processes = []
+
+    def trains(*words: str, before=None) -> subprocess.Popen:
+        command = [sys.executable, "-c", TRAINS, *words]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        processes.append(subprocess.Popen(command, cwd=root, preexec_fn=before, **pipes))
+        assert processes[-1].stdout.readline() == "ready\n"
+        return processes[-1]
+
+    yield trains
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 75), (signal.SIGHUP, 75), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("words", [(), ("listen",)])
+def test_every_signal_ends_with_its_code_before_and_while_steps_are_taken(trains, sent, code, words):
+    process = trains(*words)
+    process.send_signal(sent)
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == code
+    assert ("saving" in out) == bool(words) and ("nothing to save" in err) != bool(words)
+
+
+def test_the_same_signal_again_ends_at_once_and_another_one_does_not(trains):
+    process = trains("listen", "slowly")
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "saving\n"
+    process.send_signal(signal.SIGTERM)  # what a launcher sends after Ctrl-C has reached everybody
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(5) == -signal.SIGINT
+
+
+def test_nohup_stays_nohup(trains):
+    process = trains(before=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
