@@ -151,7 +151,8 @@ def _claim_folder_and_try_judges(
             checkpoint.claim_run_folder(cfg)
         scorer.start()
     warnings = list(cfg.warnings())
-    studies.quarantine.write_to(run_dir, so_far=main_rank)
+    with collectives.together():
+        studies.quarantine.write_to(run_dir, so_far=main_rank)
     found = checkpoint.find(cfg, warnings.append, seen)
     with collectives.together():
         check_trackers(cfg.monitor.trackers, run_dir, cfg.monitor.protected)
@@ -200,7 +201,7 @@ def _cannot_compare(names: Sequence[str]) -> str:
 def finish(loop: Loop, before: Evaluation, after: Evaluation) -> None:
     """Export the trained policy as a Hugging Face folder, print the table, draw the pictures."""
     run_dir = Path(loop.cfg.run.dir)
-    loop.policy.export(run_dir / "model", loop.collector.builder.processor)
+    _export(loop, run_dir / "model")
     loop.monitor.close()
     if collectives.rank():
         return
@@ -217,6 +218,21 @@ def finish(loop: Loop, before: Evaluation, after: Evaluation) -> None:
     script = Path(__file__).resolve().parents[1] / "launch" / "tensorboard.sh"  # not in the wheel
     show = f"bash {shlex.quote(str(script))}" if script.is_file() else "tensorboard --logdir"
     print(f"TensorBoard     {show} {shlex.quote(str(run_dir))}")
+
+
+def _export(loop: Loop, folder: Path) -> None:
+    """Write the policy aside, then give it its name. Raises CheckpointError on all ranks if one cannot write; the last
+    step is saved by then, so that a resume only exports."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    with checkpoint.written(partial):
+        if collectives.rank() == 0:
+            shutil.rmtree(partial, ignore_errors=True)
+    with checkpoint.written(partial):
+        loop.policy.export(partial, loop.collector.builder.processor)
+    with checkpoint.written(partial):
+        if collectives.rank() == 0:
+            shutil.rmtree(folder, ignore_errors=True)  # of an earlier end of the run
+            os.replace(partial, folder)
 
 
 def draw(run_dir: Path) -> None:

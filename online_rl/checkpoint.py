@@ -54,7 +54,7 @@ def save(run_dir: Path, step: int, policy: Any, state: dict[str, Any], cfg: Conf
     # Saved by this run already; one that a resume passed over as damaged is written anew.
     if collectives.gather(collectives.rank() == 0 and _is_whole(final))[0]:
         return final
-    with _written(partial):
+    with written(partial):
         if collectives.rank() == 0:
             for leftover in (partial, final):
                 shutil.rmtree(leftover, ignore_errors=True)
@@ -62,15 +62,15 @@ def save(run_dir: Path, step: int, policy: Any, state: dict[str, Any], cfg: Conf
             content = {"step": step, "world_size": collectives.world_size(), **state}
             content["config"] = cfg.model_dump(mode="json")
             (partial / STATE).write_text(json.dumps(content, indent=1))
-    with _written(partial):
+    with written(partial):
         policy.save(partial)
     digests: dict[str, list[Any]] = {}
-    with _written(partial):
+    with written(partial):
         files = sorted(p for p in partial.rglob("*") if p.is_file())
         mine = files[collectives.rank() :: collectives.world_size()]
         digests = {str(p.relative_to(partial)): _fingerprint(p) for p in mine}
     manifest = {name: entry for part in collectives.gather(digests) for name, entry in part.items()}
-    with _written(partial, final):
+    with written(partial, final):
         if collectives.rank() == 0:
             os.replace(partial, final)
             with whole_file(final / MARKER) as marker:
@@ -80,16 +80,18 @@ def save(run_dir: Path, step: int, policy: Any, state: dict[str, Any], cfg: Conf
 
 
 @contextmanager
-def _written(*folders: Path) -> Iterator[None]:
+def written(*folders: Path) -> Iterator[None]:
     """Run a part of saving on every rank; if one cannot write, all raise CheckpointError and `folders` are removed.
 
-    RuntimeError counts as well: it is what torch.save raises on a full disk.
+    RuntimeError and SafetensorError count as well: torch.save and safetensors raise them on a full disk.
     """
+    from safetensors import SafetensorError
+
     try:
         with collectives.together():
             try:
                 yield
-            except (OSError, RuntimeError) as problem:
+            except (OSError, RuntimeError, SafetensorError) as problem:
                 raise _disk_error(folders[0], problem) from problem
     except Exception:
         if collectives.rank() == 0:
@@ -175,7 +177,7 @@ def set_later_aside(step: int, run_dir: Path) -> list[str]:
 def name_best(run_dir: Path, best: Best | None) -> None:
     """Write which checkpoint is the best, so that none is removed before a better one is there. All ranks call it."""
     root = run_dir / "checkpoints"
-    with _written(root / f"{BEST}.partial"):
+    with written(root / f"{BEST}.partial"):
         if collectives.rank() == 0:
             if best is None:
                 (root / BEST).unlink(missing_ok=True)
@@ -287,7 +289,7 @@ def _fingerprint(path: Path) -> list[Any]:
         return [os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()]
 
 
-def _disk_error(folder: Path, problem: OSError | RuntimeError) -> CheckpointError:
+def _disk_error(folder: Path, problem: Exception) -> CheckpointError:
     place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     free = shutil.disk_usage(place).free / 2**30
     reason = getattr(problem, "strerror", None) or str(problem).partition("\n")[0] or type(problem).__name__

@@ -48,9 +48,15 @@ class Quarantine:
     def _write(self, row: str, problem: str) -> None:
         assert self.path is not None
         if row not in self._written:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"row": row, "problem": problem}) + "\n")
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"row": row, "problem": problem}) + "\n")
+            except OSError as error:
+                raise DataError(
+                    f"{self.path}: cannot be written ({error.strerror}), so {row} cannot be set aside. Make room, or "
+                    "set run.dir elsewhere."
+                ) from None
             self._written.add(row)
 
     def _known(self) -> set[str]:

@@ -149,16 +149,17 @@ class Weights:
 
     def export(self, folder: Path, processor: Any) -> None:
         """Write the policy as a Hugging Face folder (safetensors, config, processor). Rank 0 writes; all ranks must
-        call."""
+        call. Ranks wait for each other before the first byte is written, and no longer."""
         model = self.engine.module.hf
         state = {}
-        self._save_adapter(self._adapter(), folder.parent / lora.FOLDER)
+        adapter = self._adapter()
         for name, tensor in self._gathered(self._recipes(only_changed=False)):
             if collectives.rank() == 0:  # one whole copy, in CPU memory
                 state[name] = tensor.contiguous().cpu()
         if collectives.rank() == 0:
             from safetensors.torch import save_file
 
+            self._save_adapter(adapter, folder.parent / lora.FOLDER)
             folder.mkdir(parents=True, exist_ok=True)
             save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
             model.config.save_pretrained(folder)
@@ -166,4 +167,3 @@ class Weights:
                 model.generation_config.save_pretrained(folder)
             processor.save_pretrained(folder)
             (folder / "online_rl.json").write_text(json.dumps({"policy_version": self.version}))
-        collectives.barrier()

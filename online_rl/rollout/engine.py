@@ -178,8 +178,8 @@ class RolloutEngine:
             frame = traceback.extract_tb(problem.__traceback__)[-1]
             raise EngineFailed(
                 f"vLLM stopped while generating ({type(problem).__name__} in {frame.filename}:{frame.lineno}). "
-                "Continue with resume=auto; if it happens again, lower rollout.max_num_seqs or rollout.gpu_memory_utilization. "
-                "--debug shows the traceback."
+                "Continue with resume=auto; if it happens again, lower rollout.max_num_seqs or "
+                "rollout.gpu_memory_utilization. --debug shows the traceback."
             ) from problem
 
     def _completion(self, group: int, part: Any, prompt: Prompt, ids: list[int], logprobs: list[float]) -> Completion:

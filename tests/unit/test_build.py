@@ -9,6 +9,7 @@ import pytest
 
 from online_rl.build import finish
 from online_rl.config import config_from_dict
+from online_rl.errors import CheckpointError
 from online_rl.evaluate import Evaluation
 from online_rl.monitor import Monitor
 
@@ -17,10 +18,10 @@ from online_rl.monitor import Monitor
 def end(tmp_path, capsys):
     """Finish a run in `tmp_path`; returns what is on the console."""
 
-    def end() -> list[str]:
+    def end(export=lambda folder, processor: folder.mkdir()) -> list[str]:
         loop = SimpleNamespace(
             cfg=config_from_dict({"run": {"dir": str(tmp_path)}}),
-            policy=SimpleNamespace(export=lambda folder, processor: folder.mkdir()),
+            policy=SimpleNamespace(export=export),
             collector=SimpleNamespace(builder=SimpleNamespace(processor=None)),
             monitor=Monitor(tmp_path, 2, enabled=False, tensorboard=False),
             evaluator=SimpleNamespace(studies=["one"], alarms=SimpleNamespace(on={})),
@@ -65,3 +66,21 @@ def test_a_disk_that_fills_under_the_pictures_does_not_end_a_finished_run(end, t
     assert shown(lines) == ["greedy", "before", "reward", "trained", "warning:", "TensorBoard"]
     assert "OSError" in lines[4] and "plots" in lines[4]
     assert list((tmp_path / "plots").iterdir()) == []
+
+
+def test_a_disk_that_fills_under_the_final_export_leaves_no_half_a_model(end, tmp_path, full_disk, monkeypatch):
+    write_metrics(tmp_path)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "old").touch()  # of an earlier end of the run
+
+    def export(folder, processor):
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors").write_bytes(b"w" * 100_000)
+
+    with full_disk(2_000), pytest.raises(CheckpointError, match=r"model.*GiB free.*resume=auto"):
+        end(export)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.jsonl", "model"]
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["old"]
+    end(export)  # once there is room
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["config.json", "model.safetensors"]

@@ -39,15 +39,56 @@ RANK = textwrap.dedent(
 )
 
 
-def test_the_rank_that_waits_says_where_the_others_were_last_seen():
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+STANDS_STILL = textwrap.dedent(
+    """
+    import time
+    from datetime import timedelta
+    import torch, torch.distributed as dist
+    from online_rl.ranks import collectives
+    from online_rl.ranks.watchdog import Watchdog
+
+    dist.init_process_group("gloo", timeout=timedelta(seconds=60))
+    dog = Watchdog(1.0)
+    dog.beat("step 7, updating")  # the same phase on every rank: what differs is the collective
+
+    def in_code_of_the_users():
+        time.sleep(7)
+
+    for number in range(3):
+        if collectives.rank() == 1 and number == 2:
+            in_code_of_the_users()
+        dist.all_reduce(torch.ones(4))
+    """
+)
+
+
+def test_the_rank_that_the_others_wait_for_is_named_by_the_collective_that_it_does_not_come_to():
+    told = run(STANDS_STILL, 3)
+    report = told[0]
+    assert "The other ranks wait for rank 1." in report
+    assert re.search(r"rank 0: step 7, updating, \d+ s ago; waits for others", report)
+    assert re.search(r"rank 1: step 7, updating, \d+ s ago; it is in <string>:\d+", report)
+    assert "".join(told).count("The other ranks wait") == 1, "said once, not once per rank"
+    for rank, said in enumerate(told):
+        assert said.count(f"Stacks of rank {rank}:") == 1
+    assert "in_code_of_the_users" in told[1]
+
+
+def run(code: str, count: int) -> list[str]:
+    """What each rank writes to stderr."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "WORLD_SIZE": str(count), "OMP_NUM_THREADS": "1"}
     env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     ranks = [
-        subprocess.Popen([sys.executable, "-c", RANK], env={**env, "RANK": str(i)}, stderr=subprocess.PIPE, text=True)
-        for i in range(2)
+        subprocess.Popen([sys.executable, "-c", code], env={**env, "RANK": str(i)}, stderr=subprocess.PIPE, text=True)
+        for i in range(count)
     ]
     told = [rank.communicate(timeout=120)[1] for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0, 0], told
+    assert [rank.returncode for rank in ranks] == [0] * count, told
+    return told
+
+
+def test_the_rank_that_waits_says_where_the_others_were_last_seen():
+    told = run(RANK, 2)
     assert "rank 0 has not moved for 1 s" in told[0]
     assert re.search(r"rank 1: step 8, sampling, \d+ s ago", told[0])
     assert "waits_for_the_other" in told[0]  # the stack
