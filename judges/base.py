@@ -11,6 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from judges.errors import JudgeError
 
+MOST_VALUE = 1e15  # in size; squares and sums of larger ones leave float32, in which advantages are computed
+
 
 class Status(str, Enum):  # noqa: UP042 - StrEnum needs Python 3.11; a judge server may have an older one
     """What became of one case.
@@ -92,6 +94,10 @@ class Score:
                 continue
             if isinstance(number, bool) or not isinstance(number, numbers.Real):
                 raise ValueError(f"Score: {name} is of type {type(number).__name__}, expected a number.")
+            if not abs(number) <= MOST_VALUE:
+                raise ValueError(
+                    f"Score: {name} is {float(number):g}, expected a finite number of at most {MOST_VALUE:g}."
+                )
         if self.value is not None:  # NumPy's numbers become Python's, which every writer takes
             object.__setattr__(self, "value", float(self.value))
         object.__setattr__(self, "parts", {name: float(number) for name, number in self.parts.items()})

@@ -10,12 +10,11 @@ names the function, the row and the study, because a reward must never be invent
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
-from judges.base import Case, Score, Status
+from judges.base import MOST_VALUE, Case, Score, Status
 from judges.border import is_unreachable, passes, where
 from judges.errors import JudgeError
 from judges.extras import Extras, as_float, is_number
@@ -150,12 +149,12 @@ class CallableJudge:
             found = f"a {_type_name(value)}"
         else:
             number = as_float(value)
-            if math.isfinite(number):
+            if abs(number) <= MOST_VALUE:
                 return number
             found = repr(number)
         raise JudgeError(
-            f"judge {self.name!r} returned {found} for row {row} (study {case.study_id!r}); expected a finite float, "
-            "or None where there is nothing to score."
+            f"judge {self.name!r} returned {found} for row {row} (study {case.study_id!r}); expected a finite float "
+            f"of at most {MOST_VALUE:g}, or None where there is nothing to score."
         )
 
     def _raised(self, cases: Sequence[Case], error: BaseException) -> NoReturn:

@@ -18,6 +18,7 @@ import numbers
 from collections.abc import Mapping
 from typing import Any
 
+from judges.base import MOST_VALUE
 from judges.errors import JudgeError
 
 RESERVED = ("value", "raw", "verbosity", "multiplier", "mean", "std", "unscorable_rate")  # have a meaning in metrics
@@ -96,7 +97,7 @@ class Extras:
         if isinstance(value, str):
             self.texts[row].append(f"{name}: {value}")
         elif is_number(value):
-            if math.isfinite(number := as_float(value)):
+            if abs(number := as_float(value)) <= MOST_VALUE:
                 self.parts[row][name] = number
         else:
             raise JudgeError(

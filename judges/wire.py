@@ -20,7 +20,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from judges.base import Case, Labels, Score, Status
+from judges.base import MOST_VALUE, Case, Labels, Score, Status
 from judges.errors import JudgeError
 
 PROTOCOL = 2
@@ -94,10 +94,7 @@ def _labels(found: Any) -> Labels | None:
 def _is_finite(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer of hundreds of digits
-        return False
+    return abs(value) <= MOST_VALUE  # false for NaN
 
 
 def _case_to_json(case: Case) -> dict[str, Any]:

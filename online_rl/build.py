@@ -155,7 +155,7 @@ def _claim_folder_and_try_judges(
         studies.quarantine.write_to(run_dir, so_far=main_rank)
     found = checkpoint.find(cfg, warnings.append, seen)
     with collectives.together():
-        check_trackers(cfg.monitor.trackers, run_dir, cfg.monitor.protected)
+        check_trackers(cfg.monitor.trackers, run_dir, cfg.data.confidential)
         dry_call(scorer, studies.train[0], cfg)
         warnings += references_that_judges_cannot_score(scorer, studies.train, cfg)
     if main_rank:

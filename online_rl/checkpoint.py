@@ -147,9 +147,11 @@ def find(cfg: Config, warn: Any, seen: Provenance | None = None) -> Checkpoint |
     if cfg.resume == "never":
         return None
     if cfg.resume != "auto":
+        _refuse_another_owner(Path(cfg.resume))
         checkpoint = open_complete(Path(cfg.resume))
         refuse_another_run(checkpoint.folder, checkpoint.state, cfg, warn, seen)
         return checkpoint
+    _refuse_another_owner(Path(cfg.run.dir) / "checkpoints")
     newest = find_newest(Path(cfg.run.dir), warn)
     if newest is None:
         warn(f"resume=auto: no complete checkpoint in {Path(cfg.run.dir) / 'checkpoints'}; starting at step 1.")
@@ -248,6 +250,21 @@ def open_complete(folder: Path) -> Checkpoint:
             raise CheckpointError(f"{folder}: {name} is not what was written (size or SHA-256 differs).")
     state = _read_json(folder / STATE)
     return Checkpoint(folder, int(state["step"]), state)
+
+
+def _refuse_another_owner(folder: Path) -> None:
+    """Raises CheckpointError for a folder that another user could have filled: DeepSpeed's shards are pickles, which may
+    run code when they are loaded, and whoever can write them can write the hashes beside them."""
+    if not folder.exists():
+        return
+    found = folder.stat()
+    others = found.st_uid not in (0, os.geteuid())
+    if others or found.st_mode & 0o002:
+        whose = f"belongs to user {found.st_uid}" if others else "can be written by anybody"
+        raise CheckpointError(
+            f"{folder}: {whose}, and loading the shards in it could run code of theirs. If you trust it, make it yours "
+            "alone: cp -r it to another place, or chown and chmod o-w."
+        )
 
 
 def _is_whole(folder: Path) -> bool:

@@ -34,6 +34,7 @@ FREE_KEYS = (
     "train.collective_timeout_s",
     "eval",
     "monitor",
+    "data.confidential",
     "scoring.call_timeout_s",
     "scoring.deadline_s",
     "scoring.max_retries",

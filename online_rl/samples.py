@@ -9,7 +9,7 @@ from typing import Any
 
 from online_rl.data.study import Study
 from online_rl.scoring.scorer import Candidate
-from online_rl.whole_file import whole_file
+from online_rl.whole_file import private_folder, whole_file
 
 Sample = dict[str, Any]
 
@@ -40,5 +40,6 @@ def write_samples(samples: Sequence[Sample], path: Path) -> None:
     if not samples:
         return
     lines = [json.dumps(row, ensure_ascii=True) for row in samples]
-    with whole_file(path) as partial:
+    private_folder(path.parent)
+    with whole_file(path, private=True) as partial:
         partial.write_text("\n".join(lines) + "\n")

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+
+def private_folder(folder: Path) -> Path:
+    """Make a folder, or take one over, for the user's eyes alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with suppress(PermissionError):  # another user's, who decides
+        folder.chmod(0o700)
+    return folder
 
 
 @contextmanager

@@ -44,6 +44,7 @@ CHANGES: tuple[Renamed | Dropped, ...] = (
     Renamed("train.share_prompts", "debug.share_prompts", "exists for comparison: off, the same result takes longer"),
     Renamed("train.image_features_once", "debug.image_features_once", "the same"),
     Renamed("ref_model.read_ahead", "debug.read_ahead", "the same"),
+    Renamed("monitor.protected", "data.confidential", "what may leave; monitor.samples alone says what is kept here"),
     Renamed("deepspeed.persistence_threshold", "debug.persistence_threshold", "set by tests and benchmarks alone"),
     Dropped(
         "data.max_eval_studies",

@@ -95,6 +95,9 @@ class Data(Section):
         lt=1,
         description="part of the patients held out where rows carry no split (by hash of the patient)",
     )
+    confidential: bool = Field(
+        default=False, description="credentialed data: no text or image leaves this machine and private networks"
+    )
     bad_images_budget: Count = Field(
         default=0, description="studies that may be set aside for unreadable images; 0 = stop"
     )
@@ -283,9 +286,6 @@ class Monitor(Section):
     )
     stop_on_collapse: bool = Field(
         default=False, description="an alarm (docs/watching.md) saves and stops the run with exit code 3"
-    )
-    protected: bool = Field(
-        default=False, description="credentialed data: no samples, no judge outside the own network"
     )
 
 

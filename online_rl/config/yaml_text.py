@@ -47,6 +47,8 @@ def parse_yaml(text: str, origin: str) -> Any:
     """The value of a YAML text. `origin` names it in the message when it is malformed."""
     try:
         return _unshared(yaml.load(text, _Loader), ())
+    except RecursionError:
+        raise ConfigError(f"{origin}: nested too deeply to be read; expected sections with keys.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""

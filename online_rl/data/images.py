@@ -14,6 +14,7 @@ from online_rl.data.dicom import dicom_refusal
 from online_rl.errors import ImageError
 
 MAX_PIXELS = 80_000_000  # several times the largest detector; refused before a pixel is decoded
+MOST_SHOWN = 1024  # characters; no path of a file is longer by much
 MIN_SIDE = 8  # pixels; smaller ones are thumbnails, icons or damage
 DEPTHS = (8, 10, 12, 14, 16)  # bits that detectors deliver in 16-bit files
 
@@ -29,7 +30,7 @@ def load_image(source: str | bytes, max_side: int, where: str = "") -> Image.Ima
     is divided by the range of the smallest of 8, 10, 12, 14 or 16 bits that holds its largest value, since a 12-bit
     radiograph in a 16-bit file would be almost black otherwise. CMYK (Adobe's inverted one too) becomes RGB.
     """
-    name = source if isinstance(source, str) else f"({len(source)} bytes in memory)"
+    name = shown_path(source) if isinstance(source, str) else f"({len(source)} bytes in memory)"
     prefix = f"{where}: image {name}" if where else f"image {name}"
     data = _read(source, prefix) if isinstance(source, str) else source
     if not data:
@@ -61,6 +62,13 @@ def load_image(source: str | bytes, max_side: int, where: str = "") -> Image.Ima
         size = (round(image.width * scale), round(image.height * scale))
         image = image.resize(size, Image.Resampling.LANCZOS)
     return image
+
+
+def shown_path(path: str) -> str:
+    """A path as messages show it. Somebody's image as text (data:image/png;base64,...) is cut: it is no path."""
+    if path.lstrip().lower().startswith("data:") or len(path) > MOST_SHOWN:
+        return f"{path[:30]}... ({len(path)} characters; expected the path of a file)"
+    return path
 
 
 def _read(path: str, prefix: str) -> bytes:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from online_rl.monitor.chart_pages import layout_summary, pages, stacked_errors
+from online_rl.whole_file import private_folder
 
 
 class Board:
@@ -25,7 +26,10 @@ class Board:
         resumed = folder.is_dir() and any(folder.glob("events.out.tfevents.*"))
         # A purge drops steps >= purge_step. A fresh start in a used folder drops everything.
         purge_step = None if not resumed else start_step + 1 if start_step > 0 else 0
+        private_folder(folder)  # pictures and texts of samples
         self._writer = SummaryWriter(str(folder), purge_step=purge_step, flush_secs=30)
+        for events in folder.glob("events.out.tfevents.*"):
+            events.chmod(0o600)
         self._tags = set(logged)
         self._pages: dict[str, Any] = {}
 

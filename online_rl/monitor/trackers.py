@@ -37,10 +37,10 @@ class Tracker(Protocol):
     def close(self) -> None: ...
 
 
-def check_trackers(names: Sequence[str], run_dir: Path, protected: bool = False) -> None:
+def check_trackers(names: Sequence[str], run_dir: Path, confidential: bool = False) -> None:
     """Raise ConfigError for a tracker that is not installed, before a model loads.
 
-    protected  data may not leave: what is not a file is refused
+    confidential  data may not leave: what is not a file is refused
     """
     wanted = [name for name in names if name in PACKAGES]
     for name in wanted:
@@ -49,9 +49,9 @@ def check_trackers(names: Sequence[str], run_dir: Path, protected: bool = False)
                 f"monitor.trackers: found {name}, which is not installed. pip install -r requirements/trackers.txt, or "
                 "leave it out."
             )
-    if protected and "mlflow" in wanted and not _mlflow_uri(run_dir).startswith("file:"):
+    if confidential and "mlflow" in wanted and not _mlflow_uri(run_dir).startswith("file:"):
         raise ConfigError(
-            f"MLFLOW_TRACKING_URI: found {_mlflow_uri(run_dir).partition(':')[0]}:... beside monitor.protected=true, "
+            f"MLFLOW_TRACKING_URI: found {_mlflow_uri(run_dir).partition(':')[0]}:... beside data.confidential=true, "
             "expected none, or file:FOLDER. Unset it."
         )
 

@@ -41,7 +41,7 @@ def plot_before_after(run_dir: Path, out: Path, name: str = "") -> Path | None:
         return None
     title = "Reports before and after training" if when == "After" else f"Reports before training and at {when.lower()}"
     picture = compose(choose(pairs), how_chosen(pairs), Path(run_dir), f"{name}: {title}" if name else title, when)
-    with whole_file(out) as partial:
+    with whole_file(out, private=True) as partial:
         picture.save(partial)
     return out
 

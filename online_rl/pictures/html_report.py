@@ -75,7 +75,7 @@ def write_html(title: str, runs: list[Run], pictures: list[tuple[str, Path]], ou
         pictures=[(caption, data_uri("png", path.read_bytes())) for caption, path in pictures],
         version=__version__,
     )
-    with whole_file(out) as partial:
+    with whole_file(out, private=True) as partial:
         partial.write_text(html, encoding="utf-8", errors="replace")  # lone surrogates of a report
     return out
 

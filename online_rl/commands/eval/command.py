@@ -59,10 +59,10 @@ def evaluate_policies(
     run = find_run(policy) or (find_run(against) if against and policy == START else None)
     cfg = read_config(policy, config, run, overrides, judges) if config or run else None
     sources = [_find(text, cfg, say) for text in (policy, *([against] if against else []))]
-    if cfg is not None and reports and cfg.monitor.protected:
+    if cfg is not None and reports and cfg.data.confidential:
         raise ConfigError(
-            f"{'--rexrank' if rexrank else '--reports'}: found it beside monitor.protected=true, expected no report "
-            "text on disk. Leave it out, or add monitor.protected=false to this command if its folder may hold reports."
+            f"{'--rexrank' if rexrank else '--reports'}: found it beside data.confidential=true, expected no report "
+            "text on disk. Leave it out, or add data.confidential=false to this command if its folder may hold reports."
         )
     place = output or (run or Path()) / "eval" / (f"{split}-{studies}" if studies else split)
     labels = _labels(sources)

@@ -53,8 +53,8 @@ def evaluate_vqa(
     place = output or (run or Path()) / "eval" / "vqa"
     cfg = read_config(policy, config, run, overrides, ()) if config or run else None
     sources = [_source(text, cfg, sets, say) for text in (policy, *([against] if against else []))]
-    if texts and cfg is not None and cfg.monitor.protected:
-        raise ConfigError("--texts: found it beside monitor.protected=true, expected no text on disk. Leave it out.")
+    if texts and cfg is not None and cfg.data.confidential:
+        raise ConfigError("--texts: found it beside data.confidential=true, expected no text on disk. Leave it out.")
     found: list[tuple[str, list[Row]]] = []
     for source in sources:
         folder = source if isinstance(source, Path) else place / _label(source, found)

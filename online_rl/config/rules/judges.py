@@ -105,24 +105,13 @@ def the_watchdog_outlasts_every_deadline(cfg: Config) -> str | None:
     )
 
 
-@rule("monitor.samples", "monitor.samples_every", "monitor.protected")
-def protected_data_leaves_no_samples(cfg: Config) -> str | None:
-    for key in ("samples", "samples_every"):
-        if cfg.monitor.protected and getattr(cfg.monitor, key):
-            return (
-                f"monitor.{key}: found {getattr(cfg.monitor, key)} beside monitor.protected=true, expected 0: samples "
-                "hold images and report text. Set one of the two."
-            )
-    return None
-
-
-@rule("monitor.trackers", "monitor.protected")
-def protected_data_opens_no_tracker_with_a_socket(cfg: Config) -> str | None:
+@rule("monitor.trackers", "data.confidential")
+def confidential_data_opens_no_tracker_with_a_socket(cfg: Config) -> str | None:
     found = [name for name in cfg.monitor.trackers if name in ("wandb", "trackio")]
-    if not cfg.monitor.protected or not found:
+    if not cfg.data.confidential or not found:
         return None
     return (
-        f"monitor.trackers: found {found[0]} beside monitor.protected=true, expected tensorboard or mlflow, which "
+        f"monitor.trackers: found {found[0]} beside data.confidential=true, expected tensorboard or mlflow, which "
         "write files: it talks to a process or a service over a socket, offline too. Leave it out."
     )
 
@@ -134,20 +123,21 @@ def tensorboard_is_on_or_off(cfg: Config) -> str | None:
     return "monitor.trackers: found tensorboard beside monitor.tensorboard=false. Change one of the two."
 
 
-@rule("judges", "guards", "monitor.protected", "scoring.allow_remote")
+@rule("judges", "guards", "data.confidential", "scoring.allow_remote")
+@rule("judges", "guards", "data.confidential", "scoring.allow_remote")
 def reports_stay_in_the_own_network(cfg: Config) -> str | None:
-    if cfg.scoring.allow_remote and not cfg.monitor.protected:
+    if cfg.scoring.allow_remote and not cfg.data.confidential:
         return None
     for place, entry in _entries(cfg):
         for key, url in urls(entry.args):
             host = host_of(url)
             if is_private(host):
                 continue
-            if cfg.monitor.protected:
+            if cfg.data.confidential:
                 return (
-                    f"{place}.args.{key}: found host {host!r} beside monitor.protected=true, expected this machine or "
+                    f"{place}.args.{key}: found host {host!r} beside data.confidential=true, expected this machine or "
                     "a private network address: the judge is sent report text. Name a local judge server, or set "
-                    "monitor.protected to false if the data may leave."
+                    "data.confidential to false if the data may leave."
                 )
             return (
                 f"{place}.args.{key}: found host {host!r}, expected this machine or a private network address: the "

@@ -54,6 +54,7 @@ def test_a_renamed_key_keeps_its_value_and_one_warning_names_old_and_new(write):
             "train: {share_prompts: false, image_features_once: false, max_steps: 7}\n"
             "ref_model: {read_ahead: false, sync_steps: 5}\n"
             "deepspeed: {persistence_threshold: 0, offload_optimizer: cpu}\n"
+            "monitor: {protected: true}\n"
         )
     )
     assert (old.algorithm.preference.beta, old.algorithm.preference.pairing) == (0.3, "best_vs_rest")
@@ -64,6 +65,7 @@ def test_a_renamed_key_keeps_its_value_and_one_warning_names_old_and_new(write):
         "persistence_threshold": 0,
     }
     assert (old.train.max_steps, old.ref_model.sync_steps, old.deepspeed.offload_optimizer) == (7, 5, "cpu")
+    assert old.data.confidential
     [warning] = old.warnings()
     assert [change for change in RENAMED if f"{change.old} -> {change.new}" not in warning] == []
 

@@ -48,14 +48,12 @@ def pairs(name: str, **options) -> dict:
             {"scoring": {"call_timeout_s": 10.0, "max_retries": 2, "deadline_s": 30.0}},
             ["scoring.deadline_s", "found 30", "at least 30.6"],  # 3 x 10, and pauses of 0.2 and 0.4
         ),
-        ({"monitor": {"samples": 3, "protected": True}}, ["monitor.samples", "found 3", "protected=true"]),
-        ({"monitor": {"samples_every": 5, "protected": True}}, ["monitor.samples_every", "found 5", "protected=true"]),
-        ({"monitor": {"protected": True}, "judges": REMOTE}, ["judges[0].args.url", "8.8.8.8", "protected"]),
+        ({"data": {"confidential": True}, "judges": REMOTE}, ["judges[0].args.url", "8.8.8.8", "confidential"]),
         ({"judges": REMOTE}, ["judges[0].args.url", "8.8.8.8", "scoring.allow_remote=true"]),
         ({"guards": REMOTE}, ["guards[0].args.url", "8.8.8.8", "scoring.allow_remote=true"]),
         (
-            {"judges": REMOTE, "scoring": {"allow_remote": True}, "monitor": {"protected": True}},
-            ["judges[0].args.url", "monitor.protected=true"],
+            {"judges": REMOTE, "scoring": {"allow_remote": True}, "data": {"confidential": True}},
+            ["judges[0].args.url", "data.confidential=true"],
         ),
         ({"guards": [{"use": "findings"}]}, ["'findings'", "`name`"]),
         (
@@ -106,9 +104,20 @@ def test_a_broken_rule_names_key_value_and_remedy(data, words):
 @pytest.mark.parametrize(
     "url", ["http://localhost:8000", "http://127.0.0.1/v1", "http://10.1.2.3:80", "http://gpu07:80", "http://[::1]:80"]
 )
-def test_a_judge_in_the_own_network_may_see_protected_data(url):
+def test_a_judge_in_the_own_network_may_see_confidential_data(url):
     judges = [{"use": "green", "args": {"servers": [url]}}]
-    assert config_from_dict({"monitor": {"protected": True}, "judges": judges}).judges[0].args == {"servers": [url]}
+    assert config_from_dict({"data": {"confidential": True}, "judges": judges}).judges[0].args == {"servers": [url]}
+
+
+def test_samples_of_confidential_data_may_be_kept_here_and_are_not_unless_asked_for():
+    assert config_from_dict({"data": {"confidential": True}}).monitor.samples == 0
+    kept = config_from_dict({"data": {"confidential": True}, "monitor": {"samples": 3, "samples_every": 5}})
+    assert kept.monitor.samples == 3
+
+
+def test_the_key_of_0_1_for_credentialed_data_still_keeps_judges_inside():
+    with pytest.raises(ConfigError, match="data.confidential=true"):
+        config_from_dict({"monitor": {"protected": True}, "judges": REMOTE})
 
 
 def test_a_remote_judge_may_be_allowed_by_name():

@@ -89,13 +89,13 @@ def test_a_tracker_that_is_not_installed_is_named_before_a_model_loads(tmp_path,
 def test_protected_data_have_no_tracker_with_a_socket(name, tmp_path, monkeypatch):
     settings = {"monitor": {"protected": True, "trackers": ["tensorboard", name]}}
     with pytest.raises(
-        ConfigError, match=f"found {name} beside monitor.protected=true, expected tensorboard or mlflow"
+        ConfigError, match=f"found {name} beside data.confidential=true, expected tensorboard or mlflow"
     ):
         config_from_dict(settings)
     config_from_dict({"monitor": {"protected": True, "trackers": ["mlflow"]}})
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://tracking.example.com")
-    with pytest.raises(ConfigError, match=r"MLFLOW_TRACKING_URI: found https:\.\.\. beside monitor.protected=true"):
+    with pytest.raises(ConfigError, match=r"MLFLOW_TRACKING_URI: found https:\.\.\. beside data.confidential=true"):
         check_trackers(["mlflow"], tmp_path, protected=True)
     check_trackers(["mlflow"], tmp_path)
 

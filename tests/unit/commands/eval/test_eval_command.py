@@ -43,11 +43,9 @@ def test_reports_are_kept_where_asked_and_can_be_scored_again(evaluate, capsys):
     assert again == [row["scores"]["findings"]["parts"].get("raw", row["reward"]) for row in rows()]
 
 
-def test_reports_of_protected_data_are_refused(folder, capsys):
-    arguments = ["eval", "policy", "--config", "mine.yaml", "--reports", "monitor.protected=true"]
-    assert main(arguments) == 2
-    assert "--reports: found it beside monitor.protected=true" in capsys.readouterr().err
-    assert not Path("eval").exists()
+def test_results_are_for_the_users_eyes_alone(evaluate):
+    evaluate(Writes(), reports=True)
+    assert Path("out/policy/scores.jsonl").stat().st_mode & 0o777 == 0o600
 
 
 UNSURE = """

@@ -156,9 +156,9 @@ def test_a_submission_without_texts_is_refused(evaluate, capsys):
     evaluate(Writes(), into="out/ours")
     assert main(["eval", "out/ours", "--config", "mine.yaml", "--rexrank", "sub.json"]) == 2
     assert "6 of 6 studies have no report text, s0 among them" in capsys.readouterr().err
-    arguments = ["eval", "policy", "--config", "mine.yaml", "--rexrank", "sub.json", "monitor.protected=true"]
+    arguments = ["eval", "policy", "--config", "mine.yaml", "--rexrank", "sub.json", "data.confidential=true"]
     assert main(arguments) == 2
-    assert "--rexrank: found it beside monitor.protected=true" in capsys.readouterr().err
+    assert "--rexrank: found it beside data.confidential=true" in capsys.readouterr().err
     assert not Path("sub.json").exists()
 
 

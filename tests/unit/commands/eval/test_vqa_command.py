@@ -157,8 +157,8 @@ def test_texts_are_kept_where_asked(ask):
             "--split: found 'dev'",
         ),
         (
-            ["policy", "--config", "mine.yaml", "--questions", "slake=slake.json", "--texts", "monitor.protected=true"],
-            "--texts: found it beside monitor.protected=true",
+            ["policy", "--config", "mine.yaml", "--questions", "slake=slake.json", "--texts", "data.confidential=true"],
+            "--texts: found it beside data.confidential=true",
         ),
     ],
 )

@@ -202,7 +202,7 @@ def test_wrong_arguments_are_refused(args, words):
 
 def test_reports_of_protected_data_stay_here():
     judges = [{"use": "rubric", "args": {"url": "https://api.example.com", "model": "m"}}]
-    for settings, words in (({"monitor": {"protected": True}}, "monitor.protected=true"), ({}, "allow_remote=true")):
+    for settings, words in (({"monitor": {"protected": True}}, "data.confidential=true"), ({}, "allow_remote=true")):
         with pytest.raises(Exception, match=f"host 'api.example.com'.*{words}"):
             config_from_dict({"judges": judges, **settings})
     config_from_dict({"judges": judges, "scoring": {"allow_remote": True}})
