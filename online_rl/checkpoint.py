@@ -253,8 +253,11 @@ def open_complete(folder: Path) -> Checkpoint:
 
 
 def _refuse_another_owner(folder: Path) -> None:
-    """Raises CheckpointError for a folder that another user could have filled: DeepSpeed's shards are pickles, which may
-    run code when they are loaded, and whoever can write them can write the hashes beside them."""
+    """Raise CheckpointError for a folder that another user could have filled.
+
+    DeepSpeed's shards are pickles, which may run code when they are loaded, and whoever can write them can write the
+    hashes beside them.
+    """
     if not folder.exists():
         return
     found = folder.stat()

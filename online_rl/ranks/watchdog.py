@@ -1,8 +1,8 @@
 """Reports who stands still when ranks have waited for long, before a collective's own time-out ends the run.
 
 torch's time-out says that somebody did not come, not who. Each rank notes its place in the ranks' common store. One
-that has not moved for long adds whether it waits in a collective; the others wait for those that stand anywhere else, or
-do not answer. The first rank that answers prints that, once; the stacks follow rank by rank.
+that has not moved for long adds whether it waits in a collective; the others wait for those that stand anywhere else,
+or do not answer. The first rank that answers prints that, once; the stacks follow rank by rank.
 """
 
 from __future__ import annotations
