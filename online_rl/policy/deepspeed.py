@@ -9,6 +9,7 @@ import importlib.metadata
 import io
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from datetime import timedelta
@@ -22,6 +23,7 @@ from judges.network import free_port
 from online_rl.config import Config
 from online_rl.errors import ConfigError
 from online_rl.ranks import collectives, roll_call
+from online_rl.ranks.launch import several_machines
 from online_rl.ranks.process import runs
 
 SUPPORTED = ("0.19.",)
@@ -45,6 +47,8 @@ def init_ranks(cfg: Config) -> None:
         os.environ.update(alone, MASTER_PORT=str(free_port()))
     timeout = timedelta(seconds=cfg.train.collective_timeout_s)
     _join_again(timeout)
+    if not several_machines():
+        _meet_on_loopback(deepspeed.accelerator.get_accelerator().communication_backend_name(), timeout)
     deepspeed.init_distributed(timeout=timeout, verbose=False)
     _keep_store()
     roll_call.take()
@@ -79,6 +83,27 @@ def _join_again(timeout: timedelta) -> None:
         world_size=int(os.environ["WORLD_SIZE"]),
         timeout=timeout,
     )
+
+
+def _meet_on_loopback(backend: str, timeout: timedelta) -> None:
+    """Start the process group of ranks on one machine, where nobody outside it can connect.
+
+    Left to itself, torch's rendezvous listens on every interface, without a password. DeepSpeed takes the group over.
+    """
+    elastic = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # torchrun has opened its own
+    if dist.is_initialized() or elastic:
+        return
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    rank, ranks, port = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "MASTER_PORT"))
+    listening = None
+    if rank == 0:
+        with socket.socket() as place:
+            place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            place.bind(("127.0.0.1", port))
+            place.listen(socket.SOMAXCONN)
+            listening = place.detach()
+    store = dist.TCPStore("127.0.0.1", port, ranks, rank == 0, timeout, master_listen_fd=listening)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=ranks, timeout=timeout)
 
 
 def _unname_shared_memory() -> None:
