@@ -81,7 +81,7 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
     with collectives.together():
         lock = RunLock(Path(cfg.run.dir)) if collectives.rank() == 0 else None
     if lock:
-        undo.callback(lock.release)
+        undo.callback(lock.close)
     found, messages = _claim_folder_and_try_judges(cfg, scorer, studies, collectives.gather(seen)[0])
     messages = [*describe_judges(cfg, judges, guards), *(f"warning: {message}" for message in messages)]
 

@@ -43,6 +43,7 @@ class Collector:
     policy: Policy
     num_tokens: int = 0
     _step_start: dict[str, int] | None = field(default=None, init=False)  # the data's position while a step is open
+    _version: int = field(default=-1, init=False)  # of the policy then
 
     def collect(self, step: Step) -> tuple[Rollouts, Scored]:
         """Return this rank's groups of the step and their scores; engine and judges sleep when it returns.
@@ -50,13 +51,18 @@ class Collector:
         Errors of one rank are raised on all: JudgeFailed (out of reach or too slow), JudgeError (contract broken),
         DataError (an image or a prompt), PolicyMismatch (the engine was not synced).
         """
-        self._step_start = self.sampler.state_dict()
+        self._step_start, self._version = self.sampler.state_dict(), self.policy.version
         with step.phase("sampling and scoring"):
             rollouts, scores = self._sample_and_score(self.next_studies(), step.number, self._canaries_due(step.number))
             self._resample(rollouts, scores, step.number)
         self.engine.sleep()
         self.scorer.sleep()
         return rollouts, scores
+
+    @property
+    def policy_is_whole(self) -> bool:
+        """Whether the policy is that of the last complete step: no step is open, or none of its updates is made."""
+        return self._step_start is None or self.policy.version == self._version
 
     def end_step(self, scores: Scored) -> Collected:
         """Move on in the data, and return what all ranks collected in the step."""

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from online_rl.algorithms import Algorithm
 from online_rl.checkpoint import Checkpoint, Checkpoints
 from online_rl.collect import Collector
 from online_rl.config import Config
-from online_rl.errors import CheckpointError, Collapsed
+from online_rl.errors import Collapsed
 from online_rl.evaluate import Evaluation, Evaluator
 from online_rl.metrics import step_metrics
 from online_rl.monitor import Monitor
 from online_rl.policy.engine import Policy
 from online_rl.price_check import PriceCheck
-from online_rl.ranks import collectives
 from online_rl.ranks.stop import StopRequest
 from online_rl.ranks.watchdog import Watchdog
 from online_rl.rollout.sync import WeightSync
 from online_rl.run_lock import RunLock
+from online_rl.save_after import save_after
 
 
 @dataclass
@@ -45,7 +45,6 @@ class Loop:
     prices: PriceCheck | None = None
     step: int = 0
     exported_step: int | None = None
-    _complete_version: int = field(default=-1, init=False)  # updates behind the policy of the last complete step
 
     def one_step(self) -> None:
         """Sample a group of reports per study, score them, learn, and give the engine the new weights."""
@@ -60,39 +59,20 @@ class Loop:
         collected = self.collector.end_step(scores)  # the records of all ranks; the data moves on
         metrics |= step_metrics(collected, step.seconds, self.cfg.rollout.studies_per_step)
         self.monitor.log_step(self.step, scores, collected.groups, metrics)
-        self._complete_version = self.policy.version
         self.collector.after_step(collected)  # length rules adapt; unscorable candidates are watched
         self.monitor.tell_caller(self.step, metrics)
 
     def run(self) -> tuple[Evaluation, Evaluation] | None:
-        """Train to the last step. Returns the evaluations before and after, or None if stopped on the way.
-
-        Whatever ends the run, the last complete step is saved first if every rank has met the error and the policy is
-        that step's still.
-        """
+        """Train to the last step. Returns the evaluations before and after, or None if stopped on the way."""
         try:
             return self._train()
         except BaseException as problem:
-            if self._can_save_after(problem):
-                self._save_after(problem)
+            if self.step > 0 and self.collector.policy_is_whole:  # before the first step there is nothing to save
+                save_after(problem, self._save, self.step, self.monitor)
             raise
-
-    def _can_save_after(self, problem: BaseException) -> bool:
-        complete = self.policy.version == self._complete_version and self.step > 0  # before it there is nothing to save
-        failed_to_save = isinstance(problem, CheckpointError)
-        return complete and not failed_to_save and collectives.is_met_by_all(problem)
-
-    def _save_after(self, problem: BaseException) -> None:
-        try:
-            self._save()
-        except Exception as another:  # the first error is the one to tell
-            self.monitor.note(f"step {self.step} could not be saved ({type(another).__name__}: {another})")
-        else:
-            self.monitor.note(f"step {self.step} is saved; resume=auto continues from it")
 
     def _train(self) -> tuple[Evaluation, Evaluation] | None:
         self.stop.listen()
-        self._complete_version = self.policy.version
         first, last = self.step, self.cfg.train.max_steps
         if self.step == 0 or self.evaluator.is_missing(self.step):
             self._evaluate("before" if self.step == 0 else f"step-{self.step}")
@@ -163,7 +143,6 @@ class Loop:
         """End what runs beside the steps, and let another run into the folder. Calling it again does nothing."""
         self.collector.scorer.close()
         self.monitor.close()
-        if self.watchdog is not None:
-            self.watchdog.close()
-        if self.lock is not None:
-            self.lock.release()
+        for part in (self.watchdog, self.lock):
+            if part is not None:
+                part.close()

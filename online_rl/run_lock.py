@@ -19,7 +19,7 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # of fi
 
 
 class RunLock:
-    """Held from when it is made until `release`. Making it raises ConfigError if another run holds it.
+    """Held from when it is made until `close`. Making it raises ConfigError if another run holds it.
 
     The kernel frees the lock however its owner ends, so that of a dead one is taken over. The file says who holds it;
     its content decides nothing.
@@ -32,7 +32,7 @@ class RunLock:
             run_dir.mkdir(parents=True, exist_ok=True)
             self._take()
         except OSError as problem:
-            self.release()
+            self.close()
             raise ConfigError(
                 f"run.dir: {run_dir} cannot be written ({problem.strerror}). Set run.dir elsewhere."
             ) from None
@@ -76,7 +76,7 @@ class RunLock:
             f"run.dir: {self.path.parent} is in use {who}. Wait for that run, stop it, or set another run.dir."
         )
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Let the next run in. Calling it again does nothing."""
         if self._handle is not None:
             handle, self._handle = self._handle, None

@@ -53,17 +53,17 @@ def test_the_lock_of_a_dead_run_is_taken_over(tmp_path, other):
     assert (tmp_path / "run" / NAME).exists()
     lock = RunLock(tmp_path / "run")
     assert json.loads((tmp_path / "run" / NAME).read_text())["process"] == os.getpid()
-    lock.release()
+    lock.close()
 
 
 def test_it_is_free_again_afterwards_and_leaves_nothing(tmp_path):
     first = RunLock(tmp_path / "run")
     with pytest.raises(ConfigError, match="in use"):
         RunLock(tmp_path / "run")
-    first.release()
-    first.release()
+    first.close()
+    first.close()
     assert list((tmp_path / "run").iterdir()) == []
-    RunLock(tmp_path / "run").release()
+    RunLock(tmp_path / "run").close()
 
 
 def test_a_lock_that_its_owner_removes_meanwhile_is_no_lock(tmp_path, monkeypatch):
@@ -75,14 +75,14 @@ def test_a_lock_that_its_owner_removes_meanwhile_is_no_lock(tmp_path, monkeypatc
 
     def flock(handle, how):
         if not released:
-            released.append(owner.release())
+            released.append(owner.close())
         real(handle, how)
 
     monkeypatch.setattr("online_rl.run_lock.fcntl.flock", flock)
     second = RunLock(tmp_path)
     with pytest.raises(ConfigError, match="in use"):
         RunLock(tmp_path)
-    second.release()
+    second.close()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

@@ -406,7 +406,8 @@ def test_a_repaired_reward_goes_on_where_nothing_was_scored(folder, capsys):
     write(PAIRS)
     Path("mine.py").write_text(BROKEN)
     assert score(judge="mine.py:reward") == 2
-    sys.modules.pop(next(name for name in sys.modules if name.startswith("_outside_mine")))
+    for name in [name for name in sys.modules if name.startswith("_outside_mine")]:  # other tests' as well
+        del sys.modules[name]
     Path("mine.py").write_text(BROKEN.replace("1.0 / 0", "0.5"))
     assert score(judge="mine.py:reward") == 0
     assert [row["score"] for row in output()] == [0.5] * 3
