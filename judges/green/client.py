@@ -127,7 +127,8 @@ class Client:
             try:
                 if (httpx.URL(server.url).port or 0) > 65535:
                     raise httpx.InvalidURL("no such port")
-                answer = ask(httpx, "GET", f"{server.url}/v1/models", headers=self.headers, timeout=CONNECT_S, trust_env=False)
+                url = f"{server.url}/v1/models"
+                answer = ask(httpx, "GET", url, headers=self.headers, timeout=CONNECT_S, trust_env=False)
                 problem = f"HTTP {answer.status}"
             except (httpx.InvalidURL, httpx.UnsupportedProtocol):
                 raise ConfigError(f"judge url: {server.url!r}, expected one like http://localhost:8000.") from None

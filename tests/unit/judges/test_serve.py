@@ -466,12 +466,8 @@ def test_reports_take_no_way_through_a_proxy_of_the_environment(findings, monkey
 
 def test_cases_and_scores_come_back_as_they_were():
     assert decode_cases(encode_cases(CASES)) == CASES
-<<<<<<< HEAD
     labels = Labels(frozenset({"Edema", "Pleural Effusion"}), frozenset())
-    scores = [Score(0.5, parts={"a": 1.0}, detail="text", labels=labels), Score.unscorable("no", b=2.0), Score(-1e300)]
-=======
-    scores = [Score(0.5, parts={"a": 1.0}, detail="text"), Score.unscorable("no", b=2.0), Score(-1e14)]
->>>>>>> a14e168 (Tests: the line of the user's code in a message, the largest value of a score)
+    scores = [Score(0.5, parts={"a": 1.0}, detail="text", labels=labels), Score.unscorable("no", b=2.0), Score(-1e14)]
     again = [decode_score(item) for item in json.loads(json.dumps(encode_scores(scores)))]
     assert again == scores
 
