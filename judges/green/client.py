@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
+import os
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -25,7 +25,6 @@ from judges.errors import ConfigError, JudgeError
 
 PAUSE_S = 10.0  # a server that could not be reached is passed over for so long while another one answers
 CONNECT_S = 5.0
-LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,15 +59,20 @@ class Server:
 class Client:
     """Completions from one or several servers of one model.
 
-    timeout_s  seconds that one request may take, waiting in the server's queue included
+    timeout_s  seconds that one request may take once it has been admitted
+    in_flight  requests that this process sends to one server at once; further ones wait here for their turn
     """
 
     urls: Sequence[str]
     timeout_s: float = 120.0
+    in_flight: int = 128
     requests: int = 0
     failovers: int = 0
     servers: list[Server] = field(init=False)
     _pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = field(
+        init=False, default_factory=weakref.WeakKeyDictionary
+    )
+    _turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]] = field(
         init=False, default_factory=weakref.WeakKeyDictionary
     )
 
@@ -160,22 +164,6 @@ class Client:
                     "Start it with launch/judge_server.sh --share-gpu, or leave share_gpu out."
                 )
 
-    def sleep(self) -> None:
-        """Move the servers' weights to CPU memory and drop their caches (vLLM's sleep level 1)."""
-        self._switch("sleep?level=1")
-
-    def wake(self) -> None:
-        """Bring the servers back that sleep."""
-        self._switch("wake_up")
-
-    def _switch(self, action: str) -> None:
-        """What goes wrong is logged: the next request meets a server that is gone, and its failure is counted."""
-        for server in self.servers:
-            try:
-                httpx.post(f"{server.url}/{action}", timeout=self.timeout_s, trust_env=False).raise_for_status()
-            except httpx.HTTPError as problem:
-                LOG.warning("judge server %s did not %s (%s).", server.url, action, type(problem).__name__)
-
     @property
     def max_model_len(self) -> int:
         """The smallest context of the servers; 0 where none tells."""
@@ -208,6 +196,11 @@ class Client:
         return min((s for s in self.servers if s not in tried), key=lambda s: (s.down_until > now, s.in_flight))
 
     async def _ask(self, server: Server, body: dict[str, Any]) -> Completion | Failure:
+        turns = self._turns.setdefault(asyncio.get_running_loop(), {})
+        async with turns.setdefault(server.url, asyncio.Semaphore(self.in_flight)):  # the clock starts behind it
+            return await self._ask_at_once(server, body)
+
+    async def _ask_at_once(self, server: Server, body: dict[str, Any]) -> Completion | Failure:
         self.requests += 1
         try:
             async with asyncio.timeout(self.timeout_s):
@@ -246,6 +239,7 @@ class Client:
                 with contextlib.suppress(RuntimeError):
                     asyncio.run_coroutine_threadsafe(pool.aclose(), loop)
         self._pools.clear()
+        self._turns.clear()
 
 
 _LOOK = "See its log."
@@ -255,6 +249,18 @@ _REMEDIES = {
     403: "It asks for a key; reach it without one.",
     404: "It does not serve this model, or is not vLLM's OpenAI server.",
 }
+
+
+def share_of_rank(total: int, own: bool) -> int:
+    """A rank's share of the requests that a server works on at once; at least 1.
+
+    own  the server is this node's alone; otherwise the ranks of all nodes ask it
+
+    The variables are the launchers' (deepspeed, torchrun).
+    """
+    everywhere = os.environ.get("WORLD_SIZE", "1")
+    here = os.environ.get("LOCAL_SIZE") or os.environ.get("LOCAL_WORLD_SIZE") or everywhere
+    return max(1, total // max(1, int(here if own else everywhere)))
 
 
 async def all_or_first_error(calls: list[Any]) -> list[Any]:

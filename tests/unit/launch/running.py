@@ -33,9 +33,7 @@ def fake_gpus(folder: Path, count: int, driver: str = "580.95.05", capability: s
 
     A driver before 510 does not know the field compute_cap and says so.
     """
-    rows = "".join(
-        f"{i}) index={i} uuid=GPU-{str(i) * 8}-aaaa ;;\n" for i in range(count)
-    )
+    rows = "".join(f"{i}) index={i} uuid=GPU-{str(i) * 8}-aaaa ;;\n" for i in range(count))
     stand_in(
         folder / "nvidia-smi",
         f"""

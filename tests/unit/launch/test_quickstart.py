@@ -103,7 +103,12 @@ def test_the_readme_shows_closing_lines_that_are_printed(checkout: Path) -> None
 
 
 def on_gpus(
-    checkout: Path, gpus: int, *arguments: str, config: str = "  studies_per_step: 8  # over all ranks\n", capability: str = "9.0", **env: str
+    checkout: Path,
+    gpus: int,
+    *arguments: str,
+    config: str = "  studies_per_step: 8  # over all ranks\n",
+    capability: str = "9.0",
+    **env: str,
 ) -> subprocess.CompletedProcess[str]:
     fake_gpus(checkout / ".venv" / "bin", gpus, capability=capability)
     (checkout / "configs" / "demo_grpo.yaml").write_text(f"rollout:\n{config}")
@@ -115,7 +120,8 @@ def on_gpus(
 
 
 @pytest.mark.parametrize(
-    ("gpus", "ranks"), [(1, "all"), (2, "all"), (3, "2"), (4, "all"), (5, "4"), (6, "4"), (7, "4"), (8, "all"), (16, "8")]
+    ("gpus", "ranks"),
+    [(1, "all"), (2, "all"), (3, "2"), (4, "all"), (5, "4"), (6, "4"), (7, "4"), (8, "all"), (16, "8")],
 )
 def test_it_trains_on_as_many_gpus_as_divide_the_studies(gpus: int, ranks: str, checkout: Path) -> None:
     result = on_gpus(checkout, gpus)

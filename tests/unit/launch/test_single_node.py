@@ -124,7 +124,10 @@ def on_gpus(fake: Path, chosen: str, **env: str) -> subprocess.CompletedProcess[
     """On four GPUs, of which torch is said to see as many as are chosen."""
     fake_gpus(fake, 4)
     ranks = len(chosen.split(","))
-    stand_in(fake / "python", f'[ "$2" = online_rl.ranks.launch ] && echo "${{RANKS:-{ranks}}}" || exec {sys.executable} "$@"')
+    stand_in(
+        fake / "python",
+        f'[ "$2" = online_rl.ranks.launch ] && echo "${{RANKS:-{ranks}}}" || exec {sys.executable} "$@"',
+    )
     return single_node(fake, "config.yaml", ONLINE_RL_PLATFORM="gpu", CUDA_VISIBLE_DEVICES=chosen, **env)
 
 
