@@ -47,8 +47,8 @@ def wake(urls: Sequence[str], acts: bool = True) -> None:
         if problem and not problem.gone:
             raise JudgeFailed(
                 f"judge server {url} is still asleep {SWITCH_S:g} s after it was told to wake ({problem}), probably "
-                "for want of GPU memory. See the server's log; lower rollout.gpu_memory_utilization or give it a GPU of "
-                "its own, and start again with resume=auto."
+                "for want of GPU memory. See the server's log; lower rollout.gpu_memory_utilization or give it a GPU "
+                "of its own, and start again with resume=auto."
             )
         if problem:
             gone.append(f"{url}: {problem}")

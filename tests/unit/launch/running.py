@@ -42,7 +42,8 @@ case "$1" in
 esac
 fields="${{1#--query-gpu=}}"
 [[ {count} != 0 ]] || {{ echo "No devices were found"; exit 6; }}
-[[ "$fields" != *compute_cap* || "{driver}" > "510" ]] || {{ echo "Field \\"compute_cap\\" is not a valid field to query."; exit 2; }}
+unknown="Field \\"compute_cap\\" is not a valid field to query."
+[[ "$fields" != *compute_cap* || "{driver}" > "510" ]] || {{ echo "$unknown"; exit 2; }}
 for ((i = 0; i < {count}; i++)); do
     case $i in
 {rows}    esac

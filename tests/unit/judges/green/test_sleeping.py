@@ -73,6 +73,11 @@ def test_a_server_that_stays_asleep_stops_the_run_with_the_reason_and_gets_no_re
     assert len(stub.bodies) == asked
 
 
+def act_and_look(act, stub, seen: list[bool]) -> None:
+    act()
+    seen.append(stub.asleep)
+
+
 def test_a_rank_waits_until_the_first_rank_of_its_node_has_switched(stub, shared, make_judge, monkeypatch):
     other = make_judge(stub.url, share_gpu=True, cache=False)
     other.start()
@@ -80,7 +85,7 @@ def test_a_rank_waits_until_the_first_rank_of_its_node_has_switched(stub, shared
     for name, asleep in (("sleep", True), ("wake", False)):
         monkeypatch.setenv("LOCAL_RANK", "1")
         seen: list[bool] = []
-        waits = threading.Thread(target=lambda act=getattr(other, name), to=seen: (act(), to.append(stub.asleep)))
+        waits = threading.Thread(target=act_and_look, args=(getattr(other, name), stub, seen))
         waits.start()
         time.sleep(0.1)
         assert not seen, "it returned before the server had switched"
