@@ -67,7 +67,8 @@ def trial(folder: Path, data: dict[str, Any], with_vllm: bool) -> dict[str, Any]
     completion = Completion(0, 0, prompt, (processor.tokenizer.eos_token_id,), (0.0,), "", False)
     if with_vllm:
         from online_rl.policy.deepspeed import init_ranks
-        from online_rl.rollout.engine import RolloutEngine, check_version
+        from online_rl.rollout.engine import RolloutEngine
+        from online_rl.rollout.versions import check_version
 
         init_ranks(cfg)
         [completion] = RolloutEngine(str(folder), cfg, processor, banned).greedy([prompt])

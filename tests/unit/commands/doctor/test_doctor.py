@@ -304,6 +304,12 @@ def test_another_version_has_failed_with_both_numbers(monkeypatch):
     assert finding.state == "failed" and "deepspeed 0.1.0 is installed, expected ==0.19.8" in finding.detail
 
 
+def test_versions_of_vllm_that_a_run_takes_are_well(monkeypatch):
+    monkeypatch.setattr("online_rl.rollout.versions.installed", lambda: ("vllm", "0.29.0"))
+    [finding] = machine.versions()
+    assert finding.state == "ok" and "vllm 0.29.0" in finding.detail
+
+
 def test_a_check_that_breaks_does_not_stop_the_others_and_quotes_nothing():
     def breaks():
         raise KeyError("report text")
