@@ -26,7 +26,7 @@ def test_generation_is_the_sum_in_the_docstring():
     gpu = roofline.Gpu(flops=1e9, memory=1e9, nvlink=1e9, pcie=1e9)
     cfg = config(studies_per_step=2, group_size=2, max_model_len=74, max_completion_tokens=10, max_num_seqs=3)
     part = roofline.generation(SMALL, cfg, 1, gpu)
-    # 2 prompts of 64 tokens; 4 completions, 3 at a time: 2 rounds of 10 passes over 2e6 bytes and 3 x 69 tokens of cache
+    # 2 prompts of 64 tokens; 4 completions, 3 at a time: 2 rounds of 10 passes over 2e6 bytes and the cache of 3 x 69
     prefill = 2 * 1e6 * 2 * 64 / (1e9 * 0.35)
     one_pass = (2e6 + 2 * 2 * 2 * 2 * 4 * 3 * 69) / (1e9 * 0.6) + 0.002
     assert part.seconds == pytest.approx(prefill + 2 * 10 * one_pass)
