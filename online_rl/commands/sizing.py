@@ -239,8 +239,10 @@ def shape_of(config: Any) -> Shape:
     )
 
 
-COLUMNS = ("policy", "gathered", "ref_model", "gradients", "optimiser", "activations", "temporaries", "engine", "peak")
-COLUMNS += ("cpu", "pinned", "judge")
+COLUMNS = (
+    *("policy", "gathered", "ref_model", "gradients", "optimiser", "activations", "temporaries", "engine", "peak"),
+    *("cpu", "pinned", "judge"),
+)
 
 
 def table(cfg: Config, shapes: dict[str, Shape], ranks: Sequence[int]) -> list[dict[str, float | str]]:
