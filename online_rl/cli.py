@@ -195,13 +195,15 @@ def size(
     overrides: Overrides = None,
     config: ConfigFile = None,
     gpus: Annotated[list[int] | None, typer.Option(min=1, help="GPUs; more than once for several rows.")] = None,
+    gpu: Annotated[str | None, typer.Option(help="Seconds per part of a step as well: a100, h100 or h200.")] = None,
+    servers: Annotated[int, typer.Option(min=1, help="Judge servers, with --gpu.")] = 1,
 ) -> None:
-    """Estimate GPU memory by model and number of GPUs, in GiB per GPU. With --config, of that policy and run."""
+    """Compute GPU memory by model and number of GPUs, in GiB per GPU. With --config, of that policy and run."""
     from online_rl.commands.size import print_table
     from online_rl.commands.sizing import GPUS
 
     config, settings = _config_in(config, overrides)
-    print_table(config, settings, gpus or GPUS)
+    print_table(config, settings, gpus or GPUS, gpu, servers)
 
 
 @app.command("eval")

@@ -24,7 +24,9 @@ def expanded(text: str) -> str:
         raise PydanticCustomError(
             "unset_variable",
             "{expected}",
-            {"expected": f"a path: the environment variable {left[1].strip('{}')} is not set. Export it, or write it out"},
+            {
+                "expected": f"a path: the environment variable {left[1].strip('{}')} is not set. Export it, or write it out"
+            },
         )
     return text
 

@@ -104,6 +104,24 @@ def initialize(module: torch.nn.Module, ds_config: dict[str, Any]) -> Any:
 
 
 @contextmanager
+def torchs_own_linear() -> Iterator[None]:
+    """Give `torch.nn.functional.linear` back to torch inside the block, for an engine that is built in it.
+
+    DeepSpeed's `zero.Init` replaces it for good by a function that saves memory in backward
+    (`Init._enable_mem_efficient_linear`). The trainer wants that one; vLLM, which compiles its layers while it starts,
+    would trace it into its graphs.
+    """
+    from deepspeed.runtime.zero.partition_parameters import InsertPostInitMethodToModuleSubClasses
+
+    trainers = torch.nn.functional.linear
+    torch.nn.functional.linear = getattr(InsertPostInitMethodToModuleSubClasses, "linear_bk", trainers)
+    try:
+        yield
+    finally:
+        torch.nn.functional.linear = trainers
+
+
+@contextmanager
 def quiet_deepspeed() -> Iterator[None]:
     """Keep DeepSpeed from printing to stdout and logging at INFO while it is imported, starts and saves."""
     with redirect_stdout(io.StringIO()):
