@@ -162,8 +162,8 @@ class CallableJudge:
             raise error
         # The message of the exception may quote a report; its type cannot.
         needed = needed_module(error)
-        remedy = f"it {needed}." if needed else (
-            "correct the function, or let it return None for what it cannot score."
+        remedy = (
+            f"it {needed}." if needed else ("correct the function, or let it return None for what it cannot score.")
         )
         raise JudgeError(
             f"judge {self.name!r} raised {type(error).__name__} while scoring {_rows(cases)}; {remedy}"

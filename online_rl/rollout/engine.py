@@ -12,6 +12,7 @@ import torch
 from online_rl.config import Config
 from online_rl.errors import ConfigError, PolicyMismatch
 from online_rl.ranks.process import will_end
+from online_rl.ranks.quiet import shows_everything
 from online_rl.rollout.seeds import group_seed
 from online_rl.rollout.sync_check import SyncCheck
 from online_rl.rollout.types import Completion, Prompt, Rollouts
@@ -80,6 +81,7 @@ class RolloutEngine:
             "revision": cfg.model.revision,
             "enforce_eager": not on_gpu,
             "disable_log_stats": True,
+            "use_tqdm_on_load": shows_everything(),
         }
         if on_gpu:
             arguments |= {

@@ -411,7 +411,9 @@ def test_names_of_files_need_not_be_utf_8(folder):
     os.rename("pairs.jsonl", source)
     command = [sys.executable, "-m", "online_rl.cli", "score", "--judge", "findings", "--input", source]
     command += ["--output", os.fsdecode(b"aus-\xfc.jsonl"), "--html", page]
-    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONPATH": os.environ.get("PYTHONPATH", "")})
+    done = subprocess.run(
+        command, capture_output=True, env={**os.environ, "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    )
     assert done.returncode == 0, done.stderr
     assert "befund-\ufffdber.jsonl" in Path(page).read_text(encoding="utf-8")
     assert len(Path(os.fsdecode(b"aus-\xfc.jsonl")).read_text().splitlines()) == 3
