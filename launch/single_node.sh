@@ -8,6 +8,8 @@
 #   CUDA_VISIBLE_DEVICES=2,3   the GPUs to use, by index or UUID
 #   MASTER_PORT=29500          refused when taken (otherwise a free port)
 #
+# --debug behind CONFIG shows tracebacks, and what DeepSpeed's compiler, vLLM and the launcher print.
+#
 # Ctrl-C or SIGTERM asks every rank to save and stop; a second one ends them at once. The exit code is the trainer's:
 # 0 done, 2 something that you can put right, 3 the run had to stop, 75 saved and stopped on request (continue with
 # resume=auto).
@@ -74,8 +76,11 @@ if [[ "$(platform)" == gpu && -n "${CUDA_VISIBLE_DEVICES:-}" ]]; then
     where=(--include "localhost:$chosen")
     unset CUDA_VISIBLE_DEVICES
 fi
+# After a refusal the launcher would repeat the command and the exit code as an [ERROR] of its own.
+level=critical
+for argument in "$@"; do [[ "$argument" != --debug ]] || level=error; done
 # A hostfile of its own choosing (/job/hostfile) must not turn this into a run on other machines.
-command=(deepspeed --hostfile /dev/null "${where[@]}" --master_port "$port" --log_level error
+command=(deepspeed --hostfile /dev/null "${where[@]}" --master_port "$port" --log_level "$level"
     --module online_rl.train --config "$config" "$@")
 show_command "${command[@]}"
 

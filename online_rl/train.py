@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from online_rl.exits import STOPPED, run_with_exit_codes
+from online_rl.ranks.quiet import DEBUG
 
 STOPPED_EARLY = 75  # saved on request (SIGTERM, train.stop_after); start again with resume=auto
 
@@ -47,6 +48,8 @@ def main() -> int:
         config = overrides.pop(0)
     if arguments.local_rank is not None:
         os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
+    if arguments.debug:
+        os.environ[DEBUG] = "1"
     return run_with_exit_codes(lambda: run(config, overrides), arguments.debug)
 
 

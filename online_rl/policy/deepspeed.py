@@ -23,6 +23,7 @@ from online_rl.config import Config
 from online_rl.errors import ConfigError
 from online_rl.ranks import collectives
 from online_rl.ranks.process import runs
+from online_rl.ranks.quiet import quiet_output
 
 SUPPORTED = ("0.19.",)
 
@@ -45,7 +46,8 @@ def init_ranks(cfg: Config) -> None:
         os.environ.update(alone, MASTER_PORT=str(free_port()))
     timeout = timedelta(seconds=cfg.train.collective_timeout_s)
     _join_again(timeout)
-    deepspeed.init_distributed(timeout=timeout, verbose=False)
+    with quiet_output():  # it compiles its communication operation the first time
+        deepspeed.init_distributed(timeout=timeout, verbose=False)
     _keep_store()
     _unname_shared_memory()
 
@@ -98,7 +100,7 @@ def initialize(module: torch.nn.Module, ds_config: dict[str, Any]) -> Any:
 
     trained = [p for p in module.parameters() if p.requires_grad]
     optimised = {"model_parameters": trained} if "optimizer" in ds_config else {}
-    with quiet_deepspeed():
+    with quiet_output(), quiet_deepspeed():  # it may compile an optimiser
         engine, *_ = deepspeed.initialize(model=module, config=ds_config, **optimised)
     return engine
 

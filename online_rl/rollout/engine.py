@@ -11,6 +11,7 @@ import torch
 from online_rl.config import Config
 from online_rl.errors import PolicyMismatch
 from online_rl.ranks.process import will_end
+from online_rl.ranks.quiet import shows_everything
 from online_rl.rollout.seeds import group_seed
 from online_rl.rollout.sync_check import SyncCheck
 from online_rl.rollout.types import Completion, Prompt, Rollouts
@@ -70,6 +71,7 @@ class RolloutEngine:
             "disable_log_stats": True,
             # One output when a member of a group finishes, none in between.
             "stream_interval": cfg.rollout.max_completion_tokens + 1,
+            "use_tqdm_on_load": shows_everything(),
         }
         if on_gpu:
             arguments |= {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -62,6 +63,15 @@ def test_debug_anywhere_keeps_the_traceback(place):
     arguments = ["config", "check", "/none.yaml"]
     with pytest.raises(ValueError, match="no such file"):
         main([*arguments[:place], "--debug", *arguments[place:]])
+
+
+def test_debug_reaches_what_a_command_starts_and_ends_with_it(module, monkeypatch):
+    monkeypatch.delenv("ONLINE_RL_DEBUG", raising=False)
+    seen = []
+    module("online_rl.train", run=lambda config, overrides: seen.append(os.environ.get("ONLINE_RL_DEBUG")))
+    for words in (["train", "a.yaml"], ["train", "--debug", "a.yaml"], ["train", "a.yaml"]):
+        assert main(words) == 0
+    assert seen == [None, "1", None]
 
 
 def test_a_misspelt_option_ends_with_code_2(capsys):

@@ -244,7 +244,8 @@ def test_home_and_variables_are_read_in_every_path(monkeypatch):
 
 
 def test_yaml_merges_and_anchors(write):
-    text = "judges:\n  - &a {use: findings, name: a, weight: 0.5}\n  - {<<: *a, name: b}\n  - {name: c, <<: *a, weight: 2}\n"
+    text = "judges:\n  - &a {use: findings, name: a, weight: 0.5}\n"
+    text += "  - {<<: *a, name: b}\n  - {name: c, <<: *a, weight: 2}\n"
     cfg = load_config(write(text), ["judges.0.weight=3"])
     assert [(j.name, j.weight) for j in cfg.judges] == [("a", 3.0), ("b", 0.5), ("c", 2.0)]
     shared = (

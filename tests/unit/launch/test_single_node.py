@@ -31,6 +31,13 @@ def test_single_node_runs_the_trainer_in_its_environment(fake_launcher: Path, co
         assert variable in result.stdout
 
 
+def test_the_launcher_repeats_no_error_unless_asked(fake_launcher: Path, config: Path) -> None:
+    """After a refusal it would print "[ERROR] ... exits with return code = 2" below the message."""
+    assert "--log_level critical " in single_node(fake_launcher, "config.yaml").stdout
+    asked = single_node(fake_launcher, "config.yaml", "--debug").stdout
+    assert "--log_level error " in asked and "config.yaml --debug" in asked
+
+
 def test_ranks_share_the_cores(fake_launcher: Path, config: Path) -> None:
     environment = {"OMP_NUM_THREADS": ""}  # as if unset
     result = single_node(fake_launcher, "config.yaml", RANKS="1000", **environment)
