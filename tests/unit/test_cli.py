@@ -31,7 +31,7 @@ def module(monkeypatch):
 def test_a_good_config_is_summed_up_and_ok(root, capsys):
     assert main(["config", "check", str(root / "configs" / "demo_grpo.yaml"), "rollout.group_size=4"]) == 0
     out = capsys.readouterr().out
-    assert "16 studies x 4 candidates" in out
+    assert "8 studies x 4 candidates" in out
     assert out.rstrip().endswith("ok")
 
 
