@@ -132,7 +132,8 @@ class Judge(Protocol):
     granularity = "group"         all candidates of a study in one call, in order
     orders_canaries = False       it looks at one side of a report alone, so that canaries prove nothing about it
     start() -> None               once per rank before the first sample; raises ConfigError when it cannot work
-    sleep() -> None               all ranks have their scores and begin to train; the next score may come any time
+    sleep() -> None               all ranks have their scores and begin to train; returns when it needs no GPU memory
+    wake() -> None                sampling begins and scores will be asked for; called in a thread beside it
     drain_metrics() -> dict       numbers since the last call, of this rank; they are summed over ranks
     fingerprint                   text that enters the judge's identity, such as the hash of a file that it reads
     adapt(mean_verbosity) -> None once per step, with the mean over all ranks

@@ -189,7 +189,8 @@ class LengthControlled:
     Adds the parts `raw` (the judge's own value) and `verbosity`, and `multiplier` where the rule has one. Unscorable
     and failed scores pass through as they are; a reference report of no length is unscorable.
 
-    `score` is a coroutine function when the judge's is; the judge's `start`, `sleep`, `drain_metrics` and `close` stay.
+    `score` is a coroutine function when the judge's is; the judge's `start`, `sleep`, `wake`,
+    `drain_metrics` and `close` stay.
     """
 
     def __init__(
@@ -212,7 +213,7 @@ class LengthControlled:
         self.score = scoring(lambda cases: self.judge.score(cases), self._control, is_async)
 
     def __getattr__(self, name: str) -> Any:  # asked only for what this class has not
-        if name in ("start", "sleep", "drain_metrics", "close"):
+        if name in ("start", "sleep", "wake", "drain_metrics", "close"):
             return getattr(self.judge, name)
         if name == "granularity":  # a judge may know it only once it has started
             return getattr(self.judge, name, "completion")

@@ -173,9 +173,10 @@ def needed_module(error: BaseException) -> str:
     """What code needs that raised `error` for a module that is not there, with the remedy; empty for other errors."""
     if not isinstance(error, ModuleNotFoundError) or not error.name:
         return ""
+    top = error.name.partition(".")[0]
     return (
-        f"needs the module {error.name!r}, which is not installed: install it here, or put {error.name.split('.')[0]}.py "
-        "beside the file that imports it"
+        f"needs the module {error.name!r}, which is not installed: install it here, or put {top}.py beside the file "
+        "that imports it"
     )
 
 
@@ -200,7 +201,8 @@ def missing_in_file(path: Path, attribute: str) -> str | None:
     if first in bound or bound & {"*", "__getattr__"}:
         return None
     holds = ", ".join(sorted(n.name for n in tree.body if isinstance(n, _DEFINITIONS) and n.name[0] != "_"))
-    return f"{path} has no {attribute!r}; it holds: {holds or 'no function or class'}.{_nearest(first, sorted(bound), 0.6)}"
+    near = _nearest(first, sorted(bound), 0.6)
+    return f"{path} has no {attribute!r}; it holds: {holds or 'no function or class'}.{near}"
 
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)

@@ -14,15 +14,37 @@ print_help() { # the comment block at the top of the script
     sed -n '2,/^[^#]/{/^#/{s/^# \{0,1\}//;p}}' "$1"
 }
 
+LEAST_DRIVER=580 LEAST_CAPABILITY=75 # of CUDA 13, which torch in requirements/gpu.txt is built with: Turing and newer
+
+query_gpus() { # FIELD: a line per GPU of this machine; nothing where there is none
+    { nvidia-smi --query-gpu="$1" --format=csv,noheader 2>/dev/null || true; } | grep -v '^ *$\|[Ee]rror\|No devices' || true
+}
+
+gpu_problem() { # why no GPU of this machine can train; nothing if one can. 2 as status: there is no GPU
+    local driver capability best=0
+    driver="$(query_gpus driver_version | head -n 1)"
+    [[ "$driver" =~ ^[0-9]+ ]] || return 2
+    if ((BASH_REMATCH[0] < LEAST_DRIVER)); then
+        echo "the NVIDIA driver is $driver, and CUDA 13 needs $LEAST_DRIVER or newer; update the driver"
+        return
+    fi
+    for capability in $(query_gpus compute_cap); do
+        capability="${capability/./}"
+        [[ ! "$capability" =~ ^[0-9]+$ ]] || best=$((capability > best ? capability : best))
+    done
+    ((best == 0 || best >= LEAST_CAPABILITY)) ||
+        echo "the newest GPU has compute capability $((best / 10)).$((best % 10)), and CUDA 13 needs 7.5 or newer"
+}
+
 platform() { # gpu or cpu: what the user says, else what setup.sh installed for, else what the machine has
+    local problem status=0
     if [[ -n "${ONLINE_RL_PLATFORM:-}" ]]; then
         echo "$ONLINE_RL_PLATFORM"
     elif [[ -s "$VENV/platform" ]]; then
         cat "$VENV/platform"
-    elif nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then
-        echo gpu
     else
-        echo cpu
+        problem="$(gpu_problem)" || status=$?
+        [[ $status == 0 && -z "$problem" ]] && echo gpu || echo cpu
     fi
 }
 

@@ -4,7 +4,8 @@
 #   bash launch/quickstart.sh [CONFIG] [key=value ...]     (configs/demo_grpo.yaml)
 #   bash launch/quickstart.sh train.max_steps=20
 #
-# The run goes into runs/quickstart, or runs/quickstart-2 and so on where that exists. Minutes on a laptop, no GPU needed.
+# It trains on as many GPUs as divide the config's rollout.studies_per_step; RANKS says otherwise. On GPUs that have it
+# the demo computes in bfloat16. The run goes into runs/quickstart, or runs/quickstart-2 and so on where that exists. Minutes on a laptop, no GPU needed.
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
@@ -35,6 +36,45 @@ if [[ -z "$run" ]]; then
         run="runs/quickstart-$n"
     done
     set -- "$@" "run.dir=$run"
+fi
+
+value_of() { # SECTION.KEY DEFAULT: as the command line has it, else the config's line, else the default
+    local key="${1##*.}" found="" override
+    for override in "${overrides[@]}"; do
+        [[ "$override" != "$1="* ]] || found="${override#*=}"
+    done
+    [[ -n "$found" ]] || found="$(sed -n "s/^ *$key: *\([^ #]*\).*/\1/p" "$config" | head -n 1)"
+    echo "${found:-$2}"
+}
+
+# What would be refused after installing for minutes is looked at now.
+overrides=("$@")
+gpus=0 available=1
+if [[ "$(platform)" == gpu ]]; then
+    gpus="$(query_gpus index | wc -l)" available=$gpus
+    [[ -z "${CUDA_VISIBLE_DEVICES:-}" ]] || available="$(tr ',' '\n' <<<"$CUDA_VISIBLE_DEVICES" | grep -c .)"
+elif (($(env -u OMP_NUM_THREADS nproc) > 1)); then
+    available=2
+fi
+studies="$(value_of rollout.studies_per_step 16)"
+if [[ "$studies" =~ ^[1-9][0-9]*$ ]] && ((available > 0)); then
+    if [[ -z "${RANKS:-}" ]]; then
+        for ((fit = available; studies % fit; fit--)); do :; done
+        if ((fit < available)); then
+            export RANKS=$fit
+            unit="$([[ $gpus == 0 ]] && echo processes || echo GPUs)"
+            echo "quickstart: training on $fit of $available $unit: their number must divide rollout.studies_per_step=$studies."
+        fi
+    elif [[ "$RANKS" =~ ^[1-9][0-9]*$ ]] && ((studies % RANKS)); then
+        die "RANKS is $RANKS, expected a divisor of rollout.studies_per_step=$studies; change one of the two."
+    fi
+fi
+if ((gpus > 0)) && [[ "$config" == "$REPO"/configs/demo_*.yaml && "$*" != *model.dtype=* ]]; then
+    # vLLM's attention in float32 multiplies in TF32 on a GPU; bfloat16 needs Ampere or newer.
+    least="$(query_gpus compute_cap | tr -d . | sort -n | head -n 1)"
+    if [[ "$least" =~ ^[0-9]+$ ]] && ((least >= 80)); then
+        set -- model.dtype=bfloat16 "$@"
+    fi
 fi
 
 SECONDS=0

@@ -6,9 +6,10 @@
 #
 #   --test                      also installs the tools that launch/test.sh runs
 #   PYTHON=python3.12           the Python to use (3.11 to 3.13; otherwise the first one found)
-#   ONLINE_RL_PLATFORM=cpu|gpu  the set of requirements (otherwise gpu where nvidia-smi lists a GPU)
+#   ONLINE_RL_PLATFORM=cpu|gpu  the set of requirements (otherwise gpu where a GPU and its driver can run CUDA 13)
 #
-# It needs no root. Without a GPU it needs a C++ compiler and Python's headers: DeepSpeed builds one operation.
+# It needs no root. It needs a compiler and Python's headers: without a GPU DeepSpeed builds one operation, and on GPUs
+# Triton builds its launchers while training starts.
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
@@ -28,6 +29,13 @@ case "$(uname -s)" in
 esac
 platform="$(platform)"
 [[ "$platform" == cpu || "$platform" == gpu ]] || die "ONLINE_RL_PLATFORM is '$platform'; expected cpu or gpu."
+if problem="$(gpu_problem)" && [[ -n "$problem" ]]; then
+    if [[ "$platform" == cpu ]]; then
+        echo "setup: $problem. Setting up for the CPU (ONLINE_RL_PLATFORM=gpu insists on the GPU)." >&2
+    else # the driver of a container with NVIDIA's compatibility libraries is older than what torch finds
+        echo "setup: warning: $problem. Setting up for GPUs, as you say; the check at the end asks torch." >&2
+    fi
+fi
 
 is_supported() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; }
 
@@ -80,13 +88,27 @@ if [[ -x "$VENV/bin/python" ]] && is_supported "$VENV/bin/python" && "$VENV/bin/
 fi
 base_python="${python:-$(find_python)}"
 
+any_of() { # PROGRAM...: whether one of them is here
+    local program
+    for program in "$@"; do
+        if command -v "$program" >/dev/null; then return 0; fi
+    done
+    return 1
+}
+
 if [[ "$platform" == cpu ]]; then
-    command -v "${CXX:-g++}" >/dev/null || die "no C++ compiler (${CXX:-g++}): DeepSpeed builds its CPU communication operation with it." \
+    uses="DeepSpeed builds its CPU communication operation with it"
+    any_of "${CXX:-g++}" || die "no C++ compiler (${CXX:-g++}): $uses." \
         "install one (apt install g++, dnf install gcc-c++, or without root: conda install -c conda-forge gxx), or set CXX."
-    headers="$("$base_python" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')"
-    [[ -f "$headers/Python.h" ]] || die "Python.h is not in $headers: DeepSpeed needs Python's headers to build its CPU communication operation." \
-        "install them (apt install python3-dev, dnf install python3-devel), or use a Python that has them (uv, conda, pyenv)."
+else
+    uses="Triton builds the launchers of its kernels with it when training starts"
+    if [[ -n "${CC:-}" ]]; then compilers=("$CC"); else compilers=(gcc clang); fi
+    any_of "${compilers[@]}" || die "no C compiler (${compilers[*]}): $uses." \
+        "install one (apt install gcc g++, dnf install gcc gcc-c++, or without root: conda install -c conda-forge gxx), or set CC."
 fi
+headers="$("$base_python" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')"
+[[ -f "$headers/Python.h" ]] || die "Python.h is not in $headers: what the compiler builds needs it ($uses)." \
+    "install it (apt install python3-dev, dnf install python3-devel), or use a Python that has it (uv, conda, pyenv)."
 
 if [[ -z "$python" ]]; then
     [[ ! -L "$VENV" ]] || die ".venv is a link to $(readlink "$VENV"), which another folder may use; remove it."
@@ -149,6 +171,27 @@ from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder
 ShareMemCommBuilder().load(verbose=False)'
 }
 
+build_offloaded_adam() { # which the ranks would compile at their first start with deepspeed.offload_optimizer=cpu
+    PATH="$VENV/bin:$PATH" TORCH_EXTENSIONS_DIR="${TORCH_EXTENSIONS_DIR:-$VENV/torch_extensions}" \
+        env -u PYTHONDONTWRITEBYTECODE "$python" -c '
+from deepspeed.ops.op_builder import CPUAdamBuilder
+
+CPUAdamBuilder().load(verbose=False)'
+}
+
+ask_torch_for_the_gpu() {
+    "$python" -c '
+import sys
+
+import torch
+
+if not torch.cuda.is_available():
+    sys.exit(
+        f"torch {torch.__version__} (CUDA {torch.version.cuda}) finds no GPU that it can use, and nvidia-smi lists some. "
+        "Update the NVIDIA driver, look at CUDA_VISIBLE_DEVICES, or set up for the CPU: ONLINE_RL_PLATFORM=cpu bash launch/setup.sh"
+    )'
+}
+
 if [[ "$platform" == cpu ]]; then
     step "installing torch" pip_install --constraint requirements/cpu.txt -r requirements/torch.txt
     step "installing $(grep -c == requirements/cpu.txt) packages" pip_install --no-deps -r requirements/cpu.txt
@@ -169,6 +212,15 @@ step "compiling vLLM's bytecode" compile_vllm
 step "checking that everything imports" import_everything
 if [[ "$platform" == cpu ]]; then
     step "building DeepSpeed's communication operation" build_communication_op
+elif [[ -n "$(query_gpus driver_version)" ]]; then
+    step "asking torch for the GPU" ask_torch_for_the_gpu
+    if any_of "${CXX:-g++}"; then
+        step "building DeepSpeed's Adam for offloading" build_offloaded_adam
+    else
+        echo "setup: no C++ compiler (${CXX:-g++}), so deepspeed.offload_optimizer=cpu will not work: DeepSpeed builds its Adam."
+    fi
+else
+    echo "setup: no GPU on this machine (a login node?), so torch was not asked for one."
 fi
 [[ $with_tests == no ]] || fingerprint >"$test_stamp"
 fingerprint >"$stamp"

@@ -5,8 +5,10 @@
 #   bash launch/single_node.sh configs/demo_grpo.yaml train.max_steps=20 run.dir=runs/try
 #
 #   RANKS=4                    processes (otherwise one per GPU; on a CPU 2, or 1 where there is one core)
-#   CUDA_VISIBLE_DEVICES=2,3   the GPUs to use
+#   CUDA_VISIBLE_DEVICES=2,3   the GPUs to use, by index or UUID
 #   MASTER_PORT=29500          refused when taken (otherwise a free port)
+#
+# --debug behind CONFIG shows tracebacks, and what DeepSpeed's compiler, vLLM and the launcher print.
 #
 # Ctrl-C, SIGTERM or a closed terminal asks every rank to save and stop; a second one ends them at once. The exit code is
 # the trainer's: 0 done, 2 something that you can put right, 3 the run had to stop, 75 saved and stopped on request (130
@@ -32,6 +34,25 @@ fi
 [[ -f "$config" ]] || die "no config file at '$config' (looked in $PWD and in $REPO)."
 command -v deepspeed >/dev/null || die "deepspeed is not installed here; run: bash launch/setup.sh"
 
+gpu_indices() { # CHOSEN: the indices of GPUs that are named by index or by UUID, which may be shortened as CUDA takes it
+    local one found indices=() chosen="$1" known
+    known="$(query_gpus index,uuid)"
+    for one in ${chosen//,/ }; do
+        case "$one" in
+            *MIG*) die "CUDA_VISIBLE_DEVICES names a MIG slice, '$one', which the deepspeed launcher cannot hand to a rank." \
+                "One rank can use it without a launcher: online-rl train --config CONFIG" ;;
+            GPU-*)
+                found="$(awk -F ', *' -v uuid="$one" 'index($2, uuid) == 1 {print $1}' <<<"$known")"
+                [[ "$found" =~ ^[0-9]+$ ]] || die "CUDA_VISIBLE_DEVICES names '$one', and nvidia-smi lists:" "${known:-nothing}"
+                ;;
+            *) found="$one" ;;
+        esac
+        [[ "$found" =~ ^[0-9]+$ ]] || die "CUDA_VISIBLE_DEVICES is '$chosen'; expected GPUs by index, such as 0,1, or by UUID."
+        indices+=("$found")
+    done
+    (IFS=, && echo "${indices[*]}")
+}
+
 cores="$(env -u OMP_NUM_THREADS nproc)" # which would take that for the number of cores
 ranks="$(python -m online_rl.ranks.launch)" # RANKS or what the machine has; the doctor asks there too
 share_cores "$cores" "$ranks"
@@ -52,13 +73,16 @@ PY
 # The launcher forgets CUDA_VISIBLE_DEVICES when it is told a number, so GPUs chosen by hand go in by their index.
 where=(--num_accelerators "$ranks")
 if [[ "$(platform)" == gpu && -n "${CUDA_VISIBLE_DEVICES:-}" ]]; then
-    chosen="$(cut -d, -f"1-$ranks" <<<"$CUDA_VISIBLE_DEVICES")"
-    [[ "$chosen" =~ ^[0-9]+(,[0-9]+)*$ ]] || die "CUDA_VISIBLE_DEVICES is '$CUDA_VISIBLE_DEVICES'; the deepspeed launcher takes GPU indices, such as 0,1."
+    chosen="$(gpu_indices "$(cut -d, -f"1-$ranks" <<<"$CUDA_VISIBLE_DEVICES")")"
+    [[ -z "$chosen" || ! "$CUDA_VISIBLE_DEVICES" == *GPU-* ]] || export CUDA_DEVICE_ORDER=PCI_BUS_ID # as nvidia-smi counts
     where=(--include "localhost:$chosen")
     unset CUDA_VISIBLE_DEVICES
 fi
+# After a refusal the launcher would repeat the command and the exit code as an [ERROR] of its own.
+level=critical
+for argument in "$@"; do [[ "$argument" != --debug ]] || level=error; done
 # A hostfile of its own choosing (/job/hostfile) must not turn this into a run on other machines.
-command=(deepspeed --hostfile /dev/null "${where[@]}" --master_port "$port" --log_level critical
+command=(deepspeed --hostfile /dev/null "${where[@]}" --master_port "$port" --log_level "$level"
     --module online_rl.train --config "$config" "$@")
 show_command "${command[@]}"
 

@@ -29,9 +29,10 @@ from online_rl.monitor.alarms import Alarms
 from online_rl.monitor.health import in_use
 from online_rl.monitor.hparams import final_metrics, hyperparameters
 from online_rl.monitor.trackers import Tracker, check_trackers, open_trackers
-from online_rl.policy.deepspeed import init_ranks
+from online_rl.policy.deepspeed import init_ranks, torchs_own_linear
 from online_rl.policy.engine import Policy
 from online_rl.policy.load import read_policy
+from online_rl.policy.memory import out_of_memory_explained
 from online_rl.policy.model import banned_token_ids
 from online_rl.price_check import PriceCheck
 from online_rl.provenance import Provenance, take_provenance
@@ -43,6 +44,7 @@ from online_rl.rollout.engine import RolloutEngine
 from online_rl.rollout.parity import Parity
 from online_rl.rollout.prompts import PromptBuilder
 from online_rl.rollout.sync import WeightSync
+from online_rl.room import refuse_too_large
 from online_rl.run_lock import RunLock
 from online_rl.scoring import Scorer
 from online_rl.scoring.setup import count_tokens_with, describe_judges, dry_call, load_judges, make_blend
@@ -85,14 +87,18 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
     found, messages = _claim_folder_and_try_judges(cfg, scorer, studies, collectives.gather(seen)[0])
     messages = [*describe_judges(cfg, judges, guards), *(f"warning: {message}" for message in messages)]
 
+    refuse_too_large(model_config, cfg, collectives.world_size())
+
     # From here on models are loaded.
     tokenizer = processor.tokenizer
     count_tokens_with(tokenizer, [judge for judge, _ in scorer.judges])
     sampler = StudySampler(len(studies.train), cfg.rollout.studies_per_step, cfg.run.seed)
     banned = banned_token_ids(model_config, tokenizer)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    policy = Policy(path, cfg, algorithm, banned, pad_id)
-    engine = RolloutEngine(path, cfg, processor, banned)
+    with out_of_memory_explained("loading the policy"):
+        policy = Policy(path, cfg, algorithm, banned, pad_id)
+    with torchs_own_linear():
+        engine = RolloutEngine(path, cfg, processor, banned)
     unseen = engine.locate(policy.trained_weights()) if cfg.rollout.verify_sync_every else []
     if unseen:
         messages.append(f"warning: {_cannot_compare(unseen)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 
 from online_rl import __version__
 from online_rl.exits import run_with_exit_codes
+from online_rl.ranks.quiet import DEBUG
 
 app = typer.Typer(
     name="online-rl",
@@ -195,13 +197,15 @@ def size(
     overrides: Overrides = None,
     config: ConfigFile = None,
     gpus: Annotated[list[int] | None, typer.Option(min=1, help="GPUs; more than once for several rows.")] = None,
+    gpu: Annotated[str | None, typer.Option(help="Seconds per part of a step as well: a100, h100 or h200.")] = None,
+    servers: Annotated[int, typer.Option(min=1, help="Judge servers, with --gpu.")] = 1,
 ) -> None:
-    """Estimate GPU memory by model and number of GPUs, in GiB per GPU. With --config, of that policy and run."""
+    """Compute GPU memory by model and number of GPUs, in GiB per GPU. With --config, of that policy and run."""
     from online_rl.commands.size import print_table
     from online_rl.commands.sizing import GPUS
 
     config, settings = _config_in(config, overrides)
-    print_table(config, settings, gpus or GPUS)
+    print_table(config, settings, gpus or GPUS, gpu, servers)
 
 
 @app.command("eval")
@@ -379,7 +383,15 @@ def main(arguments: list[str] | None = None) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be UTF-8
     arguments = [argument for argument in arguments if argument != "--debug"]
-    return run_with_exit_codes(lambda: _run(arguments), debug)
+    before = os.environ.get(DEBUG)
+    if debug:
+        os.environ[DEBUG] = "1"  # for what the command starts
+    try:
+        return run_with_exit_codes(lambda: _run(arguments), debug)
+    finally:
+        if debug:
+            os.environ.pop(DEBUG)
+            os.environ.update({} if before is None else {DEBUG: before})
 
 
 def _run(arguments: list[str]) -> int:

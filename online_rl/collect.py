@@ -55,8 +55,9 @@ class Collector:
         with step.phase("sampling and scoring"):
             rollouts, scores = self._sample_and_score(self.next_studies(), step.number, self._canaries_due(step.number))
             self._resample(rollouts, scores, step.number)
-        self.engine.sleep()
-        self.scorer.sleep()
+        with collectives.together():  # no rank begins the update while a judge or an engine holds memory
+            self.engine.sleep()
+            self.scorer.sleep()
         return rollouts, scores
 
     @property
@@ -128,7 +129,8 @@ class Collector:
             return
         if self.cfg.algorithm.resample_rounds or not self._some_wait(asked, PATIENCE_S):  # or the engine may be needed
             return
-        self.engine.sleep()
+        with collectives.together():
+            self.engine.sleep()
         started = time.perf_counter()
         for _ in self.policy.read_ahead([c for group in rollouts.groups for c in group]):
             asked.busy_seconds = time.perf_counter() - started

@@ -44,6 +44,7 @@ FREE_KEYS = (
     "scoring.canary_every",
     "scoring.price_studies",
     "rollout.verify_sync_every",
+    "rollout.max_logp_difference",
     "rollout.gpu_memory_utilization",
     "demo.cache",
     # The same sums in another layout: for a run that continues after it was out of memory.

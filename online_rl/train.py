@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from online_rl.exits import FAULT, HEAD_START_S, STOPPED, STOPPED_EARLY, exit_code, run_with_exit_codes
 from online_rl.ranks.ancestors import watch_ancestors
+from online_rl.ranks.quiet import DEBUG
 from online_rl.ranks.signals import end_on_signals
 
 __all__ = ["STOPPED_EARLY", "main", "run"]
@@ -54,6 +55,8 @@ def main() -> int:
         config = overrides.pop(0)
     if arguments.local_rank is not None:
         os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
+    if arguments.debug:
+        os.environ[DEBUG] = "1"
     end_on_signals()
     watch_ancestors()
     return run_with_exit_codes(lambda: run(config, overrides), arguments.debug)

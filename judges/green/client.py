@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
+import os
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -28,7 +28,6 @@ from judges.http_answers import Answer, TooLarge, ask, ask_async
 
 PAUSE_S = 10.0  # a server that could not be reached is passed over for so long while another one answers
 CONNECT_S = 5.0
-LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,10 +70,10 @@ class Server:
 class Client:
     """Completions from one or several servers of one model.
 
-    timeout_s      seconds that one request may take, waiting in the server's queue included
+    timeout_s      seconds that one request may take once it has been admitted
+    in_flight      requests that this process sends to one server at once; further ones wait here for their turn
     endpoint       completions (token ids) or chat/completions (messages)
     headers        of every request
-    max_in_flight  requests that one server has at once; the others wait here, and their time has not begun. None: all
     refusals       statuses that concern one request alone: it comes back as `Refused`
     remedies       status -> what to do, beside the usual ones
     start_it       how a server is started, for messages
@@ -82,9 +81,9 @@ class Client:
 
     urls: Sequence[str]
     timeout_s: float = 120.0
+    in_flight: int = 128
     endpoint: str = "completions"
     headers: dict[str, str] = field(default_factory=dict)
-    max_in_flight: int | None = None
     refusals: tuple[int, ...] = ()
     remedies: dict[int, str] = field(default_factory=dict)
     start_it: str = "launch/judge_server.sh"
@@ -94,7 +93,7 @@ class Client:
     _pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = field(
         init=False, default_factory=weakref.WeakKeyDictionary
     )
-    _gates: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]] = field(
+    _turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]] = field(
         init=False, default_factory=weakref.WeakKeyDictionary
     )
 
@@ -190,22 +189,6 @@ class Client:
                     "Start it with launch/judge_server.sh --share-gpu, or leave share_gpu out."
                 )
 
-    def sleep(self) -> None:
-        """Move the servers' weights to CPU memory and drop their caches (vLLM's sleep level 1)."""
-        self._switch("sleep?level=1")
-
-    def wake(self) -> None:
-        """Bring the servers back that sleep."""
-        self._switch("wake_up")
-
-    def _switch(self, action: str) -> None:
-        """What goes wrong is logged: the next request meets a server that is gone, and its failure is counted."""
-        for server in self.servers:
-            try:
-                httpx.post(f"{server.url}/{action}", timeout=self.timeout_s, trust_env=False).raise_for_status()
-            except httpx.HTTPError as problem:
-                LOG.warning("judge server %s did not %s (%s).", server.url, action, type(problem).__name__)
-
     @property
     def max_model_len(self) -> int:
         """The smallest context of the servers; 0 where none tells."""
@@ -238,10 +221,15 @@ class Client:
         return min((s for s in self.servers if s not in tried), key=lambda s: (s.down_until > now, s.in_flight))
 
     async def _ask(self, server: Server, body: dict[str, Any]) -> Completion | Failure | Refused:
+        turns = self._turns.setdefault(asyncio.get_running_loop(), {})
+        async with turns.setdefault(server.url, asyncio.Semaphore(self.in_flight)):  # the clock starts behind it
+            return await self._ask_at_once(server, body)
+
+    async def _ask_at_once(self, server: Server, body: dict[str, Any]) -> Completion | Failure | Refused:
         self.requests += 1
         url, content = f"{server.url}/v1/{self.endpoint}", {"model": server.model, **body}
         try:
-            async with self._gate(server), asyncio.timeout(self.timeout_s):
+            async with asyncio.timeout(self.timeout_s):
                 answer = await ask_async(self._pool(), "POST", url, json=content, headers=self.headers)
         except TimeoutError:
             server.down_until = time.monotonic() + PAUSE_S
@@ -271,12 +259,6 @@ class Client:
     def _remedy(self, status: int) -> str:
         return self.remedies.get(status) or _REMEDIES.get(status, _LOOK)
 
-    def _gate(self, server: Server) -> contextlib.AbstractAsyncContextManager[Any]:
-        if self.max_in_flight is None:
-            return contextlib.nullcontext()
-        gates = self._gates.setdefault(asyncio.get_running_loop(), {})
-        return gates.setdefault(server.url, asyncio.Semaphore(self.max_in_flight))
-
     def _pool(self) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()
         if loop not in self._pools:
@@ -292,6 +274,7 @@ class Client:
                 with contextlib.suppress(RuntimeError):
                     asyncio.run_coroutine_threadsafe(pool.aclose(), loop)
         self._pools.clear()
+        self._turns.clear()
 
 
 _LOOK = "See its log."
@@ -301,6 +284,18 @@ _REMEDIES = {
     403: "It asks for a key; reach it without one.",
     404: "It does not serve this model, or is not vLLM's OpenAI server.",
 }
+
+
+def share_of_rank(total: int, own: bool) -> int:
+    """A rank's share of the requests that a server works on at once; at least 1.
+
+    own  the server is this node's alone; otherwise the ranks of all nodes ask it
+
+    The variables are the launchers' (deepspeed, torchrun).
+    """
+    everywhere = os.environ.get("WORLD_SIZE", "1")
+    here = os.environ.get("LOCAL_SIZE") or os.environ.get("LOCAL_WORLD_SIZE") or everywhere
+    return max(1, total // max(1, int(here if own else everywhere)))
 
 
 async def all_or_first_error(calls: list[Any]) -> list[Any]:

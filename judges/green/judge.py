@@ -19,8 +19,9 @@ from typing import Any, Literal, get_args
 
 from judges.base import Case, Score
 from judges.errors import ConfigError
+from judges.green import sleeping
 from judges.green.cache import ScoreCache, cache_key, default_folder
-from judges.green.client import Client, Completion, Failure, Refused, all_or_first_error
+from judges.green.client import Client, Completion, Failure, Refused, all_or_first_error, share_of_rank
 from judges.green.grammar import CATEGORIES, analysis_regex
 from judges.green.keeper import OwnServer
 from judges.green.neutralise import neutralise
@@ -77,7 +78,8 @@ class GreenJudge:
     item_characters  of a constrained answer: the longest list behind a count; the explanation may be five times as long
     overlong      candidates beyond the 300 words that GREEN reads: ignore, penalise or unscorable
     max_tokens    of an answer; None: what the prompt leaves of 2048
-    timeout_s     of one request, the wait in the server's queue included
+    timeout_s     of one request, from the moment at which it is admitted
+    in_flight     requests that one server works on at once, of all ranks that ask it; None: 64 if share_gpu, else 128
     start_s       how long a server may take to load its model at the start
     cache         whether scores are kept on disk; in `cache_dir`, by default ~/.cache/online-rl/judges
     share_gpu     the servers' GPUs train as well: `sleep` frees their memory, and the next score wakes them
@@ -107,6 +109,7 @@ class GreenJudge:
         cache_dir: str | Path | None = None,
         share_gpu: bool = False,
         server: dict[str, Any] | None = None,
+        in_flight: int | None = None,
     ) -> None:
         _one_of("analysis", analysis, get_args(Mode))
         _one_of("constrain", constrain, get_args(Constrain))
@@ -120,6 +123,8 @@ class GreenJudge:
             raise ConfigError("judge green: `server` is for a server that is started here; leave it or the url out.")
         if max_tokens is not None and max_tokens < LEAST_ANSWER:
             raise ConfigError(f"judge green: max_tokens is {max_tokens}, expected at least {LEAST_ANSWER}.")
+        if in_flight is not None and in_flight < 1:
+            raise ConfigError(f"judge green: in_flight is {in_flight}, expected at least 1.")
         self.name = "green"
         self.model = str(Path(model).expanduser().resolve()) if Path(model).expanduser().is_dir() else model
         self.revision = revision
@@ -136,6 +141,8 @@ class GreenJudge:
         self._starting = threading.Lock()
         self._started = False
         self.share_gpu = share_gpu
+        self._in_flight = share_of_rank(in_flight or (64 if share_gpu else 128), own=not addresses)
+        self._switching = threading.Lock()
         self._asleep = False
 
     def start(self) -> None:
@@ -147,10 +154,10 @@ class GreenJudge:
             self._identity = model_identity(self.model, self.revision)
             try:
                 if self._own:
-                    self._client = Client([self._own.start()], self.timeout_s)
+                    self._client = Client([self._own.start()], self.timeout_s, self._in_flight)
                     self._client.check(self.model, self.start_s, self._own.alive)
                 else:
-                    self._client = Client(self._addresses, self.timeout_s)
+                    self._client = Client(self._addresses, self.timeout_s, self._in_flight)
                     self._client.check(self.model, min(self.start_s, 30.0))
                 if self.share_gpu:
                     self._client.check_sleep_mode()
@@ -184,8 +191,7 @@ class GreenJudge:
         if not self._started:
             await asyncio.to_thread(self.start)
         if self._asleep:
-            await asyncio.to_thread(self._client.wake)
-            self._asleep = False
+            await asyncio.to_thread(self.wake)
         begin = time.perf_counter()
         scores: list[Score | None] = [None] * len(cases)
         groups: dict[str, dict[str, _Pair]] = {}
@@ -314,11 +320,26 @@ class GreenJudge:
         return numbers
 
     def sleep(self) -> None:
-        """Free the GPU for training. For every rank to call when all have their scores; the first of a node acts."""
-        if self.share_gpu and self._started and not self._asleep:
-            if os.environ.get("LOCAL_RANK", "0") == "0":
-                self._client.sleep()
-            self._asleep = True
+        """Free the GPU for training; returns when it is free. For every rank to call when all have their scores.
+
+        The first rank of a node asks for it, the others wait. Raises JudgeFailed if a server stays awake.
+        """
+        if not self.share_gpu or not self._started:
+            return
+        with self._switching:
+            if not self._asleep:
+                sleeping.put_to_sleep([server.url for server in self._client.servers], _is_first_of_node())
+                self._asleep = True
+
+    def wake(self) -> None:
+        """Bring the servers back from `sleep`; returns when they are awake. For every rank to call.
+
+        The first rank of a node asks for it, the others wait. Raises JudgeFailed if a server stays asleep.
+        """
+        with self._switching:
+            if self._asleep:
+                sleeping.wake([server.url for server in self._client.servers], _is_first_of_node())
+                self._asleep = False
 
     def close(self) -> None:
         """Let go of the servers; one that was started here ends with its last user."""
@@ -330,6 +351,10 @@ class GreenJudge:
             if self._own:
                 self._own.close()
             self._started = False
+
+
+def _is_first_of_node() -> bool:
+    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def _one_of(key: str, value: str, expected: tuple[str, ...]) -> None:

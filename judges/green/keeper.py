@@ -108,7 +108,18 @@ class OwnServer:
                 return True
             return False
 
+    def _refuse_absent_gpu(self) -> None:
+        """Raise ConfigError for an index beyond the machine's GPUs. They are nvidia-smi's: torch sees the trainer's."""
+        listed = gpus_of_this_machine()
+        for one in (self._gpu or "").split(",") if listed else ():
+            if one.strip().isdigit() and int(one) >= listed:
+                raise ConfigError(
+                    f"judge server: gpu is {self._gpu!r}, and this machine has {listed} GPU(s), expected 0 to "
+                    f"{listed - 1}. Correct `server: {{gpu: ...}}`, or let the judge share one (share_gpu: true)."
+                )
+
     def _begin(self) -> None:
+        self._refuse_absent_gpu()
         if self._platform == "gpu" and self._gpu is None and not self._share_gpu:
             LOG.warning(_UNPLACED)
         port = free_port()
@@ -141,6 +152,15 @@ class OwnServer:
         if self._users is not None:
             self._users.close()
             self._users = None
+
+
+def gpus_of_this_machine() -> int:
+    """How many GPUs nvidia-smi lists; 0 where it is not installed or fails."""
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return sum(line.startswith("GPU ") for line in listed.splitlines())
 
 
 def _die_with_parent() -> None:

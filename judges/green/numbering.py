@@ -6,8 +6,11 @@ import re
 
 # Words that a number belongs to: "Now 2. before 1" and "stage 2. No edema" begin no second item.
 _BELONGS_TO = frozenset(
-    "a about after and at before by from grade image in is level lower less more no now number of on or previously rib "
-    "series stage than the to type under until was were with".split()
+    (
+        *("a", "about", "after", "and", "at", "before", "by", "from", "grade", "image", "in", "is", "level", "lower"),
+        *("less", "more", "no", "now", "number", "of", "on", "or", "previously", "rib", "series", "stage", "than"),
+        *("the", "to", "type", "under", "until", "was", "were", "with"),
+    )
 )
 _MARK = re.compile(r"(?:^|(?<=[\s;,]))(?P<number>[1-9][0-9]?)(?:[.):](?![0-9])|\s[-–—]\s)")
 _WORD_BEFORE = re.compile(r"(?P<word>[^\W\d_]+)\s+$")

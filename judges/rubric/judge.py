@@ -100,7 +100,7 @@ class RubricJudge:
             timeout_s,
             endpoint="chat/completions",
             headers=_authorization(api_key_env),
-            max_in_flight=in_flight,
+            in_flight=in_flight,
             refusals=(400, 413, 422),  # of one case, once a dry request was taken
             remedies={401: _KEY, 403: _KEY},
             start_it="your server's own command (docs/judges.md)",

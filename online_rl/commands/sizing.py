@@ -11,13 +11,19 @@ of the language side, or with LoRA r (in + out) summed over the language part's 
                                             and the gradients with them
     activations b L D S (checkpointed: one layer's output per token) or 16 times as much, S tokens per pass, L layers
                 of width D, and 4 x 3 bytes per completion token and word of the vocabulary for the logits
+    temporaries 12 min(T / W, 1e9): a group of parameters (ZeRO-3's sub_group_size) at a time, AdamW's flat gradient and
+                two temporaries; the activations are gone by then
     engine      b P + KV cache of max_num_seqs x max_model_len tokens, at 2 x 2 layers x heads x width bytes per token
+                + 16 b D for each of 8,192 tokens and 12 bytes per word of the vocabulary and sequence, which vLLM
+                measures at its start and keeps free, + 1 GiB of CUDA graphs, an assumption
+    pinned      1.5 b P of the machine's memory per rank, where some weights are frozen: the engine's weights while it
+                sleeps (its level 1), in blocks that torch rounds up to powers of two
     judge       one more engine, GREEN's: 2 P and the KV cache of 12 pairs of 2,048 tokens
 
 vLLM sleeps while the policy updates, the engine and a judge that shares the GPU (share_gpu), so the peak is the larger
 of the two phases:
 
-    update   policy + ref_model + gathered + gradients + optimiser + activations
+    update   policy + ref_model + gradients + optimiser + the larger of (gathered + activations) and temporaries
     sample   policy + ref_model + gradients + optimiser + engine + judge, where it shares the GPU
 
 The peak holds a RESERVE for CUDA contexts and fragmentation. An engine takes its share of a GPU whether it needs so
@@ -40,6 +46,10 @@ MAX_LIVE = 1_000_000_000  # DeepSpeed's default of stage3_max_live_parameters
 RESERVE = 4 * GIB  # CUDA contexts of torch, NCCL and vLLM, and fragmentation
 PLAIN_ACTIVATIONS = 16  # layer outputs' worth that a layer keeps for backward without gradient checkpointing
 LOGIT_COPIES = 3  # float32 logits, log-softmax, gradient
+BATCHED_TOKENS = 8192  # of one pass of the engine, as `online_rl.rollout.engine` sets it
+SUB_GROUP = 1_000_000_000  # DeepSpeed's default of sub_group_size
+CUDA_GRAPHS = GIB
+PINNED = 1.5  # mean of what rounding up to powers of two makes of a size
 
 
 @dataclass(frozen=True)
@@ -81,10 +91,12 @@ class Sizes:
     gradients: float
     optimiser: float
     activations: float
+    temporaries: float  # of the optimiser's step
     engine: float
     judge: float  # on whatever GPU it runs
     judge_beside: float  # the same if it shares a GPU with the policy, else 0
     cpu: float
+    pinned: float  # of the machine's memory, per rank
     checkpoint: float  # on disk, all ranks together
 
     @property
@@ -93,7 +105,7 @@ class Sizes:
 
     @property
     def update(self) -> float:
-        return self.kept + self.gathered + self.activations + RESERVE
+        return self.kept + max(self.gathered + self.activations, self.temporaries) + RESERVE
 
     @property
     def sample(self) -> float:
@@ -134,14 +146,26 @@ def estimate(shape: Shape, cfg: Config, ranks: int) -> Sizes:
         gradients=0 if offloaded else gradients,
         optimiser=0 if offloaded else optimiser,
         activations=activations,
-        engine=b * shape.parameters + shape.kv_bytes(rollout.max_num_seqs * rollout.max_model_len),
+        temporaries=0 if offloaded else 12 * min(trained / ranks, SUB_GROUP),
+        engine=b * shape.parameters
+        + shape.kv_bytes(rollout.max_num_seqs * rollout.max_model_len)
+        + beside_cache(shape, cfg),
         judge=judge,
         judge_beside=judge if judge_share(cfg) else 0,
         cpu=(gradients + optimiser if offloaded else 0)
         + (share if params_offloaded else 0)
         + (0 if on_gpu else ref_model),
+        pinned=PINNED * b * shape.parameters if cfg.model.freeze_vision or adapters else 0,
         checkpoint=12 * trained + b * (2 * adapters if adapters else shape.parameters),
     )
+
+
+def beside_cache(shape: Shape, cfg: Config) -> float:
+    """Bytes of an engine beside weights and KV cache: the peak of its largest pass, and CUDA graphs."""
+    b = 2 if cfg.model.dtype == "bfloat16" else 4
+    tokens = max(BATCHED_TOKENS, cfg.rollout.max_model_len)
+    logits = 4 * LOGIT_COPIES * shape.vocabulary * cfg.rollout.max_num_seqs
+    return PLAIN_ACTIVATIONS * b * shape.hidden * tokens + logits + CUDA_GRAPHS
 
 
 def judge_share(cfg: Config) -> float:
@@ -215,7 +239,10 @@ def shape_of(config: Any) -> Shape:
     )
 
 
-COLUMNS = ("policy", "gathered", "ref_model", "gradients", "optimiser", "activations", "engine", "peak", "cpu", "judge")
+COLUMNS = (
+    *("policy", "gathered", "ref_model", "gradients", "optimiser", "activations", "temporaries", "engine", "peak"),
+    *("cpu", "pinned", "judge"),
+)
 
 
 def table(cfg: Config, shapes: dict[str, Shape], ranks: Sequence[int]) -> list[dict[str, float | str]]:

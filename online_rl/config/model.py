@@ -127,8 +127,10 @@ class Rollout(Section):
     max_num_seqs: Positive = Field(default=128, description="candidates that vLLM decodes at once, per rank")
     gpu_memory_utilization: float = Field(default=0.35, gt=0, lt=1, description="vLLM's share of each GPU")
     tensor_parallel_size: Positive = Field(default=1, description="ranks that share one vLLM engine")
-    max_logp_difference: float = Field(
-        default=1.0, gt=0, description="stop when trainer and vLLM differ by more nats per token (mean over a step)"
+    max_logp_difference: float | None = Field(
+        default=None,
+        gt=0,
+        description="stop if trainer and vLLM differ by more nats per token (a step's mean); null = 0.2, float32 0.1",
     )
     max_token_logp_difference: float = Field(
         default=10.0,

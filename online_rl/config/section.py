@@ -21,10 +21,11 @@ def expanded(text: str) -> str:
     """
     text = os.path.expanduser(os.path.expandvars(text))
     if left := _LEFT.search(text):
+        name = left[1].strip("{}")
         raise PydanticCustomError(
             "unset_variable",
             "{expected}",
-            {"expected": f"a path: the environment variable {left[1].strip('{}')} is not set. Export it, or write it out"},
+            {"expected": f"a path: the environment variable {name} is not set. Export it, or write it out"},
         )
     return text
 

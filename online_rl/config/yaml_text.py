@@ -31,8 +31,9 @@ class _Loader(yaml.SafeLoader):
 
 def _not_plain(loader: _Loader, node: yaml.Node) -> Any:
     tag = node.tag.removeprefix("tag:yaml.org,2002:")
+    problem = f"found a value of the kind {tag!r}, expected plain text, numbers, lists and keys. Put it in quotes"
     raise yaml.constructor.ConstructorError(
-        None, None, f"found a value of the kind {tag!r}, expected plain text, numbers, lists and keys. Put it in quotes",
+        None, None, problem,
         node.start_mark,
     )  # fmt: skip
 

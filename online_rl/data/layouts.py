@@ -79,7 +79,7 @@ def not_readable(path: str, kind: str) -> str:
     if not folder.exists():
         return f"data.path: {path} is not there, {expected} (looked from {Path.cwd()}). Set data.path."
     if folder.is_file():
-        return f"data.path: found {path!r}, which is a file, {expected}. Name the folder that it lies in, or another reader."
+        return f"data.path: found {path!r}, which is a file, {expected}. Name the folder around it, or another reader."
     names = sorted(p.name for p in folder.iterdir())
     if "dataset_info.json" in names or "dataset_dict.json" in names:
         return (

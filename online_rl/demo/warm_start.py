@@ -23,6 +23,7 @@ from online_rl.rollout.types import Prompt
 BATCH = 8  # small: at this size many steps teach more than clean gradients do
 SEEING_EPOCHS, REPORT_EPOCHS = 4, 3
 RATE = 1e-3
+MOST_THREADS = 8
 Row = tuple[tuple[int, ...], list[int]]
 Progress = Callable[[str, int, int, float], None]  # stage, step, steps, loss
 
@@ -77,10 +78,16 @@ def label_classes(study: Study) -> set[str]:
     return classes
 
 
+def warm_up_threads() -> int:
+    """Cores that the warm-up uses: a policy this small gains nothing from more than eight."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_THREADS)
+
+
 def warm_start(model: nn.Module, examples: Examples, seed: int, seconds: float | None, progress: Progress) -> None:
     """Train `model` in place. `seconds` bounds the time; without it the result depends on seed and data alone."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    torch.set_num_threads(warm_up_threads())
     torch.manual_seed(seed)
     deadline = time.monotonic() + seconds if seconds else math.inf
     head = LabelHead(model.config.vision_config.hidden_size, max(1, examples.labels.shape[1]))

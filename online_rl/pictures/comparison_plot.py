@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from online_rl.errors import DataError
 from online_rl.monitor.records import Record
 from online_rl.monitor.summary import time_parts
+from online_rl.pictures.about_runs import config_of, differences, rewards_differ
 from online_rl.pictures.before_after import plot_before_after
 from online_rl.pictures.error_plot import errors_figure
 from online_rl.pictures.plots import load_run
@@ -48,7 +49,8 @@ def plot_comparison(runs: list[Path], out: Path) -> list[Path]:
     out, folders = Path(out), labels([Path(run) for run in runs])
     loaded = {name: load_run(folder) for name, folder in folders.items()}
     with style():
-        written = [save(comparison_figure(loaded), out)]
+        alike = not rewards_differ(differences({name: config_of(folder) for name, folder in folders.items()}))
+        written = [save(comparison_figure(loaded, alike), out)]
         errors = errors_figure(loaded)
         written += [save(errors, out.with_name("errors.png"))] if errors else []
     names = {name: out.with_name(f"before_after_{name.replace('/', '-')}.png") for name in folders}
@@ -65,8 +67,11 @@ def labels(folders: list[Path]) -> dict[str, Path]:
     return {"/".join(folder.parts[-depth:]): folder for folder in resolved}
 
 
-def comparison_figure(runs: Runs) -> Figure:
-    """Above reward and verbosity; below completion length, the time of the steps, and what it is spent on."""
+def comparison_figure(runs: Runs, same_reward: bool = True) -> Figure:
+    """Above reward and verbosity; below completion length, the time of the steps, and what it is spent on.
+
+    same_reward  whether the runs are rewarded alike; if not, the panel says that its curves are no comparison
+    """
     from matplotlib.gridspec import GridSpec
 
     figure = new_figure("Runs compared", height=9.5 + 0.3 * max(0, len(runs) - 4))
@@ -84,8 +89,16 @@ def comparison_figure(runs: Runs) -> Figure:
             axes.plot(eval_steps, eval_values, "D", color=colour, markeredgecolor="white", markersize=7)
     length_band(verbosity)
     bands = len(runs) <= MOST_BANDS
-    finish(reward, "Reward", "reward, mean over the step", legend="none")
-    reward.set_title("shaded: ± reward_std, within groups" if bands else "", loc="right", **NOTE)
+    finish(reward, "Reward" if same_reward else "Rewards of two kinds", "reward, mean over the step", legend="none")
+    reward.set_title(
+        "their rewards differ: not comparable"
+        if not same_reward
+        else "shaded: ± reward_std, within groups"
+        if bands
+        else "",
+        loc="right",
+        **NOTE,
+    )
     finish(verbosity, "Verbosity", "words / words of the reference report", legend="none")
     shaded = "shaded: 80 % of the reports; " if bands else ""
     verbosity.set_title(f"{shaded}grey: within 20 % of the reference", loc="right", **NOTE)

@@ -26,12 +26,30 @@ ERRORS = (
 
 def table_rows(before: dict[str, float], after: dict[str, float]) -> list[tuple[str, float, float]]:
     """(label, before, after) of the metrics that a reader asks for first, where both evaluations have them."""
-    rows = [("reward", "reward")]
-    rows += [(k, f"raw score ({k.rpartition('/')[2]})") for k in sorted(after) if k.startswith("raw_reward/")]
-    rows += [*TRUTH, *ROWS[1:]]
-    rows += [(k, k.rpartition("/")[2].replace("_", " ")) for e in ERRORS for k in sorted(after) if k.endswith("/" + e)]
+    rows = [("reward", "reward"), *_judge_rows(after), *TRUTH, *ROWS[1:]]
+    for error in ERRORS:
+        keys = [key for key in sorted(after) if key.endswith("/" + error)]
+        rows += [(key, error.replace("_", " ") + (f" ({_judge_of(key)})" if len(keys) > 1 else "")) for key in keys]
     found = [(label, before.get(key), after.get(key)) for key, label in rows]
     return [(label, old, new) for label, old, new in found if old is not None and new is not None]
+
+
+def _judge_rows(metrics: dict[str, float]) -> list[tuple[str, str]]:
+    """Each judge by its own score, before length control if it has any, then the guards."""
+    raw = [key for key in sorted(metrics) if key.startswith("raw_reward/")]
+    controlled = {_judge_of(key) for key in raw}
+    plain = [key for key in sorted(metrics) if key.startswith("rewards/") and key.endswith("/mean")]
+    guards = [key for key in sorted(metrics) if key.startswith("guards/") and key.endswith("/mean")]
+    return [
+        *((key, f"raw score ({_judge_of(key)})") for key in raw),
+        *((key, f"score ({_judge_of(key)})") for key in plain if _judge_of(key) not in controlled),
+        *((key, f"guard ({_judge_of(key)})") for key in guards),
+    ]
+
+
+def _judge_of(key: str) -> str:
+    """The judge's name in raw_reward/NAME, rewards/NAME/mean, judge/NAME/part, guards/NAME/part."""
+    return key.split("/", 1)[1].removesuffix("/mean").rpartition("/")[0] or key.split("/", 1)[1].removesuffix("/mean")
 
 
 def final_table(before: dict[str, float], after: dict[str, float], studies: int, width: int = 80) -> str:

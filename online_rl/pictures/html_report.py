@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from PIL import Image
 
 from online_rl import __version__
 from online_rl.monitor.records import Record
+from online_rl.pictures.about_runs import facts
 from online_rl.pictures.before_after import open_image, sample_pairs, score_text
 from online_rl.pictures.choice import Pair, choose, how_chosen
 from online_rl.pictures.final_table import table_rows
@@ -27,6 +29,11 @@ IMAGE_SIDE = 360  # pixels of a study's longer side
 # For a reader who knows X-rays and not reinforcement learning. The categories are GREEN's.
 WORDS = (
     ("reward", "What training raises: the judges' scores after length control, each with its weight."),
+    (
+        "before and after",
+        "Evaluations: the policy's one most likely report of each held-out study. Training samples several at a "
+        "temperature, less likely ones among them, so that its reward lies below.",
+    ),
     ("raw score", "The judge's score before length control took off for long reports."),
     ("verbosity", "Words of the report over words of its reference report; 1 = as long, 2 = twice as long."),
     ("(a) false finding", "The report names a finding that the reference report does not."),
@@ -46,6 +53,7 @@ class Run:
     name: str
     steps: int
     notes: list[str]
+    facts: list[tuple[str, str]]
     table: list[tuple[str, str, str, str]]
     samples: list[dict[str, Any]]
     how_chosen: str
@@ -57,13 +65,16 @@ def describe(name: str, run_dir: Path, train: list[Record], evals: list[Record],
     table = [(label, f"{old:.3f}", f"{new:.3f}", f"{new - old:+.3f}") for label, old, new in rows]
     pairs, when = sample_pairs(run_dir)
     samples = [_sample(label, pair, run_dir, when) for label, pair in choose(pairs)] if pairs else []
-    return Run(name, train[-1]["step"], notes, table, samples, how_chosen(pairs))
+    return Run(name, train[-1]["step"], notes, facts(run_dir, [*train, *evals]), table, samples, how_chosen(pairs))
 
 
-def write_html(title: str, runs: list[Run], pictures: list[tuple[str, Path]], out: Path) -> Path:
+def write_html(
+    title: str, runs: list[Run], pictures: list[tuple[str, Path]], out: Path, compared: Sequence[str] = ()
+) -> Path:
     """Fill the template in and write it, whole or not at all.
 
     pictures  (what it shows, PNG file)
+    compared  notes and tables of several runs side by side
     """
     from jinja2 import Environment
 
@@ -71,6 +82,7 @@ def write_html(title: str, runs: list[Run], pictures: list[tuple[str, Path]], ou
     html = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         title=title,
         runs=runs,
+        compared=compared,
         words=WORDS,
         pictures=[(caption, data_uri("png", path.read_bytes())) for caption, path in pictures],
         version=__version__,

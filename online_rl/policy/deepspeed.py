@@ -25,6 +25,7 @@ from online_rl.errors import ConfigError
 from online_rl.ranks import collectives, roll_call
 from online_rl.ranks.launch import several_machines
 from online_rl.ranks.process import runs
+from online_rl.ranks.quiet import quiet_output
 
 SUPPORTED = ("0.19.",)
 
@@ -49,7 +50,8 @@ def init_ranks(cfg: Config) -> None:
     _join_again(timeout)
     if not several_machines():
         _meet_on_loopback(deepspeed.accelerator.get_accelerator().communication_backend_name(), timeout)
-    deepspeed.init_distributed(timeout=timeout, verbose=False)
+    with quiet_output():  # it compiles its communication operation the first time
+        deepspeed.init_distributed(timeout=timeout, verbose=False)
     _keep_store()
     roll_call.take()
     _unname_shared_memory()
@@ -124,9 +126,27 @@ def initialize(module: torch.nn.Module, ds_config: dict[str, Any]) -> Any:
 
     trained = [p for p in module.parameters() if p.requires_grad]
     optimised = {"model_parameters": trained} if "optimizer" in ds_config else {}
-    with quiet_deepspeed():
+    with quiet_output(), quiet_deepspeed():  # it may compile an optimiser
         engine, *_ = deepspeed.initialize(model=module, config=ds_config, **optimised)
     return engine
+
+
+@contextmanager
+def torchs_own_linear() -> Iterator[None]:
+    """Give `torch.nn.functional.linear` back to torch inside the block, for an engine that is built in it.
+
+    DeepSpeed's `zero.Init` replaces it for good by a function that saves memory in backward
+    (`Init._enable_mem_efficient_linear`). The trainer wants that one; vLLM, which compiles its layers while it starts,
+    would trace it into its graphs.
+    """
+    from deepspeed.runtime.zero.partition_parameters import InsertPostInitMethodToModuleSubClasses
+
+    trainers = torch.nn.functional.linear
+    torch.nn.functional.linear = getattr(InsertPostInitMethodToModuleSubClasses, "linear_bk", trainers)
+    try:
+        yield
+    finally:
+        torch.nn.functional.linear = trainers
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from online_rl.algorithms import Algorithm, LearnBatch
 from online_rl.algorithms.mismatch import mismatch_metrics
 from online_rl.config import Config
 from online_rl.metric_types import Max, Mean, Metrics, over_ranks
+from online_rl.policy.memory import out_of_memory_explained
 from online_rl.policy.passes.collate import MicroBatch
 from online_rl.policy.passes.plan import PassSettings, micro_batches
 from online_rl.policy.passes.shared_prompts import PromptSharing, can_share
@@ -49,6 +50,7 @@ class Policy(Weights):
         self._sharing = PromptSharing(cfg.debug.share_prompts and can_share(self.engine.module.hf))
         self._features: dict[str, Features] = {}  # of a step's images, by `Prompt.key`
 
+    @out_of_memory_explained("updating the policy")
     def update(self, batch: LearnBatch, step: int) -> dict[str, float]:
         """Learn for one step: `train.passes` times `train.updates_per_step` optimiser steps. Returns global metrics.
 

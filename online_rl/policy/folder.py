@@ -73,7 +73,9 @@ def _what_it_is(folder: Path) -> str:
     if inner:
         return f"has no {CONFIG}; {inner[-1]} has one. Name that folder."
     found = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "") if names else "nothing"
-    return f"has no {CONFIG}, so it is no model's folder; found {found}. Name a folder that save_pretrained has written."
+    return (
+        f"has no {CONFIG}, so it is no model's folder; found {found}. Name a folder that save_pretrained has written."
+    )
 
 
 def refuse_broken_weights(path: str, key: str = "model.path") -> None:
@@ -108,7 +110,9 @@ def _weight_files(folder: Path, key: str) -> list[str]:
     """Names of the files that hold the weights, whether they are there or not."""
     found = next((name for name in WEIGHTS if (folder / name).exists()), None)
     if found is None:
-        others = sorted(p.name for p in folder.iterdir() if p.suffix in (".safetensors", ".bin", ".gguf", ".pt", ".pth"))
+        others = sorted(
+            p.name for p in folder.iterdir() if p.suffix in (".safetensors", ".bin", ".gguf", ".pt", ".pth")
+        )
         beside = f" ({', '.join(others[:SHOWN])} is not read)" if others else ""
         raise ConfigError(
             f"{key}: {str(folder)!r} holds no weights{beside}, expected {WEIGHTS[0]}, or {WEIGHTS[1]} with its files. "

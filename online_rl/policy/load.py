@@ -12,7 +12,8 @@ from online_rl.errors import ConfigError
 from online_rl.policy.folder import refuse_broken_weights, refuse_no_model, refuse_other_weights
 from online_rl.policy.model import freeze_vision, refuse_undivided, without_dropout
 from online_rl.policy.names import disk_names
-from online_rl.rollout.engine import check_version, served_architectures
+from online_rl.rollout.engine import served_architectures
+from online_rl.rollout.versions import check_version
 
 SERVED = "Qwen2.5-VL, Qwen3-VL, Gemma 3 (MedGemma), LLaVA-OneVision, Idefics3 and SmolVLM"
 

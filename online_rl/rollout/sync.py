@@ -35,7 +35,9 @@ class WeightSync:
 
         Raises PolicyMismatch, on all ranks, if the engine lacks a weight that it was sent or has drifted apart.
         """
-        self.parity.check(step, (metrics or {}).get("sampling/sampling_logp_difference/mean"))
+        warning = self.parity.check(step, (metrics or {}).get("sampling/sampling_logp_difference/mean"))
+        if warning:
+            self.policy.warn(warning)
         if self.engine.version == self.policy.version and not self.engine.asleep:
             return
         self.engine.wake("weights")

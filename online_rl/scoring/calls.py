@@ -84,6 +84,10 @@ class Calls:
         """The judge's own `start()`, if it has one; a judge may load a model in it, so it has no deadline."""
         self._member(judge, "start", None)
 
+    def beside(self, function: Callable[[], None]) -> Future[None]:
+        """The future of `function`, which runs in a thread beside the caller's work."""
+        return self._threads.run(function)
+
     def close_judge(self, judge: Judge) -> None:
         """The judge's own `close()`, if it has one. A judge that cannot be closed stops nothing else."""
         try:

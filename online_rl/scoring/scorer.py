@@ -109,11 +109,16 @@ class Scorer:
         return self.scored(self.ask(rollouts, canaries))
 
     def ask(self, rollouts: Rollouts, canaries: bool = False) -> Asked:
-        """Read the rollouts through and hand them to the judges, whose answers `scored` waits for."""
+        """Read the rollouts through and hand them to the judges, whose answers `scored` waits for.
+
+        Judges that sleep wake while the first reports decode. When this returns they are awake, so that the engine may
+        go to sleep: vLLM's checks that no memory of the GPU was taken meanwhile, by whatever process.
+        """
         start = time.perf_counter()
         asked = Asked(rollouts)
         waiting: dict[int, int] = {}
         self.calls.most_in_flight()
+        waking = [self.calls.beside(judge.wake) for judge, _ in self.judges if hasattr(judge, "wake")]
         try:
             for completion in rollouts:
                 key = (completion.group, completion.candidate)
@@ -131,6 +136,8 @@ class Scorer:
                             continue
                         keys = [(completion.group, i) for i in range(rollouts.group_size)]
                     asked.calls.append((judge, keys, self.calls.submit(judge, [asked.cases[k] for k in keys])))
+            for woken in waking:
+                woken.result()
         except BaseException:
             asked.cancel()
             raise
@@ -213,7 +220,7 @@ class Scorer:
         self._unscorable.extend((bad, seen) for bad, seen in state.get("unscorable", ()))
 
     def sleep(self) -> None:
-        """Tell judges on GPUs that train as well that all ranks have their scores."""
+        """Tell judges on GPUs that train as well that all ranks have their scores. Raises JudgeFailed."""
         for judge, _ in self.judges:
             if hasattr(judge, "sleep"):
                 with border(f"judge {judge.name!r}", "sleep()"):

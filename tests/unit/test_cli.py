@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -30,7 +31,7 @@ def module(monkeypatch):
 def test_a_good_config_is_summed_up_and_ok(root, capsys):
     assert main(["config", "check", str(root / "configs" / "demo_grpo.yaml"), "rollout.group_size=4"]) == 0
     out = capsys.readouterr().out
-    assert "16 studies x 4 candidates" in out
+    assert "8 studies x 4 candidates" in out
     assert out.rstrip().endswith("ok")
 
 
@@ -62,6 +63,15 @@ def test_debug_anywhere_keeps_the_traceback(place):
     arguments = ["config", "check", "/none.yaml"]
     with pytest.raises(ValueError, match="no such file"):
         main([*arguments[:place], "--debug", *arguments[place:]])
+
+
+def test_debug_reaches_what_a_command_starts_and_ends_with_it(module, monkeypatch):
+    monkeypatch.delenv("ONLINE_RL_DEBUG", raising=False)
+    seen = []
+    module("online_rl.train", run=lambda config, overrides: seen.append(os.environ.get("ONLINE_RL_DEBUG")))
+    for words in (["train", "a.yaml"], ["train", "--debug", "a.yaml"], ["train", "a.yaml"]):
+        assert main(words) == 0
+    assert seen == [None, "1", None]
 
 
 def test_a_misspelt_option_ends_with_code_2(capsys):

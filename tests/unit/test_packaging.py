@@ -132,3 +132,13 @@ def test_what_is_shipped_names_no_registry(root: Path) -> None:
     for path in shipped:
         text = path.read_text()
         assert not re.search(r"https?://(?!localhost|127\.0\.0\.1)|--(extra-)?index-url|--find-links", text), path
+
+
+def test_the_citation_names_this_version_and_licence(root: Path) -> None:
+    import yaml
+
+    cited = yaml.safe_load((root / "CITATION.cff").read_text())
+    setup = ConfigParser()
+    setup.read(root / "setup.cfg")
+    assert str(cited["version"]) == setup["metadata"]["version"]
+    assert cited["cff-version"] == "1.2.0" and cited["license"] == "Apache-2.0" and cited["authors"] and cited["title"]

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from judges.base import Case, Status
 from judges.text import clean_report
-from online_rl.commands.doctor.finding import Finding
+from online_rl.commands.doctor.finding import Finding, State
 from online_rl.commands.sizing import GIB, Shape, estimate, shape_of, shortages, trained_parameters
 from online_rl.config import Config
 from online_rl.config.model import JudgeSpec, RewardSpec, Scoring
@@ -272,7 +272,7 @@ def examine_judge(
     if same.status is not Status.SCORED or same.value is None:
         if tried is not None and tried.values:  # made for reports of another language than our two
             mean = sum(tried.values) / len(tried.values)
-            state = "warning" if tried.reasons else "ok"
+            state: State = "warning" if tried.reasons else "ok"
             return Finding(name, state, f"{tried.sentence()}; equal to itself one gets {mean:.3f} on average")
         return Finding(name, "failed", f"a report equal to its reference is {same.status.value}, expected a score.")
     values = f"a report equal to its reference gets {same.value:.3f}"

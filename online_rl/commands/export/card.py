@@ -10,6 +10,7 @@ from typing import Any
 from judges.objects import last_word
 from online_rl import __version__
 from online_rl.checkpoint import Checkpoint
+from online_rl.commands.export.loading import loading_section
 from online_rl.commands.export.reward_card import digest, reward_section
 from online_rl.config import Config
 from online_rl.errors import DataError
@@ -38,6 +39,7 @@ def model_card(found: Checkpoint, run_dir: Path, cfg: Config, trial: dict[str, A
         "## Base model\n\n" + _base_model(cfg, found),
         "## Data\n\n" + _data(cfg, found),
         "## Reward\n\n" + reward_section(cfg, found.state),
+        "## Loading\n\n" + loading_section(cfg),
         "## Evaluation\n\n" + evaluation_table(run_dir, found),
         "## Versions\n\n" + _versions(),
         f"Every tensor was compared with the checkpoint. Loaded by {trial['by']}.{agreement}",

@@ -6,10 +6,12 @@ import hashlib
 import inspect
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from judges.composite import EPSILON
 from judges.length import MOST, RULES
+from judges.registry import BUILT_IN, GIVEN
 from online_rl.config import Config
 from online_rl.config.model import JudgeSpec, RewardSpec
 
@@ -92,8 +94,8 @@ def _length_control(entry: JudgeSpec, kept: Mapping[str, Any]) -> str:
 
 def _table(entries: Sequence[JudgeSpec], kept: Mapping[str, Any]) -> str:
     lines = [
-        "| judge | weight | length control | settings (SHA-256) | judge and prompt (SHA-256) |",
-        "|---|---|---|---|---|",
+        "| judge | weight | length control | settings (SHA-256) | judge and prompt (SHA-256) | where it is |",
+        "|---|---|---|---|---|---|",
     ]
     for entry in entries:
         weight = f"{entry.weight:g}" if isinstance(entry, RewardSpec) else "guard"
@@ -103,6 +105,7 @@ def _table(entries: Sequence[JudgeSpec], kept: Mapping[str, Any]) -> str:
             entry.length_control,
             settings_hash(entry),
             judge_hash(entry, kept.get(entry.label, {})),
+            whereabouts(entry.use).replace("|", "\\|"),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -130,6 +133,26 @@ def judge_hash(entry: JudgeSpec, kept: Mapping[str, Any]) -> str:
         return identify(load_judge(entry.use, entry.args, name=entry.label), entry.use, entry.args).hash[:DIGITS]
     except Exception:  # a judge of another machine does not keep a policy from being exported
         return "not at hand when exported"
+
+
+def whereabouts(use: str) -> str:
+    """Where a reader finds the judge: in this package, a module, or a file by its name, whose hash sha256sum gives.
+
+    A file's folders stay out of it.
+    """
+    place, colon, attribute = use.rpartition(":")
+    if not colon or use in BUILT_IN:
+        return "online-rl" if use in BUILT_IN else "entry point"
+    if place == GIVEN:
+        return "an object in Python"
+    if not place.endswith(".py"):
+        return f"`{use}`"
+    path = Path(place)
+    try:
+        found = f"SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()[:DIGITS]}"
+    except OSError:
+        found = "not at hand when exported"
+    return f"`{attribute}` in `{path.name}`, {found}"
 
 
 def digest(text: str) -> str:

@@ -47,6 +47,7 @@ def trial(folder: Path, data: dict[str, Any], with_vllm: bool) -> dict[str, Any]
     from online_rl.data.study import Study
     from online_rl.policy.model import PolicyModel, banned_token_ids
     from online_rl.policy.passes.collate import collate
+    from online_rl.policy.refusals import logp_limit
     from online_rl.rollout.prompts import PromptBuilder
     from online_rl.rollout.types import Completion
 
@@ -66,7 +67,8 @@ def trial(folder: Path, data: dict[str, Any], with_vllm: bool) -> dict[str, Any]
     completion = Completion(0, 0, prompt, (processor.tokenizer.eos_token_id,), (0.0,), "", False)
     if with_vllm:
         from online_rl.policy.deepspeed import init_ranks
-        from online_rl.rollout.engine import RolloutEngine, check_version
+        from online_rl.rollout.engine import RolloutEngine
+        from online_rl.rollout.versions import check_version
 
         init_ranks(cfg)
         [completion] = RolloutEngine(str(folder), cfg, processor, banned).greedy([prompt])
@@ -78,7 +80,7 @@ def trial(folder: Path, data: dict[str, Any], with_vllm: bool) -> dict[str, Any]
         raise CheckpointError("transformers computes log-probabilities that are not finite.")
     if with_vllm:
         difference = float((logp - batch.sampled).abs().mean())
-        limit = cfg.rollout.max_logp_difference
+        limit = logp_limit(cfg)
         if not difference <= limit:
             raise CheckpointError(
                 f"transformers and vLLM differ by {difference:.3f} nats per token, over "

@@ -15,7 +15,9 @@ JUDGE = "def reward(completions, **kw):\n    return [0.0] * len(completions)\n"
 def check(tmp_path, monkeypatch, capsys):
     """Check a configuration beside rewards.py and studies.jsonl; returns the exit code and what was said."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "rewards.py").write_text("raise SystemExit('this code ran')\n" + JUDGE + "if True:\n    late = reward\n")
+    (tmp_path / "rewards.py").write_text(
+        "raise SystemExit('this code ran')\n" + JUDGE + "if True:\n    late = reward\n"
+    )
     (tmp_path / "studies.jsonl").write_text("{}\n")
 
     def check(sections, *options):
@@ -33,7 +35,10 @@ def check(tmp_path, monkeypatch, capsys):
         ({"judges": [{"use": "finding"}]}, "judges[0].use: judge 'finding' is not known.*Did you mean 'findings'"),
         ({"guards": [{"use": "gren", "name": "g"}]}, "guards[0].use: judge 'gren' is not known.*'green'"),
         ({"judges": [{"use": "none.py:reward"}]}, "judges[0].use: judge .*no file none.py (looked from"),
-        ({"judges": [{"use": "rewards.py:rewrad"}]}, "rewards.py has no 'rewrad'; it holds: reward. Did you mean 'reward'"),
+        (
+            {"judges": [{"use": "rewards.py:rewrad"}]},
+            "rewards.py has no 'rewrad'; it holds: reward. Did you mean 'reward'",
+        ),
         ({"judges": [{"use": "broken.py:f"}]}, "broken.py is not readable as Python: .*(line 2)"),
         ({"judges": [{"use": "no_such_package.judges:f"}]}, "no module 'no_such_package' is installed"),
         ({"judges": [{"use": ":f"}]}, "expected package.module:object"),
@@ -41,7 +46,10 @@ def check(tmp_path, monkeypatch, capsys):
         ({"algorithm": {"name": "mine.py:Loss"}}, "algorithm.name 'mine.py:Loss': no file mine.py"),
         ({"data": {"reader": "jsonl", "path": "none.jsonl"}}, "data.path: none.jsonl is not there, expected a file"),
         ({"data": {"reader": "iu_xray", "path": "studies.jsonl"}}, "which is a file, expected a folder"),
-        ({"data": {"reader": "rows.py:read", "path": "none"}}, "data.path: none is not there, expected a file or folder"),
+        (
+            {"data": {"reader": "rows.py:read", "path": "none"}},
+            "data.path: none is not there, expected a file or folder",
+        ),
         ({"data": {"reader": "jsonl", "path": "studies.jsonl", "image_root": "png"}}, "data.image_root: found 'png'"),
         ({"data": {"reader": "python"}}, "were given to online_rl.train"),
         ({"model": {"path": "./policy"}}, "model.path: no folder './policy'"),
@@ -62,7 +70,9 @@ def test_everything_that_is_missing_is_said_at_once(check):
     assert code == 2 and "'finding'" in said and "a.csv is not there" in said
 
 
-@pytest.mark.parametrize("use", ["rewards.py:reward", "rewards.py:late", "./rewards.py:reward", "json:dumps", "findings"])
+@pytest.mark.parametrize(
+    "use", ["rewards.py:reward", "rewards.py:late", "./rewards.py:reward", "json:dumps", "findings"]
+)
 def test_what_is_there_is_ok_and_is_not_run(check, use):
     sections = {"judges": [{"use": use, "name": "r"}], "data": {"reader": "jsonl", "path": "studies.jsonl"}}
     code, said = check(sections)

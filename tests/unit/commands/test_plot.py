@@ -141,3 +141,43 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(DataError, match="taken.*--output"):
         plot([run], output=tmp_path / "taken")
+
+
+def test_the_report_says_what_was_trained(tmp_path):
+    run = write_run(tmp_path / "run", time=1_800_000_000.0)
+    judges = [{"use": "findings", "weight": 0.5, "length_control": "lc_green"}, {"use": "findings_f1", "weight": 2.0}]
+    data = {"reader": "jsonl", "path": "/data/studies.jsonl"}
+    sections = {"model": {"path": "acme/policy"}, "data": data, "judges": judges, "guards": [{"use": "green"}]}
+    save_resolved(config_from_dict({**sections, "train": {"max_steps": 6}}), run)
+    *_, page = plot([run], html=True)
+    found = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page.read_text()))
+    assert found["policy"] == "acme/policy in bfloat16" and found["data"].startswith("jsonl at /data/studies.jsonl")
+    assert found["reward"] == "findings x 0.5 (lc_green), findings_f1 x 2" and found["guards"] == "green"
+    assert found["steps"] == "6 of 6" and found["trained on"].startswith("2027-01-1")
+    assert "its reward lies below" in found["before and after"]
+
+
+def test_runs_of_different_rewards_are_not_compared_by_them(tmp_path):
+    a, b, c = (write_run(tmp_path / name) for name in "abc")
+    save_resolved(config_from_dict({"train": {"max_steps": 6, "learning_rate": 3e-6}, "judges": [{"use": "green"}]}), b)
+    told: list[str] = []
+    *_, page = plot([a, b], html=True, output=tmp_path / "out", note=told.append)
+    different, table, settings = told
+    assert "different rewards (judges[0].use" in different and "online-rl eval A --against B" in different
+    rows = {line.split("  ")[0].strip(): line.split() for line in table.splitlines()[1:]}
+    assert rows["reward"][1:] == ["0.250", "0.750", "0.250", "0.750"]
+    assert re.search(r"train.learning_rate +1e-06 +3e-06", settings) and re.search(
+        r"judges\[0\].use +findings +green", settings
+    )
+    assert "run.dir" not in settings and "different rewards" in page.read_text()
+    told.clear()
+    plot([a, c], output=tmp_path / "same", note=told.append)
+    assert len(told) == 1 and told[0].startswith("held-out studies")
+
+
+def test_a_run_of_another_version_is_compared_as_far_as_it_goes(tmp_path):
+    a, b = (write_run(tmp_path / name) for name in "ab")
+    (b / "config.resolved.yaml").unlink()
+    told: list[str] = []
+    assert plot([a, b], html=True, output=tmp_path / "out", note=told.append)
+    assert any("config.resolved.yaml is missing" in note for note in told)

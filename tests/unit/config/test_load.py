@@ -232,7 +232,9 @@ def test_home_and_variables_are_read_in_every_path(monkeypatch):
             "model": {"path": "${CXR}/policy"},
             "data": {"reader": "jsonl", "path": "$CXR/studies.jsonl", "image_root": "~/png"},
             "demo": {"cache": "~/cache"},
-            "judges": [{"use": "$HOME/r.py:f", "args": {"words": "~/w.txt", "pattern": "cost: $5 (~2)", "n": [1, "$CXR/a"]}}],
+            "judges": [
+                {"use": "$HOME/r.py:f", "args": {"words": "~/w.txt", "pattern": "cost: $5 (~2)", "n": [1, "$CXR/a"]}}
+            ],
         }
     )
     assert cfg.run.dir == "/home/ada/runs" and cfg.model.path == "/data/cxr/policy"
@@ -242,10 +244,13 @@ def test_home_and_variables_are_read_in_every_path(monkeypatch):
 
 
 def test_yaml_merges_and_anchors(write):
-    text = "judges:\n  - &a {use: findings, name: a, weight: 0.5}\n  - {<<: *a, name: b}\n  - {name: c, <<: *a, weight: 2}\n"
+    text = "judges:\n  - &a {use: findings, name: a, weight: 0.5}\n"
+    text += "  - {<<: *a, name: b}\n  - {name: c, <<: *a, weight: 2}\n"
     cfg = load_config(write(text), ["judges.0.weight=3"])
     assert [(j.name, j.weight) for j in cfg.judges] == [("a", 3.0), ("b", 0.5), ("c", 2.0)]
-    shared = "judges:\n  - {use: findings, name: a, args: &x {normal_weight: 1.0}}\n  - {use: findings, name: b, args: *x}\n"
+    shared = (
+        "judges:\n  - {use: findings, name: a, args: &x {normal_weight: 1.0}}\n  - {use: findings, name: b, args: *x}\n"
+    )
     cfg = load_config(write(shared), ["judges.0.args.normal_weight=0.5"])
     assert [j.args["normal_weight"] for j in cfg.judges] == [0.5, 1.0]
 

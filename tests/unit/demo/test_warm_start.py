@@ -208,3 +208,9 @@ def test_prepare_makes_each_thing_once(tmp_path, monkeypatch):
         prepare.prepare(demo_config(tmp_path, data={"prompt": "Describe. {indication}"}))
     with pytest.raises(AssertionError):
         prepare.prepare(demo_config(tmp_path, demo={"cache": str(tmp_path), "studies": 8, "seed": 1}))
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (8, 8), (192, 8)])
+def test_a_machine_of_many_cores_does_not_spread_a_small_policy_over_all(cores, threads, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(cores)))
+    assert warm_start.warm_up_threads() == threads

@@ -187,7 +187,9 @@ def test_a_file_may_import_modules_beside_it_at_once_or_later(tmp_path):
 def test_a_module_that_is_not_there_is_named_with_the_remedy(tmp_path):
     (tmp_path / "at_once.py").write_text("import no_such_thing_here.inner\ndef f(completions): return []\n")
     (tmp_path / "later.py").write_text("def f(completions):\n    import no_such_thing_here\n    return []\n")
-    words = "needs the module 'no_such_thing_here', which is not installed: install it here, or put no_such_thing_here.py"
+    words = (
+        "needs the module 'no_such_thing_here', which is not installed: install it here, or put no_such_thing_here.py"
+    )
     with pytest.raises(JudgeError, match=f"at_once.py raised ModuleNotFoundError: .*{words}"):
         load_judge(f"{tmp_path / 'at_once.py'}:f")
     with pytest.raises(JudgeError, match=f"raised ModuleNotFoundError .*later.py:2. while scoring rows 0 to 1.*{words}"):

@@ -26,3 +26,38 @@ def stand_in(path: Path, text: str) -> None:
     """An executable shell script."""
     path.write_text(f"#!/bin/bash\n{text}\n")
     path.chmod(0o755)
+
+
+def fake_gpus(folder: Path, count: int, driver: str = "580.95.05", capability: str = "9.0") -> None:
+    """An nvidia-smi that lists so many GPUs, as the real one does, with UUIDs GPU-0000... and GPU-1111... and so on.
+
+    A driver before 510 does not know the field compute_cap and says so.
+    """
+    rows = "".join(f"{i}) index={i} uuid=GPU-{str(i) * 8}-aaaa ;;\n" for i in range(count))
+    stand_in(
+        folder / "nvidia-smi",
+        f"""
+case "$1" in
+    -L) for ((i = 0; i < {count}; i++)); do echo "GPU $i: NVIDIA (UUID: GPU-$i$i$i$i$i$i$i$i-aaaa)"; done; exit ;;
+esac
+fields="${{1#--query-gpu=}}"
+[[ {count} != 0 ]] || {{ echo "No devices were found"; exit 6; }}
+unknown="Field \\"compute_cap\\" is not a valid field to query."
+[[ "$fields" != *compute_cap* || "{driver}" > "510" ]] || {{ echo "$unknown"; exit 2; }}
+for ((i = 0; i < {count}; i++)); do
+    case $i in
+{rows}    esac
+    line=""
+    for field in ${{fields//,/ }}; do
+        case "$field" in
+            index) value=$index ;;
+            uuid) value=$uuid ;;
+            driver_version) value={driver} ;;
+            compute_cap) value={capability} ;;
+            *) echo "Field \\"$field\\" is not a valid field to query."; exit 2 ;;
+        esac
+        line="${{line:+$line, }}$value"
+    done
+    echo "$line"
+done""",
+    )

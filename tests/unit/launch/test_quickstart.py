@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.launch.running import ROOT, stand_in
+from tests.unit.launch.running import ROOT, fake_gpus, stand_in
 
 
 @pytest.fixture
@@ -31,9 +31,9 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
-def shell(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def shell(command: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """As typed into a shell that knows nothing of the project."""
-    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": os.environ.get("HOME", "/")}
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": os.environ.get("HOME", "/"), **env}
     return subprocess.run(["bash", "-c", command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=60)
 
 
@@ -100,3 +100,62 @@ def test_the_readme_shows_closing_lines_that_are_printed(checkout: Path) -> None
     readme, said = closing(shown.splitlines()), closing(quickstart(checkout, checkout))
     assert "first" in readme
     assert [line for line in said.items() if line[0] in readme] == list(readme.items())
+
+
+def on_gpus(
+    checkout: Path,
+    gpus: int,
+    *arguments: str,
+    config: str = "  studies_per_step: 8  # over all ranks\n",
+    capability: str = "9.0",
+    **env: str,
+) -> subprocess.CompletedProcess[str]:
+    fake_gpus(checkout / ".venv" / "bin", gpus, capability=capability)
+    (checkout / "configs" / "demo_grpo.yaml").write_text(f"rollout:\n{config}")
+    train = checkout / "launch" / "single_node.sh"
+    if "RANKS:-" not in train.read_text():
+        train.write_text(train.read_text() + 'echo "ranks: ${RANKS:-all}"\n')
+    command = ["bash", str(checkout / "launch" / "quickstart.sh"), *arguments]
+    return shell(shlex.join(command), checkout, **env)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "ranks"),
+    [(1, "all"), (2, "all"), (3, "2"), (4, "all"), (5, "4"), (6, "4"), (7, "4"), (8, "all"), (16, "8")],
+)
+def test_it_trains_on_as_many_gpus_as_divide_the_studies(gpus: int, ranks: str, checkout: Path) -> None:
+    result = on_gpus(checkout, gpus)
+    assert result.returncode == 0 and f"ranks: {ranks}\n" in result.stdout, result.stderr
+    assert (f"training on {ranks} of {gpus} GPUs" in result.stdout) is (ranks != "all")
+
+
+def test_studies_of_the_command_line_and_chosen_gpus_count(checkout: Path) -> None:
+    assert "ranks: all\n" in on_gpus(checkout, 3, "rollout.studies_per_step=9").stdout
+    assert "ranks: 2\n" in on_gpus(checkout, 8, CUDA_VISIBLE_DEVICES="1,2,5").stdout
+    assert "ranks: all\n" in on_gpus(checkout, 8, config="  group_size: 4\n").stdout, "the default is 16"
+
+
+def test_ranks_that_do_not_divide_the_studies_are_refused_before_installing(checkout: Path) -> None:
+    result = on_gpus(checkout, 8, RANKS="3")
+    assert result.returncode == 2 and "== install" not in result.stdout
+    assert "RANKS is 3" in result.stderr and "rollout.studies_per_step=8" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("gpus", "capability", "arguments", "bfloat16"),
+    [(1, "9.0", (), True), (1, "7.5", (), False), (1, "9.0", ("model.dtype=float32",), False), (0, "9.0", (), False)],
+)
+def test_the_demo_computes_in_bfloat16_on_gpus_that_have_it(
+    gpus: int, capability: str, arguments: tuple[str, ...], bfloat16: bool, checkout: Path
+) -> None:
+    result = on_gpus(checkout, gpus, *arguments, capability=capability)
+    assert result.returncode == 0, result.stderr
+    called = [line for line in result.stdout.splitlines() if line.startswith(("called: single", "called: online-rl"))]
+    assert len(called) == 2 and all(("model.dtype=bfloat16" in line) is bfloat16 for line in called)
+
+
+def test_a_config_of_ones_own_keeps_its_dtype(checkout: Path, tmp_path: Path) -> None:
+    own = tmp_path / "mine.yaml"
+    own.write_text("rollout:\n  studies_per_step: 8\n")
+    result = on_gpus(checkout, 2, str(own))
+    assert result.returncode == 0 and "bfloat16" not in result.stdout

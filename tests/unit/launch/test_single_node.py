@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from online_rl.commands.doctor import examine
-from tests.unit.launch.running import ROOT, launch, path_with, stand_in
+from tests.unit.launch.running import ROOT, fake_gpus, launch, path_with, stand_in
 
 
 def single_node(fake: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -32,6 +32,13 @@ def test_single_node_runs_the_trainer_in_its_environment(fake_launcher: Path, co
     assert f"$ deepspeed {called[1]}\n" in result.stdout  # it prints what it runs
     for variable in ("VLLM_ENABLE_V1_MULTIPROCESSING=0", "DS_ACCELERATOR=cpu", "DO_NOT_TRACK=1"):
         assert variable in result.stdout
+
+
+def test_the_launcher_repeats_no_error_unless_asked(fake_launcher: Path, config: Path) -> None:
+    """After a refusal it would print "[ERROR] ... exits with return code = 2" below the message."""
+    assert "--log_level critical " in single_node(fake_launcher, "config.yaml").stdout
+    asked = single_node(fake_launcher, "config.yaml", "--debug").stdout
+    assert "--log_level error " in asked and "config.yaml --debug" in asked
 
 
 def test_ranks_share_the_cores(fake_launcher: Path, config: Path) -> None:
@@ -227,3 +234,41 @@ def test_sigterm_reaches_the_ranks_and_not_the_launcher(fake_launcher: Path, con
                 process.terminate()
         assert process.wait(timeout=30) == 75
     assert "rank saves" in seen and "launcher hit" not in seen
+
+
+def on_gpus(fake: Path, chosen: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """On four GPUs, of which torch is said to see as many as are chosen."""
+    fake_gpus(fake, 4)
+    ranks = len(chosen.split(","))
+    stand_in(
+        fake / "python",
+        f'[ "$2" = online_rl.ranks.launch ] && echo "${{RANKS:-{ranks}}}" || exec {sys.executable} "$@"',
+    )
+    return single_node(fake, "config.yaml", ONLINE_RL_PLATFORM="gpu", CUDA_VISIBLE_DEVICES=chosen, **env)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "included"),
+    [("2,3", "2,3"), ("GPU-33333333-aaaa,GPU-11111111-aaaa", "3,1"), ("GPU-2222", "2"), ("0,GPU-3", "0,3")],
+)
+def test_gpus_may_be_chosen_by_index_or_uuid(chosen: str, included: str, fake_launcher: Path, config: Path) -> None:
+    result = on_gpus(fake_launcher, chosen)
+    assert f"--include localhost:{included} " in result.stdout, result.stderr
+
+
+def test_fewer_ranks_take_the_first_of_the_chosen_gpus(fake_launcher: Path, config: Path) -> None:
+    assert "--include localhost:3 " in on_gpus(fake_launcher, "GPU-3333,GPU-1111", RANKS="1").stdout
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ("MIG-0000-1111", "names a MIG slice, 'MIG-0000-1111'"),
+        ("GPU-99999999", "names 'GPU-99999999', and nvidia-smi lists:"),
+        ("GPU-", "names 'GPU-'"),
+        ("0,x", "expected GPUs by index"),
+    ],
+)
+def test_gpus_that_no_rank_can_have_are_refused(chosen: str, said: str, fake_launcher: Path, config: Path) -> None:
+    result = on_gpus(fake_launcher, chosen)
+    assert result.returncode == 2 and said in result.stderr and "called" not in result.stdout

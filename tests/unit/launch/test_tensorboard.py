@@ -29,7 +29,12 @@ def test_it_prints_and_runs_the_command_for_a_run_and_a_port(path: str, tmp_path
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--port", "7007", "mine"], ["mine", "--port=7007"], ["-p", "7007", "--logdir", "mine"], ["--logdir=mine", "7007"]],
+    [
+        ["--port", "7007", "mine"],
+        ["mine", "--port=7007"],
+        ["-p", "7007", "--logdir", "mine"],
+        ["--logdir=mine", "7007"],
+    ],
 )
 def test_the_port_has_a_name_and_any_place(arguments: list[str], path: str, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()

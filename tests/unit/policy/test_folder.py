@@ -42,7 +42,10 @@ def refusal(folder) -> str:
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({"adapter_config.json": '{"base_model_name_or_path": "acme/base"}'}, "an adapter .* of 'acme/base'.*merge_and"),
+        (
+            {"adapter_config.json": '{"base_model_name_or_path": "acme/base"}'},
+            "an adapter .* of 'acme/base'.*merge_and",
+        ),
         ({"adapter_config.json": "{}", "adapter_model.safetensors": "x"}, "is an adapter .*expected a whole model"),
         ({"state.json": "{}", "complete": "{}"}, "is a checkpoint of online-rl.*online-rl export .*/policy --output"),
         ({"config.resolved.yaml": "", "model/config.json": "{}"}, "is a run's folder.*Name .*/policy/model, which"),

@@ -26,6 +26,16 @@ def test_engines_that_differ_stop_the_run(cfg, gap):
         refuse(set(), gap=gap, unusable=0.0, step=3, cfg=cfg)
 
 
+@pytest.mark.parametrize(("dtype", "limit"), [("bfloat16", 0.2), ("float32", 0.1)])
+def test_an_engine_that_was_not_synced_is_beyond_the_default_limit(dtype, limit, tmp_path):
+    """It was 0.81 nats per token away in huggingface/trl#5312."""
+    cfg = config_from_dict({"run": {"dir": str(tmp_path)}, "model": {"dtype": dtype}})
+    refuse(set(), gap=limit, unusable=0.0, step=3, cfg=cfg)
+    for gap in (limit + 1e-3, 0.81):
+        with pytest.raises(PolicyMismatch, match=f"rollout.max_logp_difference={limit}"):
+            refuse(set(), gap=gap, unusable=0.0, step=3, cfg=cfg)
+
+
 def test_too_many_tokens_that_cannot_be_used_stop_the_run(cfg):
     with pytest.raises(PolicyMismatch, match=r"for 1\.1% of the tokens, more than 1%, .*max_token_logp_difference=10 "):
         refuse(set(), gap=0.0, unusable=0.011, step=3, cfg=cfg)

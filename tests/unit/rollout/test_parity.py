@@ -25,7 +25,19 @@ def test_half_precision_may_differ_by_more():
         parity.check(8, 0.121)
 
 
-def test_where_every_weight_can_be_compared_nothing_is_watched():
+def test_where_every_weight_can_be_compared_a_distance_that_grows_is_a_warning_once():
+    parity = Parity(half_precision=True)
+    assert [parity.check(step, d) for step, d in enumerate([0.008, None, 0.02, 0.0339])] == [None] * 4
+    warning = parity.check(5, 0.0341)  # 3 x 0.008 + 0.01
+    assert warning and "step 5" in warning and "0.0341" in warning and "0.008" in warning
+    assert parity.check(6, 0.9) is None
+
+
+def test_float32_is_held_to_less_and_its_rounding_is_no_warning():
     parity = Parity()
-    parity.check(1, 0.001)
-    parity.check(2, 0.9)
+    assert [parity.check(step, d) for step, d in enumerate([1e-7, 9e-6, 9e-4])] == [None] * 3
+    assert parity.check(4, 1.1e-3)
+
+
+def test_a_resumed_run_compares_with_the_first_step_of_the_run():
+    assert Parity(before=0.001, half_precision=True).check(90, 0.02)

@@ -35,8 +35,10 @@ class Engine:
             raise PolicyMismatch(f"{missing[0]} is not there")
 
 
-def policy(version: int = 1):
-    return SimpleNamespace(version=version, trained_weights=lambda: iter({"a": version, "b": 2 * version}.items()))
+def policy(version: int = 1, warned: list[str] | None = None):
+    weights = {"a": version, "b": 2 * version}
+    said = [] if warned is None else warned
+    return SimpleNamespace(version=version, trained_weights=lambda: iter(weights.items()), warn=said.append)
 
 
 def test_the_engine_holds_the_policys_version_and_is_awake():
@@ -69,3 +71,12 @@ def test_log_probabilities_that_drifted_apart_stop_the_run_and_a_resumed_one_kno
     again.sync(2, {DIFFERENCE: 0.019})  # 10 x 0.001 + 0.01 = 0.02
     with pytest.raises(PolicyMismatch, match="step 3"):
         again.sync(3, {DIFFERENCE: 0.021})
+
+
+def test_a_distance_that_grew_threefold_is_a_warning_to_the_user():
+    warned: list[str] = []
+    sync = WeightSync(Engine(), policy(warned=warned), Parity(half_precision=True))
+    for step, difference in enumerate([0.01, 0.03, 0.05, 0.06], start=1):
+        sync.sync(step, {DIFFERENCE: difference})
+    [warning] = warned
+    assert "step 3" in warning and "0.05" in warning and "0.01" in warning

@@ -378,6 +378,7 @@ def test_a_judge_of_one_side_of_a_report_is_not_asked_for_the_canaries_order(mak
 
 def test_the_order_of_canaries_is_that_of_the_reward(make_scorer, make_rollouts):
     """A guard may count errors or words, where less is better; so may a judge of negative weight."""
+
     class Distance(Overlap):
         name = "distance"
 

@@ -228,8 +228,13 @@ def test_a_judge_is_started_scores_a_golden_pair_and_is_closed(tmp_path, start, 
 
 
 def test_a_distance_of_negative_weight_has_the_right_sign(tmp_path):
-    for score, state in (("-float(case.candidate == case.reference)", "ok"), ("float(case.candidate == case.reference)", "warning")):
-        (tmp_path / f"{state}.py").write_text(JUDGE.format(start="pass", score=f"Score({score})", closed=str(tmp_path / "c")))
+    for score, state in (
+        ("-float(case.candidate == case.reference)", "ok"),
+        ("float(case.candidate == case.reference)", "warning"),
+    ):
+        (tmp_path / f"{state}.py").write_text(
+            JUDGE.format(start="pass", score=f"Score({score})", closed=str(tmp_path / "c"))
+        )
         spec = RewardSpec(use=f"{tmp_path / state}.py:Judge", name="own", weight=-1.0)
         found = fitness.examine_judge(spec, Scoring(max_retries=0))
         assert found.state == state and ("lower, as its weight is -1" in found.detail) is (state == "warning")
@@ -237,14 +242,18 @@ def test_a_distance_of_negative_weight_has_the_right_sign(tmp_path):
 
 def test_judges_are_tried_on_the_reports_of_the_data(run, tmp_path):
     """Two English sentences would have passed the judge; a run on these reports would have stopped at step 1."""
-    spanish = (run / "studies.jsonl").read_text().replace(
-        "The lungs are clear. No pleural effusion.", "Pulmones sin alteraciones. Corazón de tamaño normal."
+    spanish = (
+        (run / "studies.jsonl")
+        .read_text()
+        .replace("The lungs are clear. No pleural effusion.", "Pulmones sin alteraciones. Corazón de tamaño normal.")
     )
     (run / "spanish.jsonl").write_text(spanish)
     findings = examine(run / "config.yaml", [f"data.path={run / 'spanish.jsonl'}"], ranks=1)
     detail = detail_of(findings, "judge findings")
     assert state_of(findings)["judge findings"] == "failed" and "Pulmones" not in detail
-    assert "cannot score 5 of 5 reference reports of the data against themselves (the reference states nothing" in detail
+    assert (
+        "cannot score 5 of 5 reference reports of the data against themselves (the reference states nothing" in detail
+    )
     assert "scores all of 5 reference reports" in detail_of(examine(run / "config.yaml", ranks=1), "judge findings")
 
     own = "Score(1.0) if 'pulmones' in case.reference else Score.unscorable('no')"
@@ -302,6 +311,12 @@ def test_another_version_has_failed_with_both_numbers(monkeypatch):
     monkeypatch.setattr(machine, "_installed", lambda name: "0.1.0" if name == "deepspeed" else real(name))
     [finding] = machine.versions()
     assert finding.state == "failed" and "deepspeed 0.1.0 is installed, expected ==0.19.8" in finding.detail
+
+
+def test_versions_of_vllm_that_a_run_takes_are_well(monkeypatch):
+    monkeypatch.setattr("online_rl.rollout.versions.installed", lambda: ("vllm", "0.29.0"))
+    [finding] = machine.versions()
+    assert finding.state == "ok" and "vllm 0.29.0" in finding.detail
 
 
 def test_a_check_that_breaks_does_not_stop_the_others_and_quotes_nothing():

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import re
+import subprocess
+import sys
 
 import pytest
+from PIL import Image
 
 from judges.identity import identify
 from judges.length import RULES
 from judges.registry import load_judge
 from online_rl.checkpoint import Checkpoint
 from online_rl.commands.export import card
+from online_rl.commands.export.loading import transformers_code, vllm_code
 from online_rl.commands.export.reward_card import FORMULAS, digest, judge_hash, reward_section, settings_hash
 from online_rl.config import config_from_dict
 from online_rl.config.model import RewardSpec
+from online_rl.data.study import Study
+from online_rl.demo import shipped
+from online_rl.rollout.prompts import PromptBuilder
 
 TRIAL = {"by": "transformers 1", "tokens": 9, "difference": 0.001}
 
@@ -170,3 +180,88 @@ def test_a_folder_is_not_called_a_name_on_the_hub(tmp_path, monkeypatch, path, i
     text = card.model_card(found, tmp_path, config({"use": "findings"}, model={"path": path}), TRIAL)
     assert said in text
     assert ("base_model:" in text) == said.startswith("`a-lab")
+
+
+def test_the_rewards_file_is_named_with_its_own_hash(tmp_path):
+    """So that whoever has a rewards.py can tell whether it is the one: sha256sum rewards.py."""
+    file = tmp_path / "secret" / "rewards.py"
+    file.parent.mkdir()
+    file.write_text("def short(completions, **columns):\n    return [0.0 for _ in completions]\n")
+    entries = ({"use": f"{file}:short"}, {"use": "/nowhere/gone.py:lost"}, {"use": "findings"}, {"use": "json:dumps"})
+    text = reward_section(config(*entries), {})
+    assert (
+        row(text, "short")[5]
+        == f"`short` in `rewards.py`, SHA-256 {hashlib.sha256(file.read_bytes()).hexdigest()[:16]}"
+    )
+    assert row(text, "lost")[5] == "`lost` in `gone.py`, not at hand when exported"
+    assert row(text, "findings")[5] == "online-rl" and row(text, "dumps")[5] == "`json:dumps`"
+    assert "secret" not in text and "nowhere" not in text
+
+
+def code_of(text: str) -> list[str]:
+    """The Python blocks of a card."""
+    return re.findall(r"```python\n(.*?)```", text, re.S)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """(folder with the demo's policy, an X-ray of its world and the card; the configuration)"""
+    folder = tmp_path_factory.mktemp("exported") / "policy"
+    shipped.unpack("demo", folder)
+    cfg = config({"use": "findings"}, model={"dtype": "float32"}, data={"reader": "jsonl", "path": "s.jsonl"},
+                 rollout={"max_completion_tokens": 48, "max_model_len": 256})  # fmt: skip
+    Image.linear_gradient("L").resize((1500, 1200)).save(folder / "image.png")
+    (folder / "README.md").write_text(card.model_card(Checkpoint(folder, 3, {}), folder, cfg, TRIAL))
+    return folder, cfg
+
+
+def run_code(code: str, folder) -> str:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout.strip().splitlines()[-1]
+
+
+def report_as_trained(folder, cfg) -> str:
+    """The greedy report by the prompt that training builds."""
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(folder)
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
+    prompt = PromptBuilder(processor, cfg).build(Study("s", "p", (str(folder / "image.png"),), "cough", ""))
+    encoded = processor(text=[prompt.text], images=[list(prompt.images)], return_tensors="pt")
+    assert tuple(encoded["input_ids"][0].tolist()) == prompt.ids
+    ids = model.generate(**encoded, max_new_tokens=48, do_sample=False)
+    return processor.batch_decode(ids[:, len(prompt.ids) :], skip_special_tokens=True)[0].strip()
+
+
+def test_the_cards_code_for_transformers_writes_the_report_that_training_would(demo):
+    folder, cfg = demo
+    by_transformers, _ = code_of((folder / "README.md").read_text())
+    report = run_code(by_transformers, folder)
+    assert len(report.split()) > 5 and report == report_as_trained(folder, cfg)
+
+
+@pytest.mark.long
+def test_the_cards_code_for_vllm_writes_the_same_report(demo):
+    folder, cfg = demo
+    by_transformers, by_vllm = code_of((folder / "README.md").read_text())
+    code = "\n".join([by_transformers, by_vllm])
+    guarded = "if __name__ == '__main__':\n" + "".join(f"    {line}\n" for line in code.splitlines())
+    (folder / "load.py").write_text(guarded)
+    environment = {**os.environ, "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    done = subprocess.run([sys.executable, "load.py"], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip().splitlines()[-1].strip() == report_as_trained(folder, cfg)
+
+
+def test_the_code_says_what_the_run_was_trained_with():
+    cfg = config({"use": "findings"}, model={"path": "a/b", "trust_remote_code": True},
+                 data={"prompt": 'Say "{indication}" or \'none\'\n{x}'.replace("{x}", "now"), "max_images": 3},
+                 rollout={"max_completion_tokens": 77, "max_model_len": 512})  # fmt: skip
+    by_transformers, by_vllm = transformers_code(cfg), vllm_code(cfg)
+    compile(by_transformers + by_vllm, "card", "exec")
+    assert repr(cfg.data.prompt) in by_transformers and "max_new_tokens=77" in by_transformers
+    assert by_transformers.count("trust_remote_code=True") == 2 and "trust_remote_code=True" in by_vllm
+    assert 'limit_mm_per_prompt={"image": 3}' in by_vllm and "max_model_len=512" in by_vllm

@@ -46,6 +46,11 @@ class Stub:
     bodies: list[dict[str, Any]] = field(default_factory=list)
     switches: list[str] = field(default_factory=list)
     switch_status: int = 200
+    switches_that_fail: int = 0  # so many are answered with 200 and change nothing, as vLLM's may
+    switch_s: float = 0.0
+    asleep: bool = False
+    running: int = 0
+    most_running: int = 0
     try_status: int = 0
     most_stops: int = 1000
     constrains: bool = True
@@ -58,9 +63,13 @@ class Stub:
             entry = {"id": self.model, "root": self.model, "max_model_len": self.max_model_len}
             return self.models_status, json.dumps({"data": [entry]}).encode()
         if path == "/is_sleeping":
-            return self.switch_status, b"{}"
+            return self.switch_status, json.dumps({"is_sleeping": self.asleep}).encode()
         if path != "/v1/completions":
             self.switches.append(path)
+            time.sleep(self.switch_s)
+            self.switches_that_fail -= 1
+            if self.switches_that_fail < 0:
+                self.asleep = path.startswith("/sleep")
             return self.switch_status, b""
         assert body is not None
         if body["prompt"] == [1]:  # the judge tries, at its start, whether such requests are taken
@@ -69,7 +78,13 @@ class Stub:
             return self.try_status or (400 if refused else 200), json.dumps({"choices": [choice]}).encode()
         with self.lock:
             self.bodies.append(body)
-        answer = self.answer(body)
+            self.running += 1
+            self.most_running = max(self.most_running, self.running)
+        try:
+            answer = self.answer(body)
+        finally:
+            with self.lock:
+                self.running -= 1
         if isinstance(answer, int):
             return answer, b"{}"
         if isinstance(answer, bytes):

@@ -18,6 +18,7 @@ import pytest
 from judges.green.keeper import OwnServer
 from judges.green.server import main, server_command, server_environment, share_of_gpu
 from online_rl.errors import ConfigError
+from tests.unit.launch.running import fake_gpus
 
 # In vLLM's place: a server with a child of its own, as vLLM has its engine.
 FAKE = """
@@ -157,6 +158,24 @@ def test_a_server_that_cannot_start_is_reported_with_its_log(place, monkeypatch)
             time.sleep(0.05)
     assert "no such model" in server.log.read_text()
     server.close()
+    wait_until_gone(place)
+
+
+@pytest.mark.parametrize(("gpu", "refused"), [("7", True), ("0,4", True), ("3", False), ("GPU-1111", False)])
+def test_a_gpu_that_the_machine_lacks_is_refused_before_a_server_starts(gpu, refused, place, monkeypatch):
+    fake_gpus(place, 4)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(place), os.environ["PATH"]]))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")  # the trainer's, which do not limit the server
+    monkeypatch.setattr("judges.green.keeper.server_command", lambda model, **_: ["true"])
+    server = OwnServer("tiny", gpu=gpu)
+    try:
+        if refused:
+            with pytest.raises(ConfigError, match=f"gpu is '{gpu}', and this machine has 4 GPU.* expected 0 to 3"):
+                server.start()
+        else:
+            server.start()
+    finally:
+        server.close()
     wait_until_gone(place)
 
 

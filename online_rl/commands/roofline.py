@@ -1,0 +1,194 @@
+"""Seconds of a step on GPUs, by its parts. Arithmetic only, and marked as computed wherever it is shown.
+
+Each part takes the longer of its arithmetic and its transfers, as if nothing overlapped. W GPUs, P parameters in b
+bytes each, T trained ones, S studies and C completions of t tokens per GPU, p tokens of a prompt, c = S p + C t:
+
+    prompts   S x PREPARE_S                                     images decoded and resized, one thread
+    generate  2 P S p / flops + t rounds (b P + KV) / memory    prompts, then decoding max_num_seqs at a time
+    judge     what its answers take beyond generating           ANSWER tokens each, IN_FLIGHT at a time on every server
+    sleep     2 b P / PCIe                                      there and back, where frozen weights are kept (level 1)
+    update    (6 T + 2 (P - T) + 2 P ref_model + 2 P checkpointing) c / flops
+              + n 2 b P / link, for n passes                    ZeRO-3 gathers the weights forwards and backwards
+              + 28 T / W / memory                               AdamW reads and writes its states
+    sync      b T / link + b T / memory                         gathered, then copied into vLLM
+
+The link is NVLink inside a machine of eight GPUs and the network between machines. `CONSTANTS` and `GPUS` hold every
+number; what is no data sheet's is an assumption, to be replaced by benchmarks/gpu_check.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from online_rl.commands.sizing import GREEN, Shape, copies_policy, judge_share, trained_parameters
+from online_rl.config import Config
+from online_rl.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """Peaks of a GPU: dense bfloat16 operations, and bytes, per second. From NVIDIA's data sheets."""
+
+    flops: float
+    memory: float
+    nvlink: float  # one direction
+    pcie: float  # one direction
+
+
+GPUS = {
+    "a100": Gpu(312e12, 2.04e12, 300e9, 32e9),  # A100 80GB SXM
+    "h100": Gpu(989e12, 3.35e12, 450e9, 64e9),  # H100 SXM
+    "h200": Gpu(989e12, 4.8e12, 450e9, 64e9),  # H200 SXM
+}
+NODE = 8  # GPUs of a machine, which NVLink joins
+
+
+@dataclass(frozen=True)
+class Constant:
+    value: float
+    source: str
+
+
+CONSTANTS = {
+    "compute": Constant(0.35, "assumption: share of the peak that training's products reach"),
+    "bandwidth": Constant(0.6, "assumption: share of the memory's peak that decoding reaches"),
+    "transfer": Constant(0.7, "assumption: share of a link's peak"),
+    "network": Constant(50e9, "assumption: 400 Gb/s of network per GPU, one direction"),
+    "prepare_s": Constant(0.2, "assumption: a study's images decoded, resized and patched twice, one core"),
+    "launch_s": Constant(0.002, "assumption: a decoding pass beside its transfers"),
+    "prompt_tokens": Constant(
+        1000, "assumption: two chest X-rays and the text; at most what rollout.max_model_len leaves"
+    ),
+    "answer_tokens": Constant(250, "assumption: of GREEN to its matched count"),
+    "judge_prompt": Constant(500, "assumption: of a judge's prompt, what is not cached"),
+    "speculation": Constant(1.8, "assumption: tokens per pass; 2.3 on the analyses in green_score's own tests"),
+}
+
+
+def constant(name: str) -> float:
+    return CONSTANTS[name].value
+
+
+@dataclass(frozen=True)
+class Part:
+    """Seconds of a step; `bound` says by what, `advice` what would shorten it first."""
+
+    name: str
+    seconds: float
+    bound: str
+    advice: str
+
+
+def step_parts(shape: Shape, cfg: Config, ranks: int, gpu: str, servers: int = 1) -> list[Part]:
+    """The parts of a step of `cfg` on this many GPUs. `servers` judge servers share the candidates.
+
+    Raises ConfigError for a GPU that the table lacks.
+    """
+    if gpu not in GPUS:
+        raise ConfigError(f"--gpu: found {gpu!r}, expected one of {', '.join(GPUS)}.")
+    generate = generation(shape, cfg, ranks, GPUS[gpu])
+    parts = [
+        Part("prompts", studies(cfg, ranks) * constant("prepare_s"), "one core", "fewer images, data.image_max_side"),
+        generate,
+        judging(cfg, GPUS[gpu], servers, generate.seconds),
+        sleeping(shape, cfg, GPUS[gpu]),
+        *update(shape, cfg, ranks, GPUS[gpu]),
+    ]
+    return [part for part in parts if part.seconds > 0]
+
+
+def studies(cfg: Config, ranks: int) -> float:
+    return cfg.rollout.studies_per_step / ranks
+
+
+def prompt_tokens(cfg: Config) -> float:
+    return min(constant("prompt_tokens"), cfg.rollout.max_model_len - cfg.rollout.max_completion_tokens)
+
+
+def generation(shape: Shape, cfg: Config, ranks: int, gpu: Gpu) -> Part:
+    """Prompts are read once per group; then every pass reads the weights and the KV cache of what decodes."""
+    rollout, b = cfg.rollout, _bytes(cfg)
+    completions = studies(cfg, ranks) * rollout.group_size
+    at_once = min(completions, rollout.max_num_seqs)
+    prefill = 2 * shape.parameters * studies(cfg, ranks) * prompt_tokens(cfg) / (gpu.flops * constant("compute"))
+    cache = shape.kv_bytes(int(at_once * (prompt_tokens(cfg) + rollout.max_completion_tokens / 2)))
+    one_pass = (b * shape.parameters + cache) / (gpu.memory * constant("bandwidth")) + constant("launch_s")
+    rounds = math.ceil(completions / rollout.max_num_seqs)
+    seconds = prefill + rollout.max_completion_tokens * rounds * one_pass
+    return Part("generate", seconds, "memory bandwidth", "a higher rollout.max_num_seqs, fewer completion tokens")
+
+
+def judging(cfg: Config, gpu: Gpu, servers: int, hidden: float) -> Part:
+    """What the judge `green` takes beyond `hidden` seconds of sampling; 0 for other judges, which take next to none."""
+    green = [entry for entry in (*cfg.judges, *cfg.guards) if entry.use == "green"]
+    if not green:
+        return Part("judge beyond generation", 0.0, "", "")
+    in_flight = green[0].args.get("in_flight") or (64 if judge_share(cfg) else 128)
+    answers = cfg.rollout.studies_per_step * cfg.rollout.group_size / servers
+    at_once = min(answers, in_flight)
+    cache = GREEN.kv_bytes(int(at_once * (constant("judge_prompt") + constant("answer_tokens") / 2)))
+    one_pass = (2 * GREEN.parameters + cache) / (gpu.memory * constant("bandwidth")) + constant("launch_s")
+    passes = math.ceil(answers / in_flight) * constant("answer_tokens") / constant("speculation")
+    prefill = 2 * GREEN.parameters * answers * constant("judge_prompt") / (gpu.flops * constant("compute"))
+    seconds = max(0.0, prefill + passes * one_pass - hidden)
+    return Part(
+        "judge beyond generation", seconds, "memory bandwidth", "more judge servers (--servers), GPUs of their own"
+    )
+
+
+def sleeping(shape: Shape, cfg: Config, gpu: Gpu) -> Part:
+    kept = cfg.model.freeze_vision or cfg.model.lora.rank
+    seconds = 2 * _bytes(cfg) * shape.parameters / (gpu.pcie * constant("transfer")) if kept else 0.0
+    return Part("sleep", seconds, "PCIe", "model.freeze_vision=false, if all weights may train")
+
+
+def update(shape: Shape, cfg: Config, ranks: int, gpu: Gpu) -> list[Part]:
+    """Products, gathers, AdamW and the sync, a part each."""
+    b, trained, rollout = _bytes(cfg), trained_parameters(shape, cfg), cfg.rollout
+    prompts = studies(cfg, ranks) * (1 if cfg.debug.share_prompts else rollout.group_size) * prompt_tokens(cfg)
+    tokens = prompts + studies(cfg, ranks) * rollout.group_size * rollout.max_completion_tokens
+    per_token = 6 * trained + 2 * max(0, shape.parameters - trained)
+    per_token += 2 * shape.parameters * (copies_policy(cfg) + cfg.model.gradient_checkpointing)
+    products = cfg.train.passes * per_token * tokens / (gpu.flops * constant("compute"))
+    passes = cfg.train.passes * math.ceil(tokens / cfg.train.micro_batch_tokens) * (2 + copies_policy(cfg))
+    link = (gpu.nvlink if ranks <= NODE else constant("network")) * constant("transfer")
+    others = (ranks - 1) / ranks
+    offloaded = cfg.deepspeed.offload_optimizer == "cpu"
+    adam = 28 * trained / ranks / (gpu.pcie * constant("transfer") if offloaded else gpu.memory * constant("bandwidth"))
+    sync = b * trained * (others / link + 1 / (gpu.memory * constant("bandwidth")))
+    wire = "NVLink" if ranks <= NODE else "network"
+    return [
+        Part("update: products", products, "arithmetic", "more GPUs, fewer completions or tokens"),
+        Part(
+            "update: gathers", passes * b * shape.parameters * others / link, wire, "a larger train.micro_batch_tokens"
+        ),
+        Part("update: AdamW", adam, "PCIe" if offloaded else "memory bandwidth", "more GPUs, model.lora.rank"),
+        Part("sync", sync, wire, "model.lora.rank"),
+    ]
+
+
+def as_markdown(parts: list[Part], cfg: Config, ranks: int, gpu: str) -> str:
+    """A table of the parts, then what it means for a run and what to change first."""
+    total = sum(part.seconds for part in parts)
+    completions = cfg.rollout.studies_per_step * cfg.rollout.group_size
+    worst = max(parts, key=lambda part: part.seconds)
+    tokens = completions * cfg.rollout.max_completion_tokens
+    lines = [
+        f"Computed, not measured: a step on {ranks} x {gpu}.",
+        "",
+        "| part | seconds | bound by |",
+        "|---|---|---|",
+        *(f"| {part.name} | {part.seconds:.2f} | {part.bound} |" for part in parts),
+        f"| **total** | **{total:.1f}** | |",
+        "",
+        f"{completions / total:.1f} completions/s, {tokens / total:.0f} tokens/s at most; "
+        f"{cfg.train.max_steps} steps take {cfg.train.max_steps * total / 3600:.1f} h, "
+        f"{cfg.train.max_steps * total * ranks / 3600:.0f} GPU hours (computed).",
+        f"To change first: {worst.name}, {worst.seconds / total:.0%} of a step: {worst.advice}.",
+    ]
+    return "\n".join(lines)
+
+
+def _bytes(cfg: Config) -> int:
+    return 2 if cfg.model.dtype == "bfloat16" else 4

@@ -1,0 +1,77 @@
+"""Seconds of a step by arithmetic: against sums by hand, and how the parts move with the machine."""
+
+from __future__ import annotations
+
+import pytest
+
+from online_rl.commands import roofline
+from online_rl.commands.sizing import KNOWN, Shape
+from online_rl.config import config_from_dict
+from online_rl.errors import ConfigError
+
+SMALL = Shape(parameters=1_000_000, vision=200_000, layers=2, hidden=8, kv_heads=2, head_dim=4, vocabulary=50)
+QWEN_3B = KNOWN["Qwen/Qwen2.5-VL-3B-Instruct"]
+SIXTY_FOUR = {"studies_per_step": 64, "group_size": 8, "max_model_len": 2048, "max_completion_tokens": 256}
+
+
+def config(judges=({"use": "findings"},), **rollout):
+    return config_from_dict({"model": {"path": "any"}, "judges": list(judges), "rollout": SIXTY_FOUR | rollout})
+
+
+def seconds(cfg, ranks=8, gpu="h100", shape=QWEN_3B, servers=1):
+    return {part.name: part.seconds for part in roofline.step_parts(shape, cfg, ranks, gpu, servers)}
+
+
+def test_generation_is_the_sum_in_the_docstring():
+    gpu = roofline.Gpu(flops=1e9, memory=1e9, nvlink=1e9, pcie=1e9)
+    cfg = config(studies_per_step=2, group_size=2, max_model_len=74, max_completion_tokens=10, max_num_seqs=3)
+    part = roofline.generation(SMALL, cfg, 1, gpu)
+    # 2 prompts of 64 tokens; 4 completions, 3 at a time: 2 rounds of 10 passes over 2e6 bytes and the cache of 3 x 69
+    prefill = 2 * 1e6 * 2 * 64 / (1e9 * 0.35)
+    one_pass = (2e6 + 2 * 2 * 2 * 2 * 4 * 3 * 69) / (1e9 * 0.6) + 0.002
+    assert part.seconds == pytest.approx(prefill + 2 * 10 * one_pass)
+
+
+def test_twice_the_gpus_halve_the_products_and_leave_the_gathers_of_a_pass():
+    one, two = seconds(config(), 4), seconds(config(), 8)
+    assert one["update: products"] == pytest.approx(2 * two["update: products"])
+    assert one["update: AdamW"] == pytest.approx(2 * two["update: AdamW"])
+    assert two["sleep"] == one["sleep"], "each rank holds a whole engine"
+
+
+def test_between_machines_the_network_carries_the_gathers():
+    eight, sixteen = seconds(config(), 8), seconds(config(), 16)
+    assert sixteen["update: gathers"] > 2 * eight["update: gathers"]
+    [part] = [p for p in roofline.step_parts(QWEN_3B, config(), 16, "h100") if p.name == "update: gathers"]
+    assert part.bound == "network"
+
+
+def test_more_judge_servers_shorten_the_wait_until_sampling_hides_it():
+    green = ({"use": "green", "args": {"share_gpu": True}},)
+    waits = [seconds(config(green), servers=n).get("judge beyond generation", 0.0) for n in (1, 2, 8)]
+    assert waits[0] > waits[1] > 0 and waits[2] < waits[1] / 2
+    assert "judge beyond generation" not in seconds(config())
+
+
+def test_nothing_frozen_needs_no_copy_of_the_engine():
+    cfg = config_from_dict({"model": {"path": "any", "freeze_vision": False}, "rollout": SIXTY_FOUR})
+    assert "sleep" not in seconds(cfg)
+
+
+def test_the_table_says_that_it_is_computed_and_names_the_largest_part():
+    cfg = config()
+    parts = roofline.step_parts(QWEN_3B, cfg, 8, "h100")
+    text = roofline.as_markdown(parts, cfg, 8, "h100")
+    assert text.startswith("Computed, not measured: a step on 8 x h100.") and "GPU hours (computed)" in text
+    worst = max(parts, key=lambda part: part.seconds)
+    assert f"To change first: {worst.name}" in text and worst.advice in text
+    assert f"**{sum(part.seconds for part in parts):.1f}**" in text
+
+
+def test_every_constant_says_where_it_is_from():
+    assert all(len(constant.source) > 10 for constant in roofline.CONSTANTS.values())
+
+
+def test_an_unknown_gpu_is_refused():
+    with pytest.raises(ConfigError, match="found 'b999', expected one of a100, h100, h200"):
+        roofline.step_parts(QWEN_3B, config(), 8, "b999")
