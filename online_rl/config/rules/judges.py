@@ -124,7 +124,6 @@ def tensorboard_is_on_or_off(cfg: Config) -> str | None:
 
 
 @rule("judges", "guards", "data.confidential", "scoring.allow_remote")
-@rule("judges", "guards", "data.confidential", "scoring.allow_remote")
 def reports_stay_in_the_own_network(cfg: Config) -> str | None:
     if cfg.scoring.allow_remote and not cfg.data.confidential:
         return None
