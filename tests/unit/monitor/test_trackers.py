@@ -96,7 +96,7 @@ def test_protected_data_have_no_tracker_with_a_socket(name, tmp_path, monkeypatc
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://tracking.example.com")
     with pytest.raises(ConfigError, match=r"MLFLOW_TRACKING_URI: found https:\.\.\. beside data.confidential=true"):
-        check_trackers(["mlflow"], tmp_path, protected=True)
+        check_trackers(["mlflow"], tmp_path, confidential=True)
     check_trackers(["mlflow"], tmp_path)
 
 
