@@ -72,15 +72,23 @@ class Data(Section):
         default="demo", description="layout of the data on disk: a name, file.py:function, package.module:function"
     )
     path: Path | None = Field(default=None, description="the file or folder that the reader reads; null for the demo")
-    args: Args = Field(default_factory=dict, description="keyword arguments of a reader from outside")
+    args: Args = Field(
+        default_factory=dict, description="keyword arguments of the reader, such as {encoding: cp1252}"
+    )
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="names of your columns by role, such as {image: xray_file}"
+    )
     image_root: Path | None = Field(
         default=None, description="relative image paths start here; null = beside the data file"
     )
     prompt: str = Field(
         default=CHEXALIGN_PROMPT, description="what the policy is asked; {indication} is filled in per study"
     )
-    section: Literal["findings", "impression"] = Field(
+    section: Literal["findings", "impression", "both"] = Field(
         default="findings", description="which section is the reference report"
+    )
+    report_format: str = Field(
+        default="FINDINGS: {findings}\nIMPRESSION: {impression}", description="section=both: how both become one text"
     )
     max_images: Positive = Field(
         default=2, description="images per study in the row's order; further ones are left out"

@@ -10,7 +10,7 @@ from judges.objects import Kind
 from online_rl.data.csv_table import csv_rows
 from online_rl.data.iu_xray import IMAGES, iu_xray_rows
 from online_rl.data.jsonl import jsonl_rows
-from online_rl.data.rows import Row
+from online_rl.data.rows import LeftOut, Row
 from online_rl.errors import ConfigError, DataError
 
 EITHER = "file or folder"
@@ -20,13 +20,15 @@ EITHER = "file or folder"
 class Layout:
     """How to read what `data.path` names.
 
-    rows    yields its rows, each with the place where it stands
+    rows    yields its rows, each with the place where it stands; takes the path, and `args` by name
     images  where in `data.path`, a folder, relative image paths start; None = it is a file, and they start beside it
+    args    what data.args may hold for a built-in reader
     either  a reader from outside: `data.path` may be a file or a folder, inside which relative image paths start
     """
 
-    rows: Callable[[Path], Iterator[Row]]
+    rows: Callable[..., Iterator[Row | LeftOut]]
     images: Path | None = None
+    args: tuple[str, ...] = ()
     either: bool = False
 
     @property
@@ -60,8 +62,8 @@ def _not_here(path: Path) -> Iterator[Row]:
 
 LAYOUTS = {
     "demo": Layout(jsonl_rows),
-    "jsonl": Layout(jsonl_rows),
-    "csv": Layout(csv_rows),
+    "jsonl": Layout(jsonl_rows, args=("encoding",)),
+    "csv": Layout(csv_rows, args=("encoding",)),
     "iu_xray": Layout(iu_xray_rows, images=IMAGES),
     PYTHON: Layout(_not_here),
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from online_rl.config.rules.rule import rule
+from online_rl.data.columns import COLUMNS, SECTIONS, role_of
 from online_rl.data.layouts import LAYOUTS, PYTHON, kind_of
 
 if TYPE_CHECKING:
@@ -90,13 +91,37 @@ def the_demo_makes_its_own_data(cfg: Config) -> str | None:
 
 
 @rule("data.reader", "data.args")
-def built_in_readers_take_no_arguments(cfg: Config) -> str | None:
-    if not cfg.data.args or cfg.data.reader not in LAYOUTS:
+def built_in_readers_take_their_own_arguments(cfg: Config) -> str | None:
+    if cfg.data.reader not in LAYOUTS:
+        return None
+    takes = LAYOUTS[cfg.data.reader].args
+    unknown = sorted(set(cfg.data.args) - set(takes))
+    if not unknown:
         return None
     return (
-        f"data.args: found {sorted(cfg.data.args)} beside data.reader={cfg.data.reader}, expected nothing: they are "
-        "for readers from outside. Remove them."
+        f"data.args: found {unknown} beside data.reader={cfg.data.reader}, expected "
+        f"{'none but ' + ', '.join(takes) if takes else 'nothing: they are for readers from outside'}. Remove them."
     )
+
+
+@rule("data.columns")
+def columns_are_named_by_role(cfg: Config) -> str | None:
+    unknown = [word for word in cfg.data.columns if not role_of(word)]
+    if not unknown:
+        return None
+    roles = ", ".join((*COLUMNS, "reference"))
+    return (
+        f"data.columns: found the role {unknown[0]!r}, expected one of {roles}; the column's own name stands behind it, "
+        "as in {image: xray_file}."
+    )
+
+
+@rule("data.section", "data.report_format")
+def both_sections_have_a_place_in_the_format(cfg: Config) -> str | None:
+    lacking = [f"{{{name}}}" for name in SECTIONS if f"{{{name}}}" not in cfg.data.report_format]
+    if cfg.data.section != "both" or not lacking:
+        return None
+    return f"data.report_format: found no {' and no '.join(lacking)}, expected both {{findings}} and {{impression}}."
 
 
 @rule("data.prompt")
