@@ -1,4 +1,4 @@
-"""What one cell of a user's file means: missing, text, an id, or a list. Every reader and `online-rl score` ask here."""
+"""What one cell of a user's file means: missing, text, an id, or a list. All readers and `online-rl score` ask here."""
 
 from __future__ import annotations
 
@@ -88,13 +88,11 @@ def items(value: Any, place: str) -> list[Any]:
         return []
     elif isinstance(value, bytes):
         value = [value]
-    if not isinstance(value, list | tuple) or not all(
-        isinstance(item, str | bytes) or is_missing(item) for item in value
-    ):
-        found = _kind(value)
-        if isinstance(value, list | tuple):
-            found = f"a list with {_kind(next(i for i in value if not isinstance(i, str | bytes)))}"
-        raise DataError(f"{place}: found {found}, expected a path, a|b, or a list of paths.")
+    if not isinstance(value, list | tuple):
+        raise DataError(f"{place}: found {_kind(value)}, expected a path, a|b, or a list of paths.")
+    for item in value:
+        if not isinstance(item, str | bytes) and not is_missing(item):
+            raise DataError(f"{place}: found a list with {_kind(item)}, expected a path, a|b, or a list of paths.")
     return [None if is_missing(i) else without_surrogates(i).strip() if isinstance(i, str) else i for i in value]
 
 

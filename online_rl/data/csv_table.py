@@ -42,8 +42,8 @@ def csv_rows(path: Path, encoding: str | None = None) -> Iterator[Row]:
         for fields in reader:
             if fields and len(fields) != len(header):
                 raise DataError(
-                    f"{path.name}:{line}: found {len(fields)} fields, expected {len(header)} as in the header, which is "
-                    f"divided at {delimiter!r}. Is a quote or a {delimiter!r} missing?"
+                    f"{path.name}:{line}: found {len(fields)} fields, expected {len(header)} as in the header, which "
+                    f"is divided at {delimiter!r}. Is a quote or a {delimiter!r} missing?"
                 )
             if fields:
                 yield Row(f"{path.name}:{line}", dict(zip(header, fields, strict=True)))

@@ -1,4 +1,4 @@
-"""What to say of a data set before anybody trains on it: roles without a column, nothing held out, ids that nearly meet."""
+"""What to say of a data set before training: roles without a column, nothing held out, ids that are nearly the same."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def doubts(studies: Studies, cfg: Config) -> Iterator[str]:
     if columns is not None and "split" not in columns.used and (hint := _hint(columns, "split")):
         yield f"no column for split: data.eval_fraction={cfg.data.eval_fraction:g} of the patients are held out.{hint}"
     if columns is not None and "indication" not in columns.used and "{indication" in cfg.data.prompt:
-        yield f"no column for indication, which data.prompt asks for: it is empty in every prompt.{_hint(columns, 'indication')}"
+        hint = _hint(columns, "indication")
+        yield f"no column for indication, which data.prompt asks for: it is missing in every prompt.{hint}"
     if not studies.eval:
         yield (
             "NO STUDY IS HELD OUT: every evaluation is of 0 studies, so nothing will show whether reports get better. "

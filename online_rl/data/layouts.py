@@ -7,9 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from judges.objects import Kind
+from online_rl.data.chexpert_plus import chexpert_plus_rows
 from online_rl.data.csv_table import csv_rows
-from online_rl.data.iu_xray import IMAGES, iu_xray_rows
+from online_rl.data.iu_xray import iu_xray_rows
 from online_rl.data.jsonl import jsonl_rows
+from online_rl.data.mimic_cxr import mimic_cxr_rows
+from online_rl.data.openi_xml import openi_xml_rows
+from online_rl.data.padchest_gr import padchest_gr_rows
+from online_rl.data.rexgradient import rexgradient_rows
+from online_rl.data.rexrank import rexrank_rows
 from online_rl.data.rows import LeftOut, Row
 from online_rl.errors import ConfigError, DataError
 
@@ -22,6 +28,7 @@ class Layout:
 
     rows    yields its rows, each with the place where it stands; takes the path, and `args` by name
     images  where in `data.path`, a folder, relative image paths start; None = it is a file, and they start beside it
+    finds   `rows` takes `image_root`, too, and looks for the images in it
     args    what data.args may hold for a built-in reader
     either  a reader from outside: `data.path` may be a file or a folder, inside which relative image paths start
     """
@@ -30,6 +37,7 @@ class Layout:
     images: Path | None = None
     args: tuple[str, ...] = ()
     either: bool = False
+    finds: bool = False
 
     @property
     def kind(self) -> str:
@@ -60,11 +68,22 @@ def _not_here(path: Path) -> Iterator[Row]:
     )
 
 
+def _tree(rows: Callable[..., Iterator[Row | LeftOut]], *args: str) -> Layout:
+    """A published data set: a folder, or the file in it that lists the studies."""
+    return Layout(rows, args=args, either=True, finds=True)
+
+
 LAYOUTS = {
     "demo": Layout(jsonl_rows),
     "jsonl": Layout(jsonl_rows, args=("encoding",)),
     "csv": Layout(csv_rows, args=("encoding",)),
-    "iu_xray": Layout(iu_xray_rows, images=IMAGES),
+    "mimic_cxr": Layout(mimic_cxr_rows, images=Path(), args=("reports", "split", "metadata"), finds=True),
+    "chexpert_plus": _tree(chexpert_plus_rows),
+    "rexgradient": Layout(rexgradient_rows, images=Path(), finds=True),
+    "padchest_gr": _tree(padchest_gr_rows, "language"),
+    "openi_xml": Layout(openi_xml_rows, images=Path(), finds=True),
+    "iu_xray": Layout(iu_xray_rows, images=Path(), finds=True),
+    "rexrank": Layout(rexrank_rows, finds=True),
     PYTHON: Layout(_not_here),
 }
 READERS = Kind("data.reader", LAYOUTS, "online_rl.readers", ConfigError)

@@ -54,7 +54,8 @@ def read_studies(cfg: Config, demo_folder: Path | None = None) -> Studies:
     """
     layout = layout_of(cfg.data.reader, cfg.data.args)
     path, image_root = _places(cfg, layout, demo_folder)
-    return check_studies(layout.rows(path), cfg, image_root, str(path))
+    rows = layout.rows(path, image_root=image_root) if layout.finds else layout.rows(path)
+    return check_studies(rows, cfg, image_root, str(path))
 
 
 def check_studies(rows: Iterable[Row | LeftOut | Study], cfg: Config, image_root: Path, origin: str) -> Studies:

@@ -111,8 +111,8 @@ def columns_are_named_by_role(cfg: Config) -> str | None:
         return None
     roles = ", ".join((*COLUMNS, "reference"))
     return (
-        f"data.columns: found the role {unknown[0]!r}, expected one of {roles}; the column's own name stands behind it, "
-        "as in {image: xray_file}."
+        f"data.columns: found the role {unknown[0]!r}, expected one of {roles}; the column's own name stands behind "
+        "it, as in {image: xray_file}."
     )
 
 
