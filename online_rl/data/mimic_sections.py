@@ -1,7 +1,8 @@
 """Sections of a MIMIC-CXR report by the rules of those who published the data.
 
 The rules are those of `txt/section_parser.py` and `txt/create_section_files.py` in
-https://github.com/MIT-LCP/mimic-cxr, so that findings and impression are the texts of `mimic_cxr_sectioned.csv`, traps included:
+https://github.com/MIT-LCP/mimic-cxr, so that findings and impression are the texts of `mimic_cxr_sectioned.csv`, traps
+included:
 
 - A header is a line end, a blank, capitals (with blanks, `( ) / , -`), a colon, and whitespace; digits make it none.
 - The search for the next header begins behind the next line end: one that stands right below `FINDINGS:` is swallowed.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -202,14 +204,15 @@ def _missing(image: str | bytes) -> str | None:
     """Only what costs nothing to find out: damaged pixels show when the image is decoded."""
     if isinstance(image, bytes):
         return None if image else "found no bytes."
-    path = Path(image)
     try:
-        size = path.stat().st_size if path.is_file() else -1
+        found = os.stat(image)
+    except (FileNotFoundError, NotADirectoryError):
+        found = None
     except (OSError, ValueError):  # no permission, or a path with a NUL in it
         return "cannot be read. Check the path and its permissions."
-    if size < 0:
-        return f"no such file. {_nearly(path)}Set data.image_root, or remove the study."
-    return "the file is empty. Copy it again, or remove the study." if size == 0 else None
+    if found is None or not stat.S_ISREG(found.st_mode):
+        return f"no such file. {_nearly(Path(image))}Set data.image_root, or remove the study."
+    return None if found.st_size else "the file is empty. Copy it again, or remove the study."
 
 
 def _nearly(path: Path) -> str:

@@ -46,7 +46,7 @@ def rexgradient_rows(path: Path, image_root: Path) -> Iterator[Row]:
                 "indication": row.get("Indication"),
                 "findings": row.get("Findings"),
                 "impression": row.get("Impression"),
-                **without_empty({ours: "" if is_missing(row.get(name)) else row[name] for name, ours in KEPT.items()}),
+                **without_empty({ours: row.get(name) for name, ours in KEPT.items()}),
             },
         )
 

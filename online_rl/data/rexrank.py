@@ -41,8 +41,7 @@ def rexrank_rows(path: Path, image_root: Path) -> Iterator[Row]:
                 "images": [places.path(name) for name in images] if places else [],
                 "indication": context.pop("indication", "") or context.pop("history", ""),
                 "findings": row.get("section_findings"),
-                "impression": row.get("section_impression"),
-                **without_empty({key: "" if is_missing(text) else text for key, text in context.items()}),
+                **without_empty({"impression": row.get("section_impression"), **context}),
             },
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -93,7 +94,7 @@ def _image(item: str | bytes, image_root: Path, source: str) -> str | bytes:
         return item
     if "://" in item:
         raise DataError(f"{source}: image {item}: expected a file path, found a URL. Download the images first.")
-    return str(image_root / Path(item).expanduser())
+    return os.path.join(image_root, os.path.expanduser(item) if item[:1] == "~" else item)
 
 
 def _split(value: Any, source: str) -> str:

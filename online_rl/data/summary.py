@@ -18,7 +18,7 @@ MEASURED = 2000  # references per split whose words are counted
 def describe(studies: Studies) -> list[str]:
     """The lines that the doctor prints."""
     report = studies.report
-    lines = [f"{report.get('rows', 0)} rows: {_count(studies.train)} to train on, {_count(studies.eval)} held out"]
+    lines = [f"{report.get('rows', 0)} rows: {_count(studies.train)} to train on, {len(studies.eval)} held out"]
     lines[0] += f", {len(studies.test)} for tests" if studies.test else ""
     for name, split in (("train", studies.train), ("eval", studies.eval), ("test", studies.test)):
         if split:
