@@ -96,6 +96,9 @@ class Data(Section):
     image_max_side: int = Field(
         default=1024, ge=8, le=MOST, description="longer side in pixels after loading; larger images are shrunk"
     )
+    image_cache: Path | None = Field(
+        default=None, description="folder for shrunken copies of images, which are decoded once; null = none"
+    )
     max_train_studies: Positive | None = Field(default=None, description="train on the first so many; null = all")
     eval_fraction: float = Field(
         default=0.1,

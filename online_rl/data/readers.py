@@ -168,8 +168,7 @@ def sections_of(section: str) -> tuple[str, ...]:
 
 
 def _places(cfg: Config, layout: Layout, demo_folder: Path | None) -> tuple[Path, Path]:
-    """The file or folder to read, and where relative image paths start; both absolute, as pictures and TensorBoard open
-    images from another folder."""
+    """The file or folder to read, and where relative image paths start; both absolute."""
     data = cfg.data
     if data.reader == PYTHON:
         return Path(), Path()
@@ -195,9 +194,9 @@ def _usable(study: Study, max_images: int, quarantine: Quarantine) -> Study | No
         if problem:
             quarantine.add(study.source, f"{study.source}: image {image!s}: {problem}")
             return None
-    if len(images) == len(study.images):
-        return study
-    return replace(study, images=images, views=study.views[:max_images])
+    # Pictures and TensorBoard open images from another folder than the run started in.
+    images = tuple(i if isinstance(i, bytes) or os.path.isabs(i) else os.path.abspath(i) for i in images)
+    return study if images == study.images else replace(study, images=images, views=study.views[:max_images])
 
 
 def _missing(image: str | bytes) -> str | None:

@@ -21,6 +21,7 @@ SPLITS = {
     "test": ("test", "testing"),
 }
 _SPLIT_OF = {word: split for split, words in SPLITS.items() for word in words}
+_HERE = Path()
 KEPT = ("study_date",)  # roles whose column stays among the study's own for rewards and prompts
 BOTH = "FINDINGS: {findings}\nIMPRESSION: {impression}"
 
@@ -94,7 +95,8 @@ def _image(item: str | bytes, image_root: Path, source: str) -> str | bytes:
         return item
     if "://" in item:
         raise DataError(f"{source}: image {item}: expected a file path, found a URL. Download the images first.")
-    return os.path.join(image_root, os.path.expanduser(item) if item[:1] == "~" else item)
+    path = os.path.expanduser(item) if item[:1] == "~" else item
+    return path if image_root == _HERE else os.path.join(image_root, path)
 
 
 def _split(value: Any, source: str) -> str:

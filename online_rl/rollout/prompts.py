@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from online_rl.config import Config
-from online_rl.data.images import load_image
+from online_rl.data.image_cache import cached_image
 from online_rl.data.prompt import render_prompt
 from online_rl.data.quarantine import Quarantine
 from online_rl.data.study import Study
@@ -32,6 +32,7 @@ class PromptBuilder:
         self.template = cfg.data.prompt
         self.max_images = cfg.data.max_images
         self.max_side = cfg.data.image_max_side
+        self.image_cache = cfg.data.image_cache
         self.room = cfg.rollout.max_model_len - cfg.rollout.max_completion_tokens
 
     def build_all(self, studies: Sequence[Study]) -> list[Prompt]:
@@ -69,7 +70,10 @@ class PromptBuilder:
         Raises ImageError for an unreadable image, DataError for a prompt that leaves no room for the completion:
         nothing is ever cut inside the image tokens.
         """
-        images = tuple(load_image(source, self.max_side, study.source) for source in study.images[: self.max_images])
+        images = tuple(
+            cached_image(source, self.max_side, study.source, self.image_cache)
+            for source in study.images[: self.max_images]
+        )
         text = self._text(study.indication, len(images))
         encoded = self.processor(text=[text], images=[list(images)], return_tensors="pt")
         ids = tuple(encoded.pop("input_ids")[0].tolist())
