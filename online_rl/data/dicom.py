@@ -57,8 +57,8 @@ def dicom_image(data: bytes, prefix: str, max_pixels: int) -> Image.Image:
         syntax = getattr(getattr(file, "file_meta", None), "TransferSyntaxUID", None)
         name = getattr(syntax, "name", "unknown")
         raise ImageError(
-            f"{prefix}: DICOM pixels in {name} cannot be decoded here ({type(error).__name__}). If a plugin is missing: "
-            f"{PLUGINS}. Else copy the file again, or remove the study."
+            f"{prefix}: DICOM pixels in {name} cannot be decoded here ({type(error).__name__}). If a plugin is "
+            f"missing: {PLUGINS}. Else copy the file again, or remove the study."
         ) from None
     except Exception as error:  # pydicom raises many kinds for damaged files, and their texts may quote the header
         raise ImageError(

@@ -54,9 +54,9 @@ def _loaded(content: str, source: str) -> Any:
     try:
         return json.loads(content)
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column" if error.lineno > 1 else "column"
+        line = f" of line {error.lineno}" if error.lineno > 1 else ""
         raise DataError(
-            f"{source}: malformed JSON at {where} {error.colno} ({error.msg}), expected one object per line."
+            f"{source}: malformed JSON at column {error.colno}{line} ({error.msg}), expected one object per line."
         ) from None
     except RecursionError:
         raise DataError(f"{source}: JSON nested too deeply, expected one flat object per line.") from None

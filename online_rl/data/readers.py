@@ -16,6 +16,8 @@ from online_rl.data.doubts import doubts
 from online_rl.data.draw import draw_by_patient
 from online_rl.data.layouts import PYTHON, Layout, not_readable
 from online_rl.data.outside import layout_of
+from online_rl.data.prior import with_priors
+from online_rl.data.prompt import refuse_unknown_columns
 from online_rl.data.quarantine import Quarantine
 from online_rl.data.rows import LeftOut, Row, to_study
 from online_rl.data.splits import refuse_duplicates, refuse_shared_patients, with_splits
@@ -72,6 +74,10 @@ def check_studies(rows: Iterable[Row | LeftOut | Study], cfg: Config, image_root
     refuse_duplicates(studies)
     studies = with_splits(studies, cfg.data.eval_fraction)
     refuse_shared_patients(studies)
+    refuse_unknown_columns((cfg.data.prompt, cfg.data.system_prompt), studies)
+    if cfg.data.prior != "none":
+        studies = with_priors(studies)
+        counts["with a prior study"] = sum(study.prior is not None for study in studies)
     quarantine = Quarantine(cfg.data.bad_images_budget)
     kept: dict[str, list[Study]] = {"train": [], "eval": [], "test": []}
     limits = {"train": cfg.data.max_train_studies, "eval": cfg.eval.studies}
@@ -80,7 +86,7 @@ def check_studies(rows: Iterable[Row | LeftOut | Study], cfg: Config, image_root
         limit = limits.get(study.split)
         if limit is not None and len(kept[study.split]) >= limit:
             counts[f"{study.split} studies over the limit"] += 1
-        elif usable := _usable(study, cfg.data.max_images, quarantine):
+        elif usable := _usable(study, cfg.data.max_images, quarantine, cfg.data.prior in ("image", "both")):
             kept[study.split].append(usable)
         else:
             reading.leave_out("bad image", study.source)
@@ -186,10 +192,11 @@ def _places(cfg: Config, layout: Layout, demo_folder: Path | None) -> tuple[Path
     return path, image_root
 
 
-def _usable(study: Study, max_images: int, quarantine: Quarantine) -> Study | None:
+def _usable(study: Study, max_images: int, quarantine: Quarantine, sees_prior: bool) -> Study | None:
     """The study with the images it will be shown with, or None when one is missing and the budget allows for it."""
     images = study.images[:max_images]
-    for image in images:
+    prior = study.prior.images[:1] if sees_prior and study.prior is not None else ()
+    for image in (*images, *prior):
         problem = _missing(image)
         if problem:
             quarantine.add(study.source, f"{study.source}: image {image!s}: {problem}")

@@ -70,8 +70,13 @@ def to_study(row: Row, columns: Columns, image_root: Path, report_format: str = 
         split=_split(cell("split"), row.source),
         views=tuple(views) if len(views) == len(images) else (),
         source=row.source,
+        date=_date(cell("study_date"), place("study_date")),
         columns={key: value for key, value in values.items() if key not in used},
     )
+
+
+def _date(value: Any, place: str) -> str:
+    return cells.identifier(value, place) if isinstance(value, str | float | int | None) else str(value)
 
 
 def _reference(sections: tuple[str, ...], cell: Any, place: Any, report_format: str) -> str:

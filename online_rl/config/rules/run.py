@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from online_rl.config.rules.rule import rule
 from online_rl.data.columns import COLUMNS, SECTIONS, role_of
 from online_rl.data.layouts import LAYOUTS, PYTHON, kind_of
+from online_rl.data.prompt import is_function, markup, placeholders
 
 if TYPE_CHECKING:
     from online_rl.config.model import Config
@@ -124,12 +124,40 @@ def both_sections_have_a_place_in_the_format(cfg: Config) -> str | None:
     return f"data.report_format: found no {' and no '.join(lacking)}, expected both {{findings}} and {{impression}}."
 
 
-@rule("data.prompt")
-def the_prompt_knows_one_placeholder(cfg: Config) -> str | None:
-    unknown = sorted(set(re.findall(r"\{(\w+)\}", cfg.data.prompt)) - {"indication"})
-    if not unknown:
+@rule("data.prompt", "data.system_prompt")
+def a_template_holds_no_markup(cfg: Config) -> str | None:
+    for key, text in (("data.prompt", cfg.data.prompt), ("data.system_prompt", cfg.data.system_prompt or "")):
+        if found := markup(text):
+            return (
+                f"{key}: found {found!r}, which the policy's chat template or processor writes itself; expected plain "
+                "text. Remove it: images come first, and turns are added."
+            )
+    return None
+
+
+@rule("data.prompt", "data.prior")
+def a_prior_report_has_a_place_in_the_prompt(cfg: Config) -> str | None:
+    shown = is_function(cfg.data.prompt) or "prior_report" in placeholders(cfg.data.prompt)
+    wanted = cfg.data.prior in ("report", "both")
+    if shown == wanted or is_function(cfg.data.prompt):
         return None
-    return f"data.prompt: found {{{unknown[0]}}}, expected no placeholder but {{indication}}. Correct the prompt."
+    if wanted:
+        return (
+            f"data.prior: found {cfg.data.prior}, but data.prompt has no {{prior_report}}; expected it there, such as "
+            "Prior report: {prior_report|none}."
+        )
+    return (
+        f"data.prompt: found {{prior_report}} beside data.prior={cfg.data.prior}, expected report or both. Set "
+        "data.prior=report."
+    )
+
+
+@rule("rollout.reasoning_tags")
+def reasoning_has_a_beginning_and_an_end(cfg: Config) -> str | None:
+    tags = cfg.rollout.reasoning_tags
+    if not tags or (len(tags) == 2 and all(tags) and tags[0] != tags[1]):
+        return None
+    return f"rollout.reasoning_tags: found {tags}, expected two different texts, such as [<think>, </think>], or []."
 
 
 @rule("resume")
@@ -171,7 +199,7 @@ def doubtful(cfg: Config) -> list[str]:
         notes.append(f"rollout.top_p={cfg.rollout.top_p:g}: below 1 it biases the importance ratio.")
     if cfg.rollout.temperature != 1:
         notes.append(f"rollout.temperature={cfg.rollout.temperature:g}: the policy is trained at this temperature.")
-    if "{indication}" not in cfg.data.prompt:
+    if not is_function(cfg.data.prompt) and "indication" not in placeholders(cfg.data.prompt):
         notes.append("data.prompt has no {indication}: the policy will not see why the exam was ordered.")
     if cfg.scoring.multi_objective_aggregation == "normalize_then_sum" and len(cfg.judges) == 1:
         notes.append("scoring.multi_objective_aggregation=normalize_then_sum: with one judge it is a plain z-score.")
