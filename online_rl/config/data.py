@@ -44,6 +44,9 @@ class Data(Section):
     report_format: str = Field(
         default="FINDINGS: {findings}\nIMPRESSION: {impression}", description="section=both: how both become one text"
     )
+    clean: list[Literal["addenda", "headings", "numbers", "unwrap", "deidentified", "drop_comparisons"]] = Field(
+        default_factory=list, description="what is cleaned out of reference reports (docs/data.md); [] = nothing"
+    )
     max_images: Positive = Field(
         default=2, description="images per study in the row's order; further ones are left out"
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from judges.text import says_nothing
+from online_rl.data.cleaning import clean_reference
 from online_rl.data.columns import COLUMNS, SECTIONS, Columns
 from online_rl.data.doubts import doubts
 from online_rl.data.draw import draw_by_patient
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from online_rl.config.model import Config
 
 DEMO_FILE = "studies.jsonl"
-LEFT_OUT = "left out: "
+LEFT_OUT, CLEANED = "left out: ", "cleaned: "  # beginnings of names in a report
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,8 @@ class _Reading:
                 self.leave_out("no image", study.source)
             elif says_nothing(study.reference):
                 self.leave_out("no reference", study.source)
+            elif says_nothing((study := self._cleaned(study)).reference):
+                self.leave_out("nothing left by data.clean", study.source)
             else:
                 self.counts["without patient id"] += not study.patient_id
                 studies.append(study)
@@ -135,6 +138,14 @@ class _Reading:
         if not studies:
             raise self._nothing(first_row)
         return studies
+
+    def _cleaned(self, study: Study) -> Study:
+        """The study with its reference behind data.clean; each step that changed it is counted."""
+        if not self.cfg.data.clean:
+            return study
+        reference, changed = clean_reference(study.reference, self.cfg.data.clean)
+        self.counts.update(f"{CLEANED}{name}" for name in changed)
+        return replace(study, reference=reference)
 
     def leave_out(self, reason: str, source: str) -> None:
         """Count a study that is not used, and remember the first for each reason."""

@@ -25,6 +25,10 @@ def describe(studies: Studies) -> list[str]:
             lines.append(f"{name}: {_images(split)}; {_words(split)}")
     if studies.columns is not None and studies.columns.used:
         lines += studies.columns.lines()
+    if cleaned := [
+        f"{name.removeprefix('cleaned: ')}: {n}" for name, n in report.items() if name.startswith("cleaned")
+    ]:
+        lines.append(f"data.clean changed references: {', '.join(cleaned)}")
     for reason, count in report.items():
         if count and (reason.startswith("left out") or reason.endswith("over the limit")):
             first = studies.first.get(reason)
