@@ -39,15 +39,16 @@ def chexpert_plus_rows(path: Path, image_root: Path) -> Iterator[Row]:
     names = [image[1] for images in studies.values() for image in images]
     dicom = [image[3] or image[1] for images in studies.values() for image in images]
     try:
-        places, column = find_images(names, image_root, FOLDERS, (None, ".png", ".jpg")), 1
+        places, in_dicom = find_images(names, image_root, FOLDERS, (None, ".png", ".jpg")), False
     except DataError:
         if dicom == names:
             raise
-        places, column = find_images(dicom, image_root, FOLDERS), 3
+        places, in_dicom = find_images(dicom, image_root, FOLDERS), True
     for study, images in studies.items():
         images.sort(key=lambda image: image[0])
         yield Row(
-            rows[study].source, _values(study, rows[study].values, [places.path(i[column]) for i in images], images)
+            rows[study].source,
+            _values(study, rows[study].values, [places.path(i[3] if in_dicom else i[1]) for i in images], images),
         )
 
 

@@ -76,7 +76,7 @@ class Columns:
     _found: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._named = {role: column for word, column in self.named.items() for role in role_of(word)}
+        self._named: dict[str, str] = {role: column for word, column in self.named.items() for role in role_of(word)}
         self._roles = [role for role in COLUMNS if role not in SECTIONS or role in self.sections]
 
     def of(self, values: Mapping[str, Any], source: str) -> dict[str, str]:
@@ -134,13 +134,13 @@ class Columns:
                 if own in key:
                     found[role] = own
                 continue
-            word = next((name for name in _KNOWN[role] if name in plain), None)
-            if word in doubled:
-                one, other = doubled[word]
+            known = next((name for name in _KNOWN[role] if name in plain), None)
+            if known in doubled:
+                one, other = doubled[known]
                 raise DataError(
                     f"{source}: found the columns {one!r} and {other!r}, expected one for {role}. Remove one, or name "
                     f"the one that counts: data.columns={{{role}: {one}}}."
                 )
-            if word is not None and plain[word] not in self._named.values():
-                found[role] = plain[word]
+            if known is not None and plain[known] not in self._named.values():
+                found[role] = plain[known]
         return found

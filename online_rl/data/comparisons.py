@@ -59,7 +59,7 @@ _CHANGE = re.compile(
 )
 # Anatomy alone, which "stable" was all that was said of.
 _ANATOMY = re.compile(
-    r"(?:(?:the|and|of|is|are|right|left|bilateral|superior|cardio\w+|cardiac|heart|mediastin\w+|hila|hilar|silhouettes?"
+    r"(?:(?:the|and|of|is|are|right|left|bilateral|superior|cardio-?mediastin\w+|cardiac|heart|mediastin\w+|hila|hilar|silhouettes?"
     r"|contours?|size|shape|appearance|lungs?|aorta|aortic|pulmonary|vascul\w+|chest|osseous|bony|structures?)\W+)+",
     re.IGNORECASE,
 )

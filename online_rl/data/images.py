@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from online_rl.data.dicom import dicom_image, is_dicom
+from online_rl.data.held_image import HeldImage
 from online_rl.data.png import sixteen_bits, without_text
 from online_rl.errors import ImageError
 
@@ -33,6 +34,8 @@ def load_image(source: str | bytes, max_side: int, where: str = "") -> Image.Ima
     """
     name = source if isinstance(source, str) else f"({len(source)} bytes in memory)"
     prefix = f"{where}: image {name}" if where else f"image {name}"
+    if HeldImage.is_one(source):
+        source = HeldImage.fetch(str(source))
     data = _read(source, prefix) if isinstance(source, str) else source
     if not data:
         raise ImageError(f"{prefix}: found no bytes, expected a PNG or JPEG file. Copy it again or remove the study.")

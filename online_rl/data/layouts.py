@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from judges.objects import Kind
 from online_rl.data.chexpert_plus import chexpert_plus_rows
@@ -28,6 +29,7 @@ class Layout:
 
     rows    yields its rows, each with the place where it stands; takes the path, and `args` by name
     images  where in `data.path`, a folder, relative image paths start; None = it is a file, and they start beside it
+    hub     `data.path` may also be a name on the Hugging Face hub
     finds   `rows` takes `image_root`, too, and looks for the images in it
     args    what data.args may hold for a built-in reader
     either  a reader from outside: `data.path` may be a file or a folder, inside which relative image paths start
@@ -38,6 +40,7 @@ class Layout:
     args: tuple[str, ...] = ()
     either: bool = False
     finds: bool = False
+    hub: bool = False
 
     @property
     def kind(self) -> str:
@@ -68,6 +71,12 @@ def _not_here(path: Path) -> Iterator[Row]:
     )
 
 
+def _hub_rows(path: Path, **options: Any) -> Iterator[Row]:
+    from online_rl.data.hub import hub_rows
+
+    yield from hub_rows(path, **options)
+
+
 def _tree(rows: Callable[..., Iterator[Row | LeftOut]], *args: str) -> Layout:
     """A published data set: a folder, or the file in it that lists the studies."""
     return Layout(rows, args=args, either=True, finds=True)
@@ -84,6 +93,7 @@ LAYOUTS = {
     "openi_xml": Layout(openi_xml_rows, images=Path(), finds=True),
     "iu_xray": Layout(iu_xray_rows, images=Path(), finds=True),
     "rexrank": Layout(rexrank_rows, finds=True),
+    "hf": Layout(_hub_rows, args=("name",), either=True, finds=True, hub=True),
     PYTHON: Layout(_not_here),
 }
 READERS = Kind("data.reader", LAYOUTS, "online_rl.readers", ConfigError)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -127,7 +127,7 @@ def _exams(path: Path) -> dict[str, _Exam]:
     return found
 
 
-def _date(cells: dict[str, str]) -> str:
+def _date(cells: Mapping[str, str]) -> str:
     """StudyDate and StudyTime as text that sorts: 21800506T213014.531."""
     date, time = cells.get("StudyDate") or "", cells.get("StudyTime") or ""
     whole, point, part = time.partition(".")

@@ -15,6 +15,7 @@ from online_rl.data.cleaning import clean_reference
 from online_rl.data.columns import COLUMNS, SECTIONS, Columns
 from online_rl.data.doubts import doubts
 from online_rl.data.draw import draw_by_patient
+from online_rl.data.held_image import HeldImage
 from online_rl.data.layouts import PYTHON, Layout, not_readable
 from online_rl.data.outside import layout_of
 from online_rl.data.prior import with_priors
@@ -195,6 +196,8 @@ def _places(cfg: Config, layout: Layout, demo_folder: Path | None) -> tuple[Path
         path = Path(demo_folder).absolute() / DEMO_FILE
     else:
         path = Path(data.path or "").absolute()
+        if layout.hub and not path.exists():
+            return Path(data.path or ""), Path(data.image_root or "").absolute()
     if not layout.reads(path):
         raise DataError(not_readable(str(path), layout.kind))
     image_root = Path(data.image_root).absolute() if data.image_root else layout.image_root(path)
@@ -213,14 +216,21 @@ def _usable(study: Study, max_images: int, quarantine: Quarantine, sees_prior: b
             quarantine.add(study.source, f"{study.source}: image {image!s}: {problem}")
             return None
     # Pictures and TensorBoard open images from another folder than the run started in.
-    images = tuple(i if isinstance(i, bytes) or os.path.isabs(i) else os.path.abspath(i) for i in images)
+    images = tuple(i if _is_here(i) or os.path.isabs(i) else os.path.abspath(i) for i in images)
     return study if images == study.images else replace(study, images=images, views=study.views[:max_images])
+
+
+def _is_here(image: str | bytes) -> bool:
+    """Whether an image is held in memory or in a data set, so that it has no path."""
+    return isinstance(image, bytes) or HeldImage.is_one(image)
 
 
 def _missing(image: str | bytes) -> str | None:
     """Only what costs nothing to find out: damaged pixels show when the image is decoded."""
     if isinstance(image, bytes):
         return None if image else "found no bytes."
+    if HeldImage.is_one(image):
+        return None
     try:
         found = os.stat(image)
     except (FileNotFoundError, NotADirectoryError):

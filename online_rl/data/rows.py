@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from judges.text import says_nothing
 from online_rl.data import cells
 from online_rl.data.columns import COLUMNS, Columns
+from online_rl.data.held_image import HeldImage
 from online_rl.data.study import Study
 from online_rl.errors import DataError
 
@@ -96,7 +97,7 @@ def _reference(sections: tuple[str, ...], cell: Any, place: Any, report_format: 
 
 def _image(item: str | bytes, image_root: Path, source: str) -> str | bytes:
     """The path under `image_root`; an image held in memory as it is."""
-    if isinstance(item, bytes):
+    if isinstance(item, bytes) or HeldImage.is_one(item):
         return item
     if "://" in item:
         raise DataError(f"{source}: image {item}: expected a file path, found a URL. Download the images first.")
