@@ -18,9 +18,7 @@ class Data(Section):
         default="demo", description="layout of the data on disk: a name, file.py:function, package.module:function"
     )
     path: Path | None = Field(default=None, description="the file or folder that the reader reads; null for the demo")
-    args: Args = Field(
-        default_factory=dict, description="keyword arguments of the reader, such as {encoding: cp1252}"
-    )
+    args: Args = Field(default_factory=dict, description="keyword arguments of the reader, such as {encoding: cp1252}")
     columns: dict[str, str] = Field(
         default_factory=dict, description="names of your columns by role, such as {image: xray_file}"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 from online_rl.errors import DataError
 
 FILES = {".parquet": "parquet", ".json": "json", ".jsonl": "json"}
-_HUB = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @cache
@@ -35,10 +33,8 @@ def load_splits(path: str, name: str | None) -> dict[str, Any]:
             if kind is None:
                 raise DataError(f"{path}: found a name ending in {place.suffix!r}, expected {', '.join(FILES)}.")
             found = datasets.load_dataset(kind, data_files={"train": path})
-        elif _HUB.fullmatch(path):
+        else:  # a name on the hub
             found = datasets.load_dataset(path, name)
-        else:
-            raise DataError(f"data.path: {path} is not there, and no name on the hub (owner/name). Set data.path.")
     except DataError:
         raise
     except Exception as problem:  # the library raises many kinds

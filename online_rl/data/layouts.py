@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from online_rl.data.rows import LeftOut, Row
 from online_rl.errors import ConfigError, DataError
 
 EITHER = "file or folder"
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")  # owner/name on the Hugging Face hub
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,16 @@ class Layout:
 
     @property
     def kind(self) -> str:
+        if self.hub:
+            return "file, a folder, or owner/name on the hub"
         if self.either:
             return EITHER
         return "file" if self.images is None else "folder"
 
     def reads(self, path: Path) -> bool:
-        """Whether `path` is there, and of the kind that is read."""
+        """Whether `path` is there, and of the kind that is read; a name on the hub is there as far as one can tell."""
+        if self.hub and not path.exists():
+            return HUB_NAME.fullmatch(str(path)) is not None
         if self.either:
             return path.exists()
         return path.is_file() if self.images is None else path.is_dir()
@@ -110,12 +116,13 @@ def not_readable(path: str, kind: str) -> str:
     if not folder.exists():
         return f"data.path: {path} is not there, {expected} (looked from {Path.cwd()}). Set data.path."
     if folder.is_file():
-        return f"data.path: found {path!r}, which is a file, {expected}. Name the folder that it lies in, or another reader."
+        remedy = "Name the folder that it lies in, or another reader."
+        return f"data.path: found {path!r}, which is a file, {expected}. {remedy}"
     names = sorted(p.name for p in folder.iterdir())
     if "dataset_info.json" in names or "dataset_dict.json" in names:
         return (
-            f"data.path: found {path!r}, a folder that datasets' save_to_disk wrote, {expected}. In Python: "
-            "online_rl.train(..., studies=datasets.load_from_disk(PATH)), or write its rows as JSONL."
+            f"data.path: found {path!r}, a folder that datasets' save_to_disk wrote, {expected}. Set "
+            "data.reader=hf, or in Python: online_rl.train(..., studies=datasets.load_from_disk(PATH))."
         )
     tables = [name for name in names if name.endswith((".jsonl", ".csv"))]
     hint = f"Set data.path to one of its files{f', such as {tables[0]}' if tables else ''}."

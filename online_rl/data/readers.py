@@ -195,12 +195,11 @@ def _places(cfg: Config, layout: Layout, demo_folder: Path | None) -> tuple[Path
             raise DataError("data.reader=demo: the demo world is not there yet. Run `online-rl demo prepare` first.")
         path = Path(demo_folder).absolute() / DEMO_FILE
     else:
-        path = Path(data.path or "").absolute()
-        if layout.hub and not path.exists():
-            return Path(data.path or ""), Path(data.image_root or "").absolute()
+        path = Path(data.path or "")
+        path = path if layout.hub and not path.exists() else path.absolute()
     if not layout.reads(path):
         raise DataError(not_readable(str(path), layout.kind))
-    image_root = Path(data.image_root).absolute() if data.image_root else layout.image_root(path)
+    image_root = Path(data.image_root).absolute() if data.image_root else layout.image_root(path).absolute()
     if data.image_root and not image_root.is_dir():
         raise DataError(f"data.image_root: no folder {image_root}. Set it to where relative image paths start.")
     return path, image_root

@@ -124,8 +124,10 @@ def test_null_images_are_left_out_and_undecodable_ones_quarantined(exams, tmp_pa
 
 
 def test_what_is_not_there_or_no_data_set(tmp_path):
-    with pytest.raises(DataError, match="is not there, and no name on the hub"):
+    with pytest.raises(DataError, match="is not there, expected a file, a folder, or owner/name on the hub"):
         read(tmp_path / "none")
+    with pytest.raises(DataError, match="cannot be read by the datasets library.*hub in reach"):
+        read("nobody/no-such-data-set")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="found neither a save_to_disk folder nor parquet files"):
         read(tmp_path / "empty")
