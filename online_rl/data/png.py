@@ -28,7 +28,8 @@ def sixteen_bits(file: Image.Image) -> np.ndarray | None:
     Pillow keeps the high byte of each value alone, so the file is decoded with the low one in its place as well. Grey
     with alpha has four bytes per pixel, as RGBA of 8 bits has, and is decoded as that.
     """
-    raw = str(file.tile[0].args) if file.format == "PNG" and getattr(file, "tile", None) else ""
+    tiles = getattr(file, "tile", None) if file.format == "PNG" else None
+    raw = str(tiles[0].args) if tiles else ""
     if raw not in ("RGB;16B", "RGBA;16B", "LA;16B"):
         return None
     if raw == "LA;16B":
