@@ -146,7 +146,7 @@ class Examination:
 
         yield Finding("data", "ok", "\n".join(describe(self.studies)))
         for doubt in self.studies.doubts:
-            yield Finding("data", "warning", doubt)
+            yield Finding("data in doubt", "warning", doubt)
 
     def images(self) -> Finding:
         """The first, the middle and the last training study's first image."""
