@@ -364,20 +364,8 @@ def score(
     from online_rl.commands.score.run import score_file
     from online_rl.commands.score.summary import tables
 
-    summary = score_file(
-        judge,
-        source,
-        output,
-        html,
-        length_control,
-        args or [],
-        raw,
-        batch,
-        overwrite,
-        overrides or [],
-        columns or [],
-        encoding,
-    )
+    options = (args or [], raw, batch, overwrite, overrides or [], columns or [], encoding)
+    summary = score_file(judge, source, output, html, length_control, *options)
     for shown in tables(summary):
         Console(highlight=False).print(shown)
 
