@@ -351,6 +351,8 @@ def score(
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="A page with every pair and its errors.")] = None,
     length_control: Annotated[str | None, typer.Option(metavar="RULE", help="lc_green, symmetric ...")] = None,
     args: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An argument of the judge.")] = None,
+    columns: Annotated[list[str] | None, typer.Option(metavar="ROLE=NAME", help="Such as reference=gt.")] = None,
+    encoding: Annotated[str | None, typer.Option(metavar="NAME", help="Of the file, such as cp1252.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Texts as written, not cleaned as in training.")] = False,
     batch: Annotated[int, typer.Option(min=1, help="Pairs per call.")] = 16,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output of an earlier run.")] = False,
@@ -364,9 +366,8 @@ def score(
     from online_rl.commands.score.run import score_file
     from online_rl.commands.score.summary import tables
 
-    summary = score_file(
-        judge, source, output, html, length_control, args or [], raw, batch, overwrite, overrides or []
-    )
+    options = (args or [], raw, batch, overwrite, overrides or [], columns or [], encoding)
+    summary = score_file(judge, source, output, html, length_control, *options)
     for shown in tables(summary):
         Console(highlight=False).print(shown)
 
