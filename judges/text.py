@@ -12,13 +12,14 @@ _INVISIBLE = re.compile("[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u20
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _BRACKETED = re.compile(r"\[.*?\]")
 _DEIDENTIFIED = re.compile(r"_{2,}|\bx{3,}\b", re.IGNORECASE)
+_MAY_HIDE = re.compile(r"\[|_|xxx", re.IGNORECASE)  # without any of them, every letter and digit counts
 # Punctuation with a word of two letters or more glued to it: "effusion.no". Not "1.5", "e.g." or "p.m.".
 _GLUED = re.compile(r"(?<=\w)[.,;:!?]+(?=[^\W\d_]{2})")
 
 
 def without_surrogates(text: str) -> str:
     """Half characters, from broken decoding, become U+FFFD, so that every writer can encode the text."""
-    return _SURROGATES.sub("\ufffd", text)
+    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
 
 
 def plain_unicode(text: str) -> str:
@@ -62,7 +63,9 @@ def _without_markup(text: str) -> str:
 
 def says_nothing(text: str) -> bool:
     """True where a report holds no word to score against: empty, punctuation, or only `___` and XXXX."""
-    return not any(character.isalnum() for character in _DEIDENTIFIED.sub("", clean_report(text)))
+    if _MAY_HIDE.search(text):
+        text = _DEIDENTIFIED.sub("", clean_report(text))
+    return not any(character.isalnum() for character in text)
 
 
 def count_words(text: str) -> int:

@@ -156,7 +156,7 @@ def _claim_folder_and_try_judges(
         if main_rank:
             checkpoint.claim_run_folder(cfg)
         scorer.start()
-    warnings = list(cfg.warnings())
+    warnings = [*cfg.warnings(), *(f"data: {doubt}" for doubt in studies.doubts)]
     with collectives.together():
         studies.quarantine.write_to(run_dir, so_far=main_rank)
     found = checkpoint.find(cfg, warnings.append, seen)

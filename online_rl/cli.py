@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 
 from online_rl import __version__
+from online_rl.commands.arguments import ConfigFile, Overrides, Settings, config_in
+from online_rl.commands.demo import demo_app
 from online_rl.exits import run_with_exit_codes
 from online_rl.ranks.quiet import DEBUG
 
@@ -21,22 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 config_app = typer.Typer(help="Look at configurations.", no_args_is_help=True)
-demo_app = typer.Typer(help="The demo: a made-up world and a small policy, for any laptop.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(demo_app, name="demo")
-
-Settings = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings over the file's, rollout.group_size=4")
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[CONFIG] [KEY=VALUE]...", help="YAML configuration, and settings over it, rollout.group_size=4"
-    ),
-]
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", "-c", metavar="FILE", help="YAML configuration, by name instead of by place")
-]
 
 
 def _version(wanted: bool) -> None:
@@ -57,18 +45,6 @@ def options(
     """Every command reads its configuration and settings over it, as train CONFIG rollout.group_size=4."""
 
 
-def _config_in(config: Path | None, words: list[str] | None, needed: bool = False) -> tuple[Path | None, list[str]]:
-    """Sort a command line's words into the configuration's file and the settings over it."""
-    from online_rl.errors import ConfigError
-
-    words = list(words or [])
-    if config is None and words and "=" not in words[0]:
-        config = Path(words.pop(0))
-    if config is None and needed:
-        raise ConfigError("no configuration given; expected CONFIG, such as configs/demo_grpo.yaml, or --config FILE.")
-    return config, words
-
-
 @config_app.command("check")
 def check(
     overrides: Overrides = None,
@@ -84,7 +60,7 @@ def check(
     from online_rl.config import load_config
     from online_rl.errors import ConfigError
 
-    file, settings = _config_in(config, overrides, needed=True)
+    file, settings = config_in(config, overrides, needed=True)
     assert file is not None
     cfg = load_config(file, settings)
     cfg.check_world(world_size)
@@ -102,43 +78,9 @@ def train(overrides: Overrides = None, config: ConfigFile = None) -> None:
     """Train on one rank. For several: deepspeed --num_gpus N --module online_rl.train CONFIG."""
     from online_rl.train import run
 
-    file, settings = _config_in(config, overrides, needed=True)
+    file, settings = config_in(config, overrides, needed=True)
     assert file is not None
     raise typer.Exit(run(file, settings) or 0)
-
-
-@demo_app.command("prepare")
-def demo_prepare(
-    overrides: Overrides = None,
-    config: ConfigFile = None,
-) -> None:
-    """Draw the demo's studies and unpack its policy, once; later runs find both in the cache."""
-    from online_rl.config import config_from_dict, load_config
-    from online_rl.config.load import apply_override
-
-    config, settings = _config_in(config, overrides)
-    if config is not None:
-        cfg = load_config(config, settings)
-    else:
-        data: dict = {}
-        for override in settings:
-            apply_override(data, override)
-        cfg = config_from_dict(data)
-    from online_rl.demo.prepare import prepare
-
-    prepare(cfg)
-
-
-@demo_app.command("make-policy")
-def demo_make_policy(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Replaced; online_rl/demo/policies ships.")],
-    workers: Annotated[int, typer.Option(help="Processes that draw.")] = 2,
-    threads: Annotated[int, typer.Option(help="Threads that train; another number gives other bytes.")] = 1,
-) -> None:
-    """Make the two policies that the package ships, from drawing their studies on; most of an hour."""
-    from online_rl.demo.make_policy import make_and_report
-
-    make_and_report(folder, workers, threads, typer.echo)
 
 
 @app.command("plot")
@@ -186,7 +128,7 @@ def doctor(
 
     from online_rl.commands.doctor import report
 
-    config, settings = _config_in(config, overrides)
+    config, settings = config_in(config, overrides)
     findings = report.examine(config, settings, world_size)
     typer.echo(json.dumps(report.as_json(findings), indent=1) if as_json else report.as_text(findings))
     raise typer.Exit(0 if report.is_well(findings) else 2)
@@ -204,7 +146,7 @@ def size(
     from online_rl.commands.size import print_table
     from online_rl.commands.sizing import GPUS
 
-    config, settings = _config_in(config, overrides)
+    config, settings = config_in(config, overrides)
     print_table(config, settings, gpus or GPUS, gpu, servers)
 
 
@@ -351,6 +293,8 @@ def score(
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="A page with every pair and its errors.")] = None,
     length_control: Annotated[str | None, typer.Option(metavar="RULE", help="lc_green, symmetric ...")] = None,
     args: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An argument of the judge.")] = None,
+    columns: Annotated[list[str] | None, typer.Option(metavar="ROLE=NAME", help="Such as reference=gt.")] = None,
+    encoding: Annotated[str | None, typer.Option(metavar="NAME", help="Of the file, such as cp1252.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Texts as written, not cleaned as in training.")] = False,
     batch: Annotated[int, typer.Option(min=1, help="Pairs per call.")] = 16,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output of an earlier run.")] = False,
@@ -364,9 +308,8 @@ def score(
     from online_rl.commands.score.run import score_file
     from online_rl.commands.score.summary import tables
 
-    summary = score_file(
-        judge, source, output, html, length_control, args or [], raw, batch, overwrite, overrides or []
-    )
+    options = (args or [], raw, batch, overwrite, overrides or [], columns or [], encoding)
+    summary = score_file(judge, source, output, html, length_control, *options)
     for shown in tables(summary):
         Console(highlight=False).print(shown)
 

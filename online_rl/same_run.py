@@ -47,6 +47,7 @@ FREE_KEYS = (
     "rollout.max_logp_difference",
     "rollout.gpu_memory_utilization",
     "demo.cache",
+    "data.image_cache",
     # The same sums in another layout: for a run that continues after it was out of memory.
     "train.micro_batch_tokens",
     "train.logits_chunk",

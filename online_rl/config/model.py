@@ -8,13 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr, field_validator
 
 from online_rl.config.algorithm import Algorithm
-from online_rl.config.outside import known
+from online_rl.config.data import Data
 from online_rl.config.section import MOST, Args, Count, Fraction, Path, Positive, Section
 from online_rl.config.yaml_text import dump_yaml
-from online_rl.data.layouts import READERS
 from online_rl.errors import ConfigError
-
-CHEXALIGN_PROMPT = 'Given the indication: "{indication}", write a structured findings section for the CXR.'
 
 
 class Run(Section):
@@ -67,42 +64,6 @@ class RefModel(Section):
     )
 
 
-class Data(Section):
-    reader: Annotated[Path, known(READERS)] = Field(
-        default="demo", description="layout of the data on disk: a name, file.py:function, package.module:function"
-    )
-    path: Path | None = Field(default=None, description="the file or folder that the reader reads; null for the demo")
-    args: Args = Field(default_factory=dict, description="keyword arguments of a reader from outside")
-    image_root: Path | None = Field(
-        default=None, description="relative image paths start here; null = beside the data file"
-    )
-    prompt: str = Field(
-        default=CHEXALIGN_PROMPT, description="what the policy is asked; {indication} is filled in per study"
-    )
-    section: Literal["findings", "impression"] = Field(
-        default="findings", description="which section is the reference report"
-    )
-    max_images: Positive = Field(
-        default=2, description="images per study in the row's order; further ones are left out"
-    )
-    image_max_side: int = Field(
-        default=1024, ge=8, le=MOST, description="longer side in pixels after loading; larger images are shrunk"
-    )
-    max_train_studies: Positive | None = Field(default=None, description="train on the first so many; null = all")
-    eval_fraction: float = Field(
-        default=0.1,
-        ge=0,
-        lt=1,
-        description="part of the patients held out where rows carry no split (by hash of the patient)",
-    )
-    confidential: bool = Field(
-        default=False, description="credentialed data: no text or image leaves this machine and private networks"
-    )
-    bad_images_budget: Count = Field(
-        default=0, description="studies that may be set aside for unreadable images; 0 = stop"
-    )
-
-
 class Demo(Section):
     studies: Annotated[int, Field(ge=8, le=MOST)] = Field(default=2400, description="studies that the demo world draws")
     seed: Count = Field(default=0, description="seed of the demo world")
@@ -124,6 +85,10 @@ class Rollout(Section):
     temperature: float = Field(default=1.0, gt=0, description="of sampling; other than 1 trains another distribution")
     top_p: float = Field(default=1.0, gt=0, le=1, description="nucleus; below 1 it biases the importance ratio")
     max_model_len: Positive = Field(default=1024, description="tokens of prompt, image and completion together")
+    reasoning_tags: list[str] = Field(
+        default_factory=lambda: ["<think>", "</think>"],
+        description="reasoning between them is no part of the report; unclosed = unscorable; [] = there is none",
+    )
     max_num_seqs: Positive = Field(default=128, description="candidates that vLLM decodes at once, per rank")
     gpu_memory_utilization: float = Field(default=0.35, gt=0, lt=1, description="vLLM's share of each GPU")
     tensor_parallel_size: Positive = Field(default=1, description="ranks that share one vLLM engine")

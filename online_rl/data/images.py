@@ -1,4 +1,4 @@
-"""Decoding one image: any PNG or JPEG to bounded 8-bit RGB with the right pixels, or a clear refusal."""
+"""Decoding one image: any PNG, JPEG or DICOM file to bounded 8-bit RGB with the right pixels, or a clear refusal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from online_rl.data.dicom import dicom_refusal
+from online_rl.data.dicom import dicom_image, is_dicom
+from online_rl.data.held_image import HeldImage
+from online_rl.data.png import sixteen_bits, without_text
 from online_rl.errors import ImageError
 
 MAX_PIXELS = 80_000_000  # several times the largest detector; refused before a pixel is decoded
@@ -27,24 +29,42 @@ def load_image(source: str | bytes, max_side: int, where: str = "") -> Image.Ima
     where  the row, for the message, such as "studies.jsonl:17"
 
     Rules: EXIF rotation is applied. Transparent pixels lie on black, as the outside of a radiograph does. 16-bit grey
-    is divided by the range of the smallest of 8, 10, 12, 14 or 16 bits that holds its largest value, since a 12-bit
-    radiograph in a 16-bit file would be almost black otherwise. CMYK (Adobe's inverted one too) becomes RGB.
+    or colour is divided by the range of the smallest of 8, 10, 12, 14 or 16 bits that holds its largest value, since a
+    12-bit radiograph in a 16-bit file would be almost black otherwise. CMYK (Adobe's inverted one too) becomes RGB.
+    DICOM goes through its LUTs and window (see `dicom`).
     """
     name = shown_path(source) if isinstance(source, str) else f"({len(source)} bytes in memory)"
     prefix = f"{where}: image {name}" if where else f"image {name}"
+    if HeldImage.is_one(source):
+        source = HeldImage.fetch(str(source))
     data = _read(source, prefix) if isinstance(source, str) else source
     if not data:
         raise ImageError(f"{prefix}: found no bytes, expected a PNG or JPEG file. Copy it again or remove the study.")
-    if data[128:132] == b"DICM":
-        raise ImageError(dicom_refusal(prefix))
+    if is_dicom(data):
+        file: Image.Image = dicom_image(data, prefix, MAX_PIXELS)
+        return _shrunken(file.convert("RGB"), _scale(file.size, max_side, prefix))
     try:
         # Pillow warns on bombs by default and only raises later; its own bound is above ours.
-        file = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
+        file = Image.open(io.BytesIO(without_text(data)), formats=("PNG", "JPEG"))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"{prefix}: too many pixels, expected at most {MAX_PIXELS:,}. Shrink it.") from None
     except _BROKEN:
-        raise ImageError(f"{prefix}: neither PNG nor JPEG. Convert it, or remove the study.") from None
-    width, height = file.size
+        raise ImageError(f"{prefix}: neither PNG nor JPEG nor DICOM. Convert it, or remove the study.") from None
+    scale = _scale(file.size, max_side, prefix)
+    try:
+        deep = sixteen_bits(file)
+        file.load()
+    except _BROKEN:
+        raise ImageError(f"{prefix}: truncated or damaged. Copy it again, or remove the study.") from None
+    if deep is not None:
+        file, exif = _eight_bits(deep), file.info.get("exif")
+        file.info |= {"exif": exif} if exif else {}
+    return _shrunken(_rgb(_upright(file)), scale)
+
+
+def _scale(size: tuple[int, int], max_side: int, prefix: str) -> float:
+    """What the sides are multiplied by. Raises ImageError for too many pixels, or too few on a side."""
+    width, height = size
     if width * height > MAX_PIXELS:
         raise ImageError(f"{prefix}: found {width} x {height} pixels, expected at most {MAX_PIXELS:,}. Shrink it.")
     scale = min(1.0, max_side / max(width, height))
@@ -53,15 +73,13 @@ def load_image(source: str | bytes, max_side: int, where: str = "") -> Image.Ima
             f"{prefix}: found {width} x {height} pixels, expected at least {MIN_SIDE} on the shorter side"
             f"{f' after shrinking the longer one to {max_side}' if scale < 1 else ''}. Replace it or remove the study."
         )
-    try:
-        file.load()
-    except _BROKEN:
-        raise ImageError(f"{prefix}: truncated or damaged. Copy it again, or remove the study.") from None
-    image = _rgb(_upright(file))
-    if scale < 1:
-        size = (round(image.width * scale), round(image.height * scale))
-        image = image.resize(size, Image.Resampling.LANCZOS)
-    return image
+    return scale
+
+
+def _shrunken(image: Image.Image, scale: float) -> Image.Image:
+    if scale == 1:
+        return image
+    return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
 
 
 def shown_path(path: str) -> str:
@@ -98,6 +116,12 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(pixels: np.ndarray) -> Image.Image:
-    largest = int(pixels.max())
+    """From 16 bits, (H, W) or (H, W, C), C with alpha last if it is even; by a table, which needs no floating copy."""
+    colours = pixels[..., : pixels.shape[2] - 1 + pixels.shape[2] % 2] if pixels.ndim == 3 else pixels
+    largest = int(colours.max())
     full = next(2**bits - 1 for bits in DEPTHS if largest < 2**bits)
-    return Image.fromarray(np.rint(pixels.astype(np.float32) * (255.0 / full)).astype(np.uint8))  # (H, W)
+    table = np.rint(np.minimum(np.arange(2**16, dtype=np.float32) * (255.0 / full), 255)).astype(np.uint8)
+    shown = table[pixels.astype(np.uint16, copy=False)]
+    if colours is not pixels and colours.shape != pixels.shape:  # alpha has all 16 bits
+        shown[..., -1] = pixels[..., -1] >> 8
+    return Image.fromarray(shown)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from online_rl.data.dataset_files import undecoded
 from online_rl.data.readers import Studies, check_studies
 from online_rl.data.rows import COLUMNS, Row
 from online_rl.data.study import Study
@@ -38,7 +39,7 @@ def studies_in_memory(studies: Any, cfg: Config) -> Studies:
 def _items(studies: Any) -> Sequence[Any]:
     datasets = sys.modules.get("datasets")  # whoever has a Dataset has imported it
     if datasets is not None and isinstance(studies, datasets.Dataset):
-        return _undecoded(studies)
+        return undecoded(studies)
     if isinstance(studies, list | tuple):
         return studies
     found = type(studies).__name__
@@ -47,19 +48,6 @@ def _items(studies: Any) -> Sequence[Any]:
             f"studies: found a DatasetDict, expected one Dataset, such as studies[{next(iter(studies))!r}]."
         )
     raise DataError(f"studies: found {found}, expected {EXPECTED}.")
-
-
-def _undecoded(dataset: Any) -> Any:
-    """The same data set with its images as bytes or paths: nothing is decoded, or encoded again."""
-    import datasets
-
-    plain = datasets.Image(decode=False)
-    for name, feature in dataset.features.items():
-        if isinstance(feature, datasets.Image):
-            dataset = dataset.cast_column(name, plain)
-        elif isinstance(getattr(feature, "feature", None), datasets.Image):
-            dataset = dataset.cast_column(name, type(feature)(plain))
-    return dataset.with_format(None)
 
 
 def _row(item: Any, source: str) -> Row | Study:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from judges.objects import last_word, user_line
 from online_rl.data.layouts import READERS, Layout
-from online_rl.data.rows import Row
+from online_rl.data.rows import LeftOut, Row
 from online_rl.errors import DataError, UserError
 
 EXPECTED = "a dict from column names to values, or a Row(source, values)"
@@ -20,7 +21,7 @@ def layout_of(use: str, args: Mapping[str, Any] | None = None) -> Layout:
     """The layout that `data.reader` names: built in, or made of a function from outside, called with `data.args`."""
     found = READERS.load(use)
     if isinstance(found, Layout):
-        return found
+        return replace(found, rows=partial(found.rows, **args)) if args else found
     if not callable(found):
         READERS.refuse(use, f"is of type {type(found).__name__}; expected a function from a path to rows.")
     try:
@@ -30,7 +31,7 @@ def layout_of(use: str, args: Mapping[str, Any] | None = None) -> Layout:
     return Layout(partial(_checked, use, partial(found, **dict(args or {}))), either=True)
 
 
-def _checked(use: str, function: Callable[[Path], Any], path: Path) -> Iterator[Row]:
+def _checked(use: str, function: Callable[[Path], Any], path: Path) -> Iterator[Row | LeftOut]:
     """Rows as `function` yields them; a dict becomes a Row that is named by its number, from 1.
 
     Raises DataError with the row's number. The text of an exception may quote a report, so its type and line must do.
@@ -56,7 +57,9 @@ def _checked(use: str, function: Callable[[Path], Any], path: Path) -> Iterator[
         ) from problem
 
 
-def _row(use: str, number: int, row: Any) -> Row:
+def _row(use: str, number: int, row: Any) -> Row | LeftOut:
+    if isinstance(row, LeftOut):
+        return row
     if isinstance(row, Mapping):
         row = Row(f"{last_word(use)} row {number}", row)
     if not isinstance(row, Row):

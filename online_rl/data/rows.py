@@ -1,36 +1,30 @@
-"""From one row of a user's file to a `Study`: which columns mean what."""
+"""From one row of a user's file to a `Study`."""
 
 from __future__ import annotations
 
-import ast
-import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from judges.text import without_surrogates
-from online_rl.data.dicom import dicom_refusal
+from judges.text import says_nothing
+from online_rl.data import cells
+from online_rl.data.columns import COLUMNS, Columns
+from online_rl.data.held_image import HeldImage
 from online_rl.data.study import Study
 from online_rl.errors import DataError
 
-# Compared without regard to case; where a row has several names of one line, the first in the line counts.
-_TEXT_OF_EITHER = ("reference", "ground_truth", "target_text")
-COLUMNS = {
-    "images": ("images", "image", "image_paths", "image_path", "path_to_image", "filename", "ImagePath"),
-    "views": ("views", "view", "ImageViewPosition", "ViewPosition", "frontal_lateral", "projection"),
-    "findings": ("findings", "section_findings", "findings_section", *_TEXT_OF_EITHER),
-    "impression": ("impression", "section_impression", "impression_section", *_TEXT_OF_EITHER),
-    "indication": ("indication", "section_indication", "text"),
-    "study_id": ("study_id", "study", "StudyInstanceUid", "uid", "id"),
-    "patient_id": ("patient_id", "subject_id", "PatientID"),
-    "split": ("split",),
-}
+__all__ = ["COLUMNS", "SPLITS", "LeftOut", "Row", "to_study"]
+
 SPLITS = {
     "train": ("train", "training"),
     "eval": ("eval", "evaluation", "validate", "validation", "valid", "val", "dev"),
     "test": ("test", "testing"),
 }
 _SPLIT_OF = {word: split for split, words in SPLITS.items() for word in words}
+_HERE = Path()
+KEPT = ("study_date",)  # roles whose column stays among the study's own for rewards and prompts
+BOTH = "FINDINGS: {findings}\nIMPRESSION: {impression}"
 
 
 class Row(NamedTuple):
@@ -40,94 +34,82 @@ class Row(NamedTuple):
     values: Mapping[str, Any]
 
 
-def to_study(row: Row, section: str, image_root: Path) -> Study:
-    """Read one row. Split is "" where the row has none; images may be empty; the reference is not yet cleaned."""
-    values = {str(key): _whole(value) for key, value in row.values.items()}
-    used = {role: _column(values, names) for role, names in COLUMNS.items() if role not in ("findings", "impression")}
-    used["reference"] = _column(values, COLUMNS[section])
-    get = {role: values.get(name) if name else None for role, name in used.items()}
-    images = tuple(_image(item, image_root, row.source) for item in _listed(get["images"], row.source))
-    views = tuple(str(view) for view in _listed(get["views"], row.source))
-    study_id = _text(get["study_id"]).strip() or row.source
+class LeftOut(NamedTuple):
+    """What a reader gives in the place of a row for a study that cannot be used, so that it is counted."""
+
+    source: str
+    reason: str
+
+
+def to_study(row: Row, columns: Columns, image_root: Path, report_format: str = BOTH) -> Study:
+    """Read one row. Split is "" where the row has none; images may be empty; the reference is not yet cleaned.
+
+    report_format  how findings and impression become one text, if `columns` has both sections
+    """
+    values = {str(key): cells.whole(value) for key, value in row.values.items()}
+    names = columns.of(values, row.source)
+
+    def place(role: str) -> str:
+        return f"{row.source}: {names.get(role, role)}"
+
+    def cell(role: str) -> Any:
+        name = names.get(role)
+        return None if name is None else values[name]
+
+    found = cells.items(cell("images"), place("images"))
+    views = [view or "" for view in cells.items(cell("views"), place("views"))] if "views" in names else []
+    if len(views) == len(found):
+        views = [str(view) for view, image in zip(views, found, strict=True) if image is not None]
+    images = tuple(_image(item, image_root, row.source) for item in found if item is not None)
+    used = {name for role, name in names.items() if role not in KEPT}
     return Study(
-        study_id=study_id,
-        patient_id=_text(get["patient_id"]).strip(),
+        study_id=cells.identifier(cell("study_id"), place("study_id")) or row.source,
+        patient_id=cells.identifier(cell("patient_id"), place("patient_id")),
         images=images,
-        indication=_text(get["indication"]),
-        reference=_text(get["reference"]),
-        split=_split(_text(get["split"]), row.source),
-        views=views if len(views) == len(images) else (),
+        indication=cells.text(cell("indication"), place("indication")),
+        reference=_reference(columns.sections, cell, place, report_format),
+        split=_split(cell("split"), row.source),
+        views=tuple(views) if len(views) == len(images) else (),
         source=row.source,
-        columns={key: value for key, value in values.items() if key not in used.values()},
+        date=_date(cell("study_date"), place("study_date")),
+        columns={key: value for key, value in values.items() if key not in used},
     )
 
 
-def has_column(values: Mapping[str, Any], role: str) -> bool:
-    """Does the row have any of the names for `role`?"""
-    return _column(values, COLUMNS[role]) is not None
+def _date(value: Any, place: str) -> str:
+    return cells.identifier(value, place) if isinstance(value, str | float | int | None) else str(value)
 
 
-def _column(values: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
-    by_lower = {key.strip().lower(): key for key in values}
-    return next((by_lower[name.lower()] for name in names if name.lower() in by_lower), None)
-
-
-def _whole(value: Any) -> Any:
-    """The value without lone surrogates, which no writer could encode."""
-    if isinstance(value, str):
-        return without_surrogates(value)
-    if isinstance(value, list):
-        return [_whole(item) for item in value]
-    if isinstance(value, dict):
-        return {_whole(key): _whole(item) for key, item in value.items()}
-    return value
-
-
-def _text(value: Any) -> str:
-    """Numbers as text; null, NaN and lists of nothing as the empty text."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+def _reference(sections: tuple[str, ...], cell: Any, place: Any, report_format: str) -> str:
+    """The one section as it is; of both the format filled in, or nothing if one of them is missing."""
+    texts = {section: cells.text(cell(section), place(section)) for section in sections}
+    if len(texts) == 1:
+        return next(iter(texts.values()))
+    if any(says_nothing(part) for part in texts.values()):
         return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # pandas turns a column of ids into floats if one is missing
-    if isinstance(value, list):
-        return " ".join(_text(item) for item in value)
-    return str(value)
-
-
-def _listed(value: Any, source: str) -> list[str | bytes]:
-    """A list, "a|b", the text of a list as pandas writes it, or the bytes of one image."""
-    if isinstance(value, str) and value.strip().startswith("["):
-        try:
-            value = ast.literal_eval(value.strip())
-        except (ValueError, SyntaxError):
-            raise DataError(f"{source}: a list of images or views is malformed, expected a|b or ['a', 'b'].") from None
-    if isinstance(value, str):
-        value = value.split("|")
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return []
-    if isinstance(value, bytes):
-        value = [value]
-    if not isinstance(value, list) or not all(isinstance(item, str | bytes) for item in value):
-        raise DataError(f"{source}: images: found {type(value).__name__}, expected a path, a|b, or a list of paths.")
-    stripped = [item if isinstance(item, bytes) else item.strip() for item in value]
-    return [item for item in stripped if item != ""]
+    filled = report_format
+    for section in sections:
+        filled = filled.replace(f"{{{section}}}", "\0" + section)  # a text may hold the other placeholder
+    for section in sections:
+        filled = filled.replace("\0" + section, texts[section].strip())
+    return filled
 
 
 def _image(item: str | bytes, image_root: Path, source: str) -> str | bytes:
     """The path under `image_root`; an image held in memory as it is."""
-    return item if isinstance(item, bytes) else _image_path(item, image_root, source)
+    if isinstance(item, bytes) or HeldImage.is_one(item):
+        return item
+    if "://" in item:
+        raise DataError(f"{source}: image {item}: expected a file path, found a URL. Download the images first.")
+    path = os.path.expanduser(item) if item[:1] == "~" else item
+    return path if image_root == _HERE else os.path.join(image_root, path)
 
 
-def _image_path(text: str, image_root: Path, source: str) -> str:
-    if "://" in text:
-        raise DataError(f"{source}: image {text}: expected a file path, found a URL. Download the images first.")
-    if text.lower().endswith((".dcm", ".dicom")):
-        raise DataError(dicom_refusal(f"{source}: image {text}"))
-    return str(image_root / Path(text).expanduser())
-
-
-def _split(text: str, source: str) -> str:
-    word = text.strip().lower()
+def _split(value: Any, source: str) -> str:
+    word = "" if cells.is_missing(value) else str(value).strip().lower()
     if word and word not in _SPLIT_OF:
-        raise DataError(f"{source}: split: found {text[:40]!r}, expected train, eval (validate, val, dev) or test.")
+        raise DataError(
+            f"{source}: split: found {word[:40]!r}, expected train, eval (validate, val, dev) or test. If the column "
+            "is something else, name the right one by data.columns, or remove it."
+        )
     return _SPLIT_OF.get(word, "")

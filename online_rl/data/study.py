@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Study:
     """One exam.
 
@@ -16,6 +16,8 @@ class Study:
     split      "train", "eval" or "test"; readers map their own words (validate, valid, val, dev -> eval)
     source     where the row came from, such as "studies.jsonl:17", for error messages
     columns    further fields of the row, passed on to rewards in TRL's call form
+    date       when it was, as the data have it; "" if they do not say
+    prior      the patient's study before it, where data.prior asks for it
     """
 
     study_id: str
@@ -27,3 +29,5 @@ class Study:
     views: tuple[str, ...] = ()
     source: str = ""
     columns: dict[str, Any] = field(default_factory=dict)
+    date: str = ""
+    prior: Study | None = None

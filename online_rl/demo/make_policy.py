@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from online_rl.config.model import CHEXALIGN_PROMPT
+from online_rl.config.data import CHEXALIGN_PROMPT
 from online_rl.data.prompt import render_prompt
 from online_rl.data.study import Study
 from online_rl.demo import shipped

@@ -89,18 +89,21 @@ def _draw(cfg: Config, world: Path) -> None:
 
 def _warm_up(cfg: Config, world: Path, folder: Path) -> None:
     from online_rl.config import config_from_dict
+    from online_rl.data.prompt import study_prompt
     from online_rl.data.readers import read_studies
     from online_rl.demo.habit import with_comparison
     from online_rl.demo.policy import make_model, make_processor, save_policy
     from online_rl.demo.warm_start import make_examples, warm_start
-    from online_rl.rollout.prompts import PromptBuilder, render_prompt
+    from online_rl.rollout.prompts import PromptBuilder
 
     # The demo world's own layout, whatever data the run itself will read.
-    own = config_from_dict({"data": {"prompt": cfg.data.prompt, "max_images": 1}})
+    own = config_from_dict(
+        {"data": {"prompt": cfg.data.prompt, "system_prompt": cfg.data.system_prompt, "max_images": 1}}
+    )
     studies = read_studies(own, demo_folder=world).train
     if cfg.model.path == shipped.START:
         studies = [with_comparison(study) for study in studies]
-    prompts_text = [render_prompt(cfg.data.prompt, s.indication) for s in studies]
+    prompts_text = [study_prompt(cfg.data.prompt, s) for s in studies]
     processor = make_processor([*(" " + s.reference for s in studies), *prompts_text])
     builder = PromptBuilder(processor, own)
     model = make_model(processor, cfg.demo.seed)

@@ -13,6 +13,7 @@ from online_rl.config import Config
 from online_rl.errors import EngineFailed, PolicyMismatch
 from online_rl.ranks.process import will_end
 from online_rl.ranks.quiet import shows_everything
+from online_rl.rollout.reasoning import without_reasoning
 from online_rl.rollout.seeds import group_seed
 from online_rl.rollout.sync_check import SyncCheck
 from online_rl.rollout.types import Completion, Prompt, Rollouts
@@ -179,7 +180,8 @@ class RolloutEngine:
             raise RuntimeError(f"vLLM ended a completion of {prompt.study.source} with {part.finish_reason!r}")
         text = self.tokenizer.decode(ids, skip_special_tokens=True)
         truncated = part.finish_reason == "length"
-        return Completion(group, part.index, prompt, tuple(ids), tuple(logprobs), text, truncated)
+        text, unclosed = without_reasoning(text, self.cfg.rollout.reasoning_tags, prompt.text)
+        return Completion(group, part.index, prompt, tuple(ids), tuple(logprobs), text, truncated, unclosed)
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]], version: int) -> None:
         """Take live weights, under the names that `save_pretrained` writes, and forget what the old ones computed.

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from online_rl.config import Config
-from online_rl.data.images import load_image
-from online_rl.data.prompt import render_prompt
+from online_rl.data.image_cache import cached_image
+from online_rl.data.prompt import AsText, is_function, study_prompt
 from online_rl.data.quarantine import Quarantine
 from online_rl.data.study import Study
 from online_rl.errors import ConfigError, DataError, ImageError
@@ -29,9 +29,13 @@ class PromptBuilder:
         self.processor = processor
         self.start = _start_added_twice(processor.tokenizer)
         self.quarantine = quarantine or Quarantine(0)
-        self.template = cfg.data.prompt
+        self.template, self.system = cfg.data.prompt, cfg.data.system_prompt
+        self.sees_prior = cfg.data.prior in ("image", "both")
+        self.as_text = AsText(processor)
+        self._refuse_tokens(cfg)
         self.max_images = cfg.data.max_images
         self.max_side = cfg.data.image_max_side
+        self.image_cache = cfg.data.image_cache
         self.room = cfg.rollout.max_model_len - cfg.rollout.max_completion_tokens
 
     def build_all(self, studies: Sequence[Study]) -> list[Prompt]:
@@ -54,14 +58,32 @@ class PromptBuilder:
 
     def render(self, indication: str, images: int) -> tuple[str, list[int]]:
         """The prompt of a study with this many images, before its image tokens are expanded: text and token ids."""
-        text = self._text(indication, images)
+        text = self._text(Study("", "", (), indication, ""), images)
         return text, list(self.processor.tokenizer(text)["input_ids"])
 
-    def _text(self, indication: str, images: int) -> str:
+    def _text(self, study: Study, images: int) -> str:
         content = [{"type": "image"} for _ in range(images)]
-        content.append({"type": "text", "text": render_prompt(self.template, indication)})
-        text = self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-        return text.removeprefix(self.start)
+        content.append({"type": "text", "text": self.as_text(study_prompt(self.template, study))})
+        turns = [{"role": "user", "content": content}]
+        if self.system is not None:
+            text = self.as_text(study_prompt(self.system, study))
+            turns.insert(0, {"role": "system", "content": [{"type": "text", "text": text}]})
+        return self.processor.apply_chat_template(turns, add_generation_prompt=True).removeprefix(self.start)
+
+    def _shown(self, study: Study) -> tuple[str | bytes, ...]:
+        """The study's images, then the first of its prior study if data.prior says so."""
+        prior = study.prior.images[:1] if self.sees_prior and study.prior is not None else ()
+        return (*study.images[: self.max_images], *prior)
+
+    def _refuse_tokens(self, cfg: Config) -> None:
+        """A template with a token of this policy's own would be read as text, so that its author's aim is missed."""
+        for key, text in (("data.prompt", self.template), ("data.system_prompt", self.system or "")):
+            found = next((token for token in self.as_text.tokens if token in text), None)
+            if found is not None and not is_function(text):
+                raise ConfigError(
+                    f"{key}: found {found!r}, a token of model.path={cfg.model.path!r} itself; expected plain text. "
+                    "Remove it: images come first, and turns are added."
+                )
 
     def build(self, study: Study) -> Prompt:
         """Decode the images, render the text, expand the image tokens.
@@ -69,8 +91,10 @@ class PromptBuilder:
         Raises ImageError for an unreadable image, DataError for a prompt that leaves no room for the completion:
         nothing is ever cut inside the image tokens.
         """
-        images = tuple(load_image(source, self.max_side, study.source) for source in study.images[: self.max_images])
-        text = self._text(study.indication, len(images))
+        images = tuple(
+            cached_image(source, self.max_side, study.source, self.image_cache) for source in self._shown(study)
+        )
+        text = self._text(study, len(images))
         encoded = self.processor(text=[text], images=[list(images)], return_tensors="pt")
         ids = tuple(encoded.pop("input_ids")[0].tolist())
         encoded.pop("attention_mask", None)

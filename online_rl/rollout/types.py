@@ -47,7 +47,9 @@ class Completion:
     candidate  position in its group
     ids        sampled token ids, including the end token if it was reached (T,)
     logprobs   log-probability of each under the policy that sampled it, nats (T,)
+    text       the report, without reasoning before it
     truncated  it was cut at the token limit
+    unclosed   it reasoned to its end, and holds no report: unscorable
     """
 
     group: int
@@ -57,6 +59,7 @@ class Completion:
     logprobs: tuple[float, ...]
     text: str
     truncated: bool
+    unclosed: bool = False
 
     @cached_property
     def key(self) -> str:

@@ -11,7 +11,7 @@ from judges.base import Case, Score
 from judges.strategies import CORPUS, EMPTY, Constants, choose_constants, strategy_cases
 from judges.text import clean_statements
 from online_rl.config import Config
-from online_rl.data.prompt import render_prompt
+from online_rl.data.prompt import study_prompt
 from online_rl.data.study import Study
 from online_rl.errors import JudgeFailed, UserError
 from online_rl.scoring.cases import make_case
@@ -34,7 +34,7 @@ def price_strategies(
     One call per judge and study, with all strategies in it but the empty report, which a judge may fail on; all
     answers within `scoring.deadline_s`.
     """
-    cases = [make_case(study, "", render_prompt(cfg.data.prompt, study.indication), ()) for study in studies]
+    cases = [make_case(study, "", study_prompt(cfg.data.prompt, study), ()) for study in studies]
     rows = strategy_cases(cases, constants, [study.patient_id for study in studies])
     judges = [judge for judge, _ in scorer.judges if judge.name in scorer.blend.needed]
     calls = [

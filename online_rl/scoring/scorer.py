@@ -23,6 +23,7 @@ from online_rl.scoring.canary import Canaries, CanaryReport
 from online_rl.scoring.cases import make_case
 from online_rl.scoring.stats import CallStats
 
+UNCLOSED = "the completion is reasoning to its end, and holds no report"
 UNSCORABLE_WINDOW = 20  # steps over which `scoring.max_unscorable_rate` is taken
 
 
@@ -152,6 +153,9 @@ class Scorer:
         for (judge, keys, _), answer in zip(asked.calls, answers, strict=True):
             for key, score in zip(keys, answer.scores, strict=True):
                 scores[key][judge.name] = score
+        for completion in (c for group in asked.rollouts.groups for c in group if c.unclosed):
+            found = scores[completion.group, completion.candidate]
+            found.update((name, Score.unscorable(UNCLOSED)) for name in list(found))
         groups = [[self._candidate(c, scores[c.group, c.candidate]) for c in group] for group in asked.rollouts.groups]
         stats = CallStats(
             generate_seconds=asked.generate_seconds,

@@ -14,7 +14,7 @@ from judges.length import LengthControlled
 from judges.registry import load_judge
 from online_rl.config import Config
 from online_rl.config.model import JudgeSpec
-from online_rl.data.prompt import render_prompt
+from online_rl.data.prompt import study_prompt
 from online_rl.data.study import Study
 from online_rl.scoring.calls import out_of_reach
 from online_rl.scoring.cases import make_case
@@ -67,7 +67,7 @@ def dry_call(scorer: Scorer, study: Study, cfg: Config) -> None:
     reference report as candidate; the scores are thrown away. Raises JudgeError, which names judge, row and study, and
     JudgeFailed.
     """
-    prompt = render_prompt(cfg.data.prompt, study.indication)
+    prompt = study_prompt(cfg.data.prompt, study)
     cases = [
         make_case(study, text, prompt, tuple(range(1, 1 + len(text.split()))))
         for text in (DRY_CANDIDATE, study.reference)

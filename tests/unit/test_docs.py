@@ -250,7 +250,7 @@ def test_a_key_that_no_recipe_sets_is_named_on_a_page() -> None:
 
 def _dotted(tree: Any, prefix: str = "") -> set[str]:
     if isinstance(tree, list):
-        return set().union(*(_dotted(item, prefix + "[].") for item in tree))
+        return set().union(*(_dotted(item, prefix + "[].") for item in tree if isinstance(item, dict)))
     names = set()
     for key, value in tree.items():
         name = f"{prefix}{key}"

@@ -140,9 +140,13 @@ class Examination:
             )
         return Finding("gpu memory", "ok", detail)
 
-    def data(self) -> Finding:
-        train, held_out = len(self.studies.train), len(self.studies.eval)
-        return Finding("data", "ok", f"{train} studies to train on, {held_out} held out")
+    def data(self) -> Iterator[Finding]:
+        """What was read, the columns used and ignored, what was left out and why; and each doubt, as a warning."""
+        from online_rl.data.summary import describe
+
+        yield Finding("data", "ok", "\n".join(describe(self.studies)))
+        for doubt in self.studies.doubts:
+            yield Finding("data in doubt", "warning", doubt)
 
     def images(self) -> Finding:
         """The first, the middle and the last training study's first image."""

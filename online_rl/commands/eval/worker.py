@@ -37,8 +37,8 @@ from online_rl.whole_file import whole_file
 # What a greedy report or its scores depend on, beside policy, studies and judges.
 DEPENDS_ON = (
     ("model", ("dtype",)),
-    ("data", ("prompt", "section", "max_images", "image_max_side")),
-    ("rollout", ("max_completion_tokens", "max_model_len", "engine_args")),
+    ("data", ("prompt", "system_prompt", "prior", "section", "report_format", "max_images", "image_max_side")),
+    ("rollout", ("max_completion_tokens", "max_model_len", "reasoning_tags", "engine_args")),
     ("scoring", ("truncated", "multi_objective_aggregation")),
 )
 

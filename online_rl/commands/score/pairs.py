@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from judges.text import without_surrogates
+from online_rl.data import cells
+from online_rl.data.columns import plain_name
 from online_rl.data.csv_table import csv_rows
 from online_rl.data.jsonl import jsonl_rows
 from online_rl.data.rows import Row
 from online_rl.errors import DataError
 
-READERS = {".jsonl": jsonl_rows, ".ndjson": jsonl_rows, ".csv": csv_rows, ".tsv": csv_rows}
+READERS = {".jsonl": jsonl_rows, ".ndjson": jsonl_rows, ".json": jsonl_rows, ".csv": csv_rows, ".tsv": csv_rows}
+PACKED = (".gz", ".bz2", ".xz")
 SHOWN_PROBLEMS = 10
 OWN = ("reference", "candidate", "study_id", "indication")
 
@@ -33,17 +36,30 @@ class Pair:
     columns: dict[str, Any] = field(default_factory=dict)
 
 
-def read_pairs(path: Path) -> list[Pair]:
-    """Every pair, in the order of the file. Raises DataError that names the rows that are none."""
+def read_pairs(path: Path, columns: Mapping[str, str] | None = None, encoding: str | None = None) -> list[Pair]:
+    """Every pair, in the order of the file. Raises DataError that names the rows that are none.
+
+    columns   one of `OWN` -> the column's name in the file
+    encoding  None = by the BOM, else UTF-8
+    """
+    columns = dict(columns or {})
+    for word in columns:
+        if word not in OWN:
+            raise DataError(f"--columns: found {word!r}, expected one of {', '.join(OWN)} before the =.")
     if not path.is_file():
         raise DataError(f"{path}: no such file (looked from {Path.cwd()}). Give the path of a JSONL or CSV file.")
-    reader = READERS.get(path.suffix.lower())
+    name = path.with_suffix("") if path.suffix.lower() in PACKED else path
+    reader = READERS.get(name.suffix.lower())
     if reader is None:
-        raise DataError(f"{path}: found a name that ends in {path.suffix!r}, expected {', '.join(READERS)}.")
+        raise DataError(
+            f"{path}: found a name that ends in {name.suffix!r}, expected {', '.join(READERS)}, with or without "
+            f"{', '.join(PACKED)}."
+        )
     pairs: list[Pair] = []
     problems: list[str] = []
-    for row in reader(path):
-        problem = _problem(row)
+    for row in reader(path, encoding):
+        row = _with_own_names(row, columns)
+        problem = _problem(row, in_table=reader is csv_rows)
         if problem:
             problems.append(f"{row.source}: {problem}")
         else:
@@ -71,27 +87,44 @@ def adjacent(pairs: list[Pair], size: int, whole_studies: bool) -> Iterator[rang
         start = end
 
 
-def _problem(row: Row) -> str | None:
+def _with_own_names(row: Row, columns: Mapping[str, str]) -> Row:
+    """The row with the names of `OWN`, whatever their case, and with those that `columns` gives."""
+    names = {name: own for own, name in columns.items()}
+    values = {}
+    for key, value in row.values.items():
+        plain = plain_name(str(key))
+        own = names.get(key) or (plain if plain in OWN and plain not in columns else key)
+        if own in values and own in OWN:
+            raise DataError(f"{row.source}: found two columns for {own}, expected one. Name it: --columns {own}=NAME.")
+        values[own] = value
+    return Row(row.source, values)
+
+
+def _problem(row: Row, in_table: bool) -> str | None:
+    """What is wrong with the row, without a word of its reports; None if nothing is."""
     for name in ("reference", "candidate"):
         if name not in row.values:
             found = ", ".join(sorted(map(str, row.values))) or "none"
-            return f"has no column {name!r}; found {without_surrogates(found)[:200]}."
+            return f"has no column {name!r}; found {without_surrogates(found)[:200]}. Name it: --columns {name}=NAME."
         if not isinstance(row.values[name], str):
             return f"{name}: found {_kind(row.values[name])}, expected text."
+    candidate = row.values["candidate"]
+    if in_table and candidate and cells.is_missing(candidate):  # JSON has null for it, and a policy may write "None"
+        return f"candidate: found {candidate.strip()!r}, which stands for a missing cell, expected a report."
     study_id = row.values.get("study_id")
-    if isinstance(study_id, bool) or not isinstance(study_id, str | int | None):
+    if not cells.is_missing(study_id) and (isinstance(study_id, bool) or not isinstance(study_id, str | int | float)):
         return f"study_id: found {_kind(study_id)}, expected text, a whole number, or nothing."
     return None
 
 
 def _pair(row: Row) -> Pair:
-    study_id = row.values.get("study_id")
+    reference, indication = row.values["reference"], row.values.get("indication")
     return Pair(
         source=row.source,
-        study_id=without_surrogates(str(study_id)) if study_id not in (None, "") else None,
-        reference=without_surrogates(row.values["reference"]),
+        study_id=cells.identifier(row.values.get("study_id"), f"{row.source}: study_id") or None,
+        reference="" if cells.is_missing(reference) else without_surrogates(reference),
         candidate=without_surrogates(row.values["candidate"]),
-        indication=indication if isinstance(indication := row.values.get("indication"), str) else "",
+        indication=indication if isinstance(indication, str) and not cells.is_missing(indication) else "",
         columns={str(key): value for key, value in row.values.items() if key not in OWN},
     )
 

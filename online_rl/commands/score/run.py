@@ -42,6 +42,8 @@ def score_file(
     batch: int = 16,
     overwrite: bool = False,
     overrides: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    encoding: str | None = None,
 ) -> Summary:
     """Score every pair of `source`; write `output` (JSONL) and, where asked for, the page `html`.
 
@@ -50,6 +52,8 @@ def score_file(
     raw        give the judge the texts as written, instead of cleaned as in training
     batch      pairs per call; a judge of whole groups gets the neighbouring rows of a study instead
     overrides  scoring.<key>=value: calls in flight, timeouts, retries
+    columns    reference=NAME and the like, for files with other names
+    encoding   None = by the BOM, else UTF-8
 
     Raises UserError for a bad row, judge or file, JudgeFailed for a judge out of reach. What has been scored then is
     kept, and the same call continues from there.
@@ -60,11 +64,17 @@ def score_file(
         {"--input": source, "--judge": code_file(entry.use)} | _files_among(entry.args),
         {"--output": [output, *Journal.beside(output)], "--html": html},
     )
-    pairs = read_pairs(source)
+    pairs = read_pairs(source, _named(columns), encoding)
     if html is not None:
         check_place(html, overwrite)
     loaded = load_judge(entry.use, entry.args, entry.length_control, judge)
-    journal = Journal(output, {"rows": len(pairs), **_fingerprint(source, cfg, loaded, raw)}, overwrite, overwrite)
+    of = {
+        "rows": len(pairs),
+        **_fingerprint(source, cfg, loaded, raw),
+        "columns": sorted(columns),
+        "encoding": encoding,
+    }
+    journal = Journal(output, of, overwrite, overwrite)
     try:
         _score_pairs(loaded, _options(cfg, loaded, overrides), pairs, journal, raw, batch)
         rows = journal.finish()
@@ -116,6 +126,14 @@ def use_and_rule(judge: str, length_control: str | None = None) -> tuple[str, st
             f"--judge {judge.removeprefix('lc_')} --length-control {length_control}."
         )
     return judge.removeprefix("lc_"), "lc_green"
+
+
+def _named(columns: Sequence[str]) -> dict[str, str]:
+    """reference=gt as {"reference": "gt"}."""
+    for column in columns:
+        if "=" not in column.strip("="):
+            raise ConfigError(f"--columns: found {column!r}, expected ROLE=NAME, such as reference=gt.")
+    return dict(column.split("=", 1) for column in columns)  # type: ignore[misc]
 
 
 def _options(cfg: Config, judge: Judge, overrides: Sequence[str]) -> Scoring:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from online_rl.config.rules.rule import rule
+from online_rl.data.columns import COLUMNS, SECTIONS, role_of
 from online_rl.data.layouts import LAYOUTS, PYTHON, kind_of
+from online_rl.data.prompt import is_function, markup, placeholders
 from online_rl.paths import code_file, is_inside
 
 if TYPE_CHECKING:
@@ -97,21 +98,73 @@ def the_demo_makes_its_own_data(cfg: Config) -> str | None:
 
 
 @rule("data.reader", "data.args")
-def built_in_readers_take_no_arguments(cfg: Config) -> str | None:
-    if not cfg.data.args or cfg.data.reader not in LAYOUTS:
+def built_in_readers_take_their_own_arguments(cfg: Config) -> str | None:
+    if cfg.data.reader not in LAYOUTS:
+        return None
+    takes = LAYOUTS[cfg.data.reader].args
+    unknown = sorted(set(cfg.data.args) - set(takes))
+    if not unknown:
         return None
     return (
-        f"data.args: found {sorted(cfg.data.args)} beside data.reader={cfg.data.reader}, expected nothing: they are "
-        "for readers from outside. Remove them."
+        f"data.args: found {unknown} beside data.reader={cfg.data.reader}, expected "
+        f"{'none but ' + ', '.join(takes) if takes else 'nothing: they are for readers from outside'}. Remove them."
     )
 
 
-@rule("data.prompt")
-def the_prompt_knows_one_placeholder(cfg: Config) -> str | None:
-    unknown = sorted(set(re.findall(r"\{(\w+)\}", cfg.data.prompt)) - {"indication"})
+@rule("data.columns")
+def columns_are_named_by_role(cfg: Config) -> str | None:
+    unknown = [word for word in cfg.data.columns if not role_of(word)]
     if not unknown:
         return None
-    return f"data.prompt: found {{{unknown[0]}}}, expected no placeholder but {{indication}}. Correct the prompt."
+    roles = ", ".join((*COLUMNS, "reference"))
+    return (
+        f"data.columns: found the role {unknown[0]!r}, expected one of {roles}; the column's own name stands behind "
+        "it, as in {image: xray_file}."
+    )
+
+
+@rule("data.section", "data.report_format")
+def both_sections_have_a_place_in_the_format(cfg: Config) -> str | None:
+    lacking = [f"{{{name}}}" for name in SECTIONS if f"{{{name}}}" not in cfg.data.report_format]
+    if cfg.data.section != "both" or not lacking:
+        return None
+    return f"data.report_format: found no {' and no '.join(lacking)}, expected both {{findings}} and {{impression}}."
+
+
+@rule("data.prompt", "data.system_prompt")
+def a_template_holds_no_markup(cfg: Config) -> str | None:
+    for key, text in (("data.prompt", cfg.data.prompt), ("data.system_prompt", cfg.data.system_prompt or "")):
+        if found := markup(text):
+            return (
+                f"{key}: found {found!r}, which the policy's chat template or processor writes itself; expected plain "
+                "text. Remove it: images come first, and turns are added."
+            )
+    return None
+
+
+@rule("data.prompt", "data.prior")
+def a_prior_report_has_a_place_in_the_prompt(cfg: Config) -> str | None:
+    shown = is_function(cfg.data.prompt) or "prior_report" in placeholders(cfg.data.prompt)
+    wanted = cfg.data.prior in ("report", "both")
+    if shown == wanted or is_function(cfg.data.prompt):
+        return None
+    if wanted:
+        return (
+            f"data.prior: found {cfg.data.prior}, but data.prompt has no {{prior_report}}; expected it there, such as "
+            "Prior report: {prior_report|none}."
+        )
+    return (
+        f"data.prompt: found {{prior_report}} beside data.prior={cfg.data.prior}, expected report or both. Set "
+        "data.prior=report."
+    )
+
+
+@rule("rollout.reasoning_tags")
+def reasoning_has_a_beginning_and_an_end(cfg: Config) -> str | None:
+    tags = cfg.rollout.reasoning_tags
+    if not tags or (len(tags) == 2 and all(tags) and tags[0] != tags[1]):
+        return None
+    return f"rollout.reasoning_tags: found {tags}, expected two different texts, such as [<think>, </think>], or []."
 
 
 @rule("run.dir", "model.path", "data.path", "data.image_root", "demo.reports", "demo.cache", "judges", "guards")
@@ -176,7 +229,7 @@ def doubtful(cfg: Config) -> list[str]:
         notes.append(f"rollout.top_p={cfg.rollout.top_p:g}: below 1 it biases the importance ratio.")
     if cfg.rollout.temperature != 1:
         notes.append(f"rollout.temperature={cfg.rollout.temperature:g}: the policy is trained at this temperature.")
-    if "{indication}" not in cfg.data.prompt:
+    if not is_function(cfg.data.prompt) and "indication" not in placeholders(cfg.data.prompt):
         notes.append("data.prompt has no {indication}: the policy will not see why the exam was ordered.")
     if cfg.scoring.multi_objective_aggregation == "normalize_then_sum" and len(cfg.judges) == 1:
         notes.append("scoring.multi_objective_aggregation=normalize_then_sum: with one judge it is a plain z-score.")

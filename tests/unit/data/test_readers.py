@@ -252,7 +252,7 @@ def test_only_images_that_are_used_must_be_there(read):
 
 @pytest.mark.parametrize(
     ("image", "words"),
-    [("s1.dcm", "a DICOM file, expected PNG or JPEG"), ("https://host/x.png", "found a URL"), (7, "expected a path")],
+    [("s1.dcm", "no such file"), ("https://host/x.png", "found a URL"), (7, "expected a path")],
 )
 def test_images_of_another_kind_are_refused_at_load(refused, image, words):
     message = refused([row(1), row(2, images=image)])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from online_rl.config import config_from_dict
-from online_rl.config.model import CHEXALIGN_PROMPT
+from online_rl.config.data import CHEXALIGN_PROMPT
 from online_rl.data.prompt import render_prompt
 from online_rl.data.readers import read_studies
 from online_rl.demo import make_policy, shipped, teaching

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from online_rl.config import config_from_dict
-from online_rl.config.model import CHEXALIGN_PROMPT
+from online_rl.config.data import CHEXALIGN_PROMPT
 from online_rl.demo import prepare, shipped
 from online_rl.demo.reader import read_report
 from online_rl.truth.counts import Claims, pooled

@@ -445,3 +445,14 @@ def test_extras_of_a_reward_function_are_plotted_beside_its_mean(make_scorer, ma
     scored = make_scorer((judge, 1.0)).score(make_rollouts(["a", "a\nb\nc"]))
     metrics = summarise([[record(c) for c in group] for group in scored.groups])
     assert (metrics["rewards/mine/mean"], metrics["judge/mine/lines"]) == (1.0, 2.0)
+
+
+def test_reasoning_that_does_not_end_is_unscorable_and_never_rewarded(make_scorer, make_rollouts, judges):
+    from dataclasses import replace
+
+    rollouts = make_rollouts(["one two", "three four five"])
+    stream = [replace(c, text="", unclosed=True) if c.candidate == 0 else c for c in rollouts.stream]
+    scored = make_scorer((judges.WordCount(), 1.0)).score(Rollouts(stream, 1, 2, version=0))
+    assert scored.rewards == [[None, 3.0]]
+    [found] = scored.groups[0][0].scores.values()
+    assert found.status.value == "unscorable" and "reasoning" in found.detail

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -455,3 +456,27 @@ def test_names_of_files_need_not_be_utf_8(folder):
     assert done.returncode == 0, done.stderr
     assert "befund-\ufffdber.jsonl" in Path(page).read_text(encoding="utf-8")
     assert len(Path(os.fsdecode(b"aus-\xfc.jsonl")).read_text().splitlines()) == 3
+
+
+def test_a_table_of_another_dialect_with_other_names_and_pandas_cells(tmp_path, capsys):
+    """Semicolons, names of the user's own, ids as floats, and a reference that is missing."""
+    source, output = tmp_path / "pairs.csv.gz", tmp_path / "scores.jsonl"
+    text = "Study_ID;gt;pred\n7.0;Kein Erguss. No effusion.;No effusion.\nnan;NaN;Clear.\n"
+    source.write_bytes(gzip.compress(text.encode("cp1252")))
+    base = ["score", "--judge", "findings", "--input", str(source), "--output", str(output), "--encoding", "cp1252"]
+    assert main([*base, "--columns", "reference=gt"]) == 2
+    assert "has no column 'candidate'; found pred, reference, study_id" in capsys.readouterr().err
+    assert main([*base, "--columns", "reference=gt", "--columns", "candidate=pred"]) == 0
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [(row.get("study_id"), row["status"]) for row in rows] == [("7", "scored"), (None, "unscorable")]
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [("Clear.,nan", "pairs.csv:2: candidate: found 'nan', which stands for a missing cell"), ("x,y,z", "3 fields")],
+)
+def test_a_missing_candidate_is_no_report(tmp_path, capsys, cells, message):
+    (tmp_path / "pairs.csv").write_text(f"reference,candidate\n{cells}\n")
+    out = str(tmp_path / "s.jsonl")
+    assert main(["score", "--judge", "findings", "--input", str(tmp_path / "pairs.csv"), "--output", out]) == 2
+    assert message in capsys.readouterr().err
