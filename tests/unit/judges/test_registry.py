@@ -192,7 +192,7 @@ def test_a_module_that_is_not_there_is_named_with_the_remedy(tmp_path):
     )
     with pytest.raises(JudgeError, match=f"at_once.py raised ModuleNotFoundError: .*{words}"):
         load_judge(f"{tmp_path / 'at_once.py'}:f")
-    with pytest.raises(JudgeError, match=f"raised ModuleNotFoundError .*later.py:2. while scoring rows 0 to 1.*{words}"):
+    with pytest.raises(JudgeError, match=f"raised ModuleNotFoundError .*:2. while scoring rows 0 to 1.*{words}"):
         values(load_judge(f"{tmp_path / 'later.py'}:f"))
 
 
