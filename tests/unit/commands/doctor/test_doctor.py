@@ -164,7 +164,7 @@ def gpu_memory(monkeypatch, name, ranks, gib, *overrides):
 def test_a_gpu_that_has_room_for_policy_engine_and_judge_is_fit(monkeypatch):
     finding = gpu_memory(monkeypatch, "qwen2_5_vl_3b_grpo", 8, 80)
     assert finding.state == "ok"
-    assert "47.6 GiB per GPU with 8 rank(s), the judge that shares it included, 80.0 GiB there" in finding.detail
+    assert "49.2 GiB per GPU with 8 rank(s), the judge that shares it included, 80.0 GiB there" in finding.detail
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_a_gpu_that_has_room_for_policy_engine_and_judge_is_fit(monkeypatch):
             7,
             40,
             ["rollout.gpu_memory_utilization=0.2"],
-            ["the engine needs 12.1 GiB, and rollout.gpu_memory_utilization=0.2 gives it 8.0"],
+            ["the engine needs 13.7 GiB, and rollout.gpu_memory_utilization=0.2 gives it 8.0"],
         ),
     ],
 )
