@@ -13,6 +13,9 @@ CHANGE = 2.0  # standard errors that a lead must exceed
 Values = Sequence["float | None"]  # a reward per study, None if it could not be scored
 
 
+FINE = "it has something better to find than the template."  # the policy's own verdict, if nothing is doubtful
+
+
 @dataclass(frozen=True)
 class Price:
     """Mean reward over `n` studies, with its standard error; a study that could not be scored is left out."""
@@ -103,7 +106,7 @@ class PriceList:
         ahead = paired(self.policy.mean, self.rewards[TEMPLATE])
         if ahead is None or ahead.mean <= CHANGE * ahead.error:
             return f"{said}, which is no clear lead: watch findings/recall."
-        return f"{said}: it has something better to find than the template."
+        return f"{said}: {FINE}"
 
 
 def price(values: Values) -> Price | None:

@@ -121,15 +121,18 @@ def doctor(
     world_size: Annotated[
         int | None, typer.Option(min=1, help="Ranks of the run; otherwise as launch/single_node.sh starts.")
     ] = None,
+    policy: Annotated[
+        bool, typer.Option("--policy", help="Load the policy too, and price its own reports beside cheap strategies.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Examine machine, configuration, data and judges. Exit code 2 where something would stop a run."""
+    """Examine machine, configuration, data and judges. Exit code 2 if something would stop a run."""
     import json
 
     from online_rl.commands.doctor import report
 
     config, settings = config_in(config, overrides)
-    findings = report.examine(config, settings, world_size)
+    findings = report.examine(config, settings, world_size, policy)
     typer.echo(json.dumps(report.as_json(findings), indent=1) if as_json else report.as_text(findings))
     raise typer.Exit(0 if report.is_well(findings) else 2)
 

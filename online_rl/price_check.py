@@ -19,6 +19,14 @@ from online_rl.scoring.prices import corpus_constants, price_strategies
 from online_rl.whole_file import whole_file
 
 
+def sampled_rewards(
+    engine: Any, builder: PromptBuilder, scorer: Scorer, studies: Sequence[Study]
+) -> dict[str, list[float | None]]:
+    """Study id -> the rewards of a group sampled as in training; a study that was set aside is missing."""
+    groups = scorer.score(engine.generate(builder.build_all(list(studies)), 0, engine.version)).groups
+    return {group[0].completion.prompt.study.study_id: [c.reward for c in group] for group in groups}
+
+
 @dataclass
 class PriceCheck:
     """Prices strategies on the first `scoring.price_studies` held-out studies, once per run.
@@ -67,9 +75,7 @@ class PriceCheck:
         rewards: dict[str, list[float | None]] = {}
         with collectives.together():
             if mine:
-                rollouts = self.engine.generate(self.builder.build_all(mine), 0, self.engine.version)
-                for group in self.scorer.score(rollouts).groups:
-                    rewards[group[0].completion.prompt.study.study_id] = [c.reward for c in group]
+                rewards = sampled_rewards(self.engine, self.builder, self.scorer, mine)
         everyone = {study: group for part in collectives.gather(rewards) for study, group in part.items()}
         return [everyone.get(study.study_id, []) for study in priced]
 

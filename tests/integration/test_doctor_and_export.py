@@ -18,12 +18,15 @@ def tiny(work, small) -> Finished:
     return train(work / "tiny", *settings, f"run.dir={work / 'tiny.run'}", ranks=1).ok()
 
 
-def test_the_doctor_finds_the_demo_fit(work, small):
+def test_the_doctor_finds_the_demo_fit_and_prices_its_policy(work, small):
     arguments = ["doctor", "--config", CONFIG, "--json", "--world-size", "2", *small, f"run.dir={work / 'never.run'}"]
-    answer = json.loads(command_line(work / "doctor", *arguments).ok().out)
+    answer = json.loads(command_line(work / "doctor", *arguments, "--policy").ok().out)
     assert answer["ok"], answer
-    found = {finding["check"]: finding["state"] for finding in answer["findings"]}
-    assert found["judge findings"] == found["images"] == found["disk"] == "ok"
+    found = {finding["check"]: finding for finding in answer["findings"]}
+    for check in ("judge findings", "images", "disk"):
+        assert found[check]["state"] == "ok"
+    prices = found["prices"]["detail"]
+    assert "your policy, best of 4" in prices and "normal template" in prices and "your policy earns 0." in prices
 
 
 def test_a_checkpoint_is_exported_and_both_engines_load_it(tiny, work):

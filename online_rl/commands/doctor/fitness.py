@@ -46,11 +46,11 @@ class once(cached_property[T]):  # noqa: N801 - a decorator
 class Examination:
     """A configuration under examination; what one check has read, the next ones use."""
 
-    def __init__(self, cfg: Config, ranks: int) -> None:
+    def __init__(self, cfg: Config, ranks: int, with_policy: bool = False) -> None:
         from transformers.utils import logging
 
         logging.set_verbosity_error()  # it would comment on the policy's configuration amid the findings
-        self.cfg, self.ranks = cfg, ranks
+        self.cfg, self.ranks, self.with_policy = cfg, ranks, with_policy
         self.judges_are_well = True
 
     @once
@@ -192,9 +192,10 @@ class Examination:
             yield Finding("model length", "ok", detail)
 
     def prices(self) -> Finding:
-        """What cheap strategies earn under the reward, on the first held-out studies; the policy is not loaded."""
-        from judges.price_list import PriceList
+        """What cheap strategies earn under the reward, on the first held-out studies, and the policy if asked for."""
+        from judges.price_list import FINE, PriceList, best_of_groups
         from judges.strategies import TEMPLATE, UNREAD
+        from online_rl.commands.doctor.policy_prices import policy_rewards
         from online_rl.scoring import Scorer
         from online_rl.scoring.prices import corpus_constants, price_strategies
         from online_rl.scoring.setup import count_tokens_with, load_judges, make_blend
@@ -211,17 +212,23 @@ class Examination:
             if any(entry.length_unit == "tokens" for entry in self.cfg.judges):
                 count_tokens_with(self.processor.tokenizer, [judge for judge, _ in scorer.judges])
             constants = corpus_constants(self.studies.train)
-            rewards, warnings = price_strategies(scorer, self.cfg, self.studies.eval[:count], constants)
+            priced = self.studies.eval[:count]
+            rewards, warnings = price_strategies(scorer, self.cfg, priced, constants)
+            groups = None
+            if self.with_policy:
+                parts = (self.model_path, self.model_config, self.processor)
+                groups = best_of_groups(policy_rewards(self.cfg, *parts, scorer, priced))
         finally:
             scorer.close()
-        listed = PriceList(rewards)
+        listed = PriceList(rewards, groups)
         said = [*warnings, *listed.verdicts()]
-        if TEMPLATE in listed.prices:
+        if TEMPLATE in listed.prices and not self.with_policy:
             price = listed.prices[TEMPLATE].mean
             said.append(
-                f"calling everything normal pays {price:.3f}: a policy that earns less is at risk of learning it"
+                f"calling everything normal pays {price:.3f}: a policy that earns less is at risk of learning it; "
+                "--policy prices yours"
             )
-        doubtful = bool(warnings) or any(verdict != UNREAD for verdict in listed.verdicts())
+        doubtful = bool(warnings) or any(v != UNREAD and not v.endswith(FINE) for v in listed.verdicts())
         return Finding("prices", "warning" if doubtful else "ok", "\n".join([listed.table(), *said]))
 
     def judges(self) -> Iterator[Finding]:

@@ -16,10 +16,13 @@ from online_rl.ranks.launch import ranks_here
 Check = Callable[[], "Finding | Iterable[Finding]"]
 
 
-def examine(config: Path | None = None, overrides: Iterable[str] = (), ranks: int | None = None) -> list[Finding]:
+def examine(
+    config: Path | None = None, overrides: Iterable[str] = (), ranks: int | None = None, with_policy: bool = False
+) -> list[Finding]:
     """All findings, the machine first. Without a configuration the machine alone is examined.
 
-    ranks  processes of the run; None = as many as launch/single_node.sh starts
+    ranks        processes of the run; None = as many as launch/single_node.sh starts
+    with_policy  load the policy as well, and sample from it for the list of prices
     """
     count = ranks or ranks_here()
     findings = run_checks(
@@ -32,10 +35,10 @@ def examine(config: Path | None = None, overrides: Iterable[str] = (), ranks: in
     )
     if config is None:
         return [*findings, Finding("config", "skipped", "none was given; --config FILE examines data and judges too")]
-    return findings + examine_config(config, list(overrides), count)
+    return findings + examine_config(config, list(overrides), count, with_policy)
 
 
-def examine_config(config: Path, overrides: list[str], ranks: int) -> list[Finding]:
+def examine_config(config: Path, overrides: list[str], ranks: int, with_policy: bool = False) -> list[Finding]:
     """The findings that need a configuration; if it does not load, the others are skipped."""
     later = ("policy", "disk", "gpu memory", "data", "images", "model length", "judges", "prices")
     try:
@@ -44,7 +47,7 @@ def examine_config(config: Path, overrides: list[str], ranks: int) -> list[Findi
     except UserError as problem:
         skipped = [Finding(name, "skipped", "needs a configuration that loads") for name in later]
         return [Finding("config", "failed", str(problem)), *skipped]
-    examination = fitness.Examination(cfg, ranks)
+    examination = fitness.Examination(cfg, ranks, with_policy)
     return [
         Finding("config", "ok", f"{config}: {len(cfg.judges)} judge(s), fits {ranks} rank(s)"),
         *(Finding("config", "warning", warning) for warning in cfg.warnings()),
