@@ -89,7 +89,7 @@ def _switch_with(http: httpx.Client, url: str, action: str, asleep: bool, acts: 
             problem = _Problem(type(refused).__name__)
             problem.gone = True
             return problem
-        except (httpx.TransportError, ValueError, KeyError, TypeError) as other:
+        except (httpx.RequestError, ValueError, KeyError, TypeError) as other:
             problem = _Problem(type(other).__name__)
         if time.monotonic() - start > SWITCH_S:
             return problem

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.summary.writer import event_file_writer
 
 from online_rl.config import config_from_dict
 from online_rl.monitor.hparams import final_metrics, hyperparameters
@@ -150,7 +151,9 @@ def test_the_chart_pages_find_the_tags_that_are_written(tmp_path):
     assert not any("DPO" in chart for chart in pages["Policy"])  # nothing of it was logged
 
 
-def test_a_chart_comes_with_its_first_number_and_stays_over_a_resume(tmp_path):
+def test_a_chart_comes_with_its_first_number_and_stays_over_a_resume(tmp_path, monkeypatch):
+    # Files of one second are read in the order of their names, which a counter ends; 10 would come before 9.
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(100))
     canaries = "Canaries (reports whose order is known; nothing may beat copy)"
     monitor = open_monitor(tmp_path)
     monitor.log(1, {"judge/retries": 0.0})

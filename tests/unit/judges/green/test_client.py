@@ -48,7 +48,6 @@ def test_answers_that_cannot_be_unpacked_are_failures_with_a_name(client):
         client.check("model", 0.0, lambda: None)
     with pytest.raises(ConfigError, match=r"cannot be reached \(DecodingError\)"):
         client.check_sleep_mode()
-    client.sleep()
 
 
 @pytest.mark.parametrize("url", ["http://[::1", "http://host:99999999", "host:8000", "http://host:port"])
