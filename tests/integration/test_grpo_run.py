@@ -78,7 +78,7 @@ def interrupted(work, settings, own_reward) -> Finished:
 def _stop_on_request(log: Path, settings: list[str], folder: Path) -> int:
     """SIGTERM to the script that users start, once the first step has begun; returns the step that was saved."""
     with started(log, ["bash", "launch/single_node.sh", CONFIG, *settings], 2, RANKS="2") as process:
-        process.wait_until(lambda: bool(records(folder, evaluations=True)))
+        process.wait_until(lambda: (folder / "prices.json").exists())  # the last thing before the first step
         process.terminate()
         finished = process.wait().ok(75)
     assert "continue with resume=auto" in finished.out
