@@ -23,6 +23,7 @@ USER_ERROR = 2
 STOPPED = 3  # the run could not continue, through no fault of the configuration
 STOPPED_EARLY = 75  # on request (SIGTERM, train.stop_after), saved; start again with resume=auto
 INTERRUPTED = 130  # what shells report for Ctrl-C
+SAID = "_said_by_another_rank"  # attribute of an error that another rank has met as well, and prints
 CANNOT_GO_ON = (JudgeFailed, EngineFailed, NonFiniteUpdate, PolicyMismatch, Collapsed)
 
 
@@ -52,7 +53,7 @@ def run_with_exit_codes(fn: Callable[[], int | None], debug: bool = False) -> in
             raise
         if isinstance(error, KeyboardInterrupt):
             print("interrupted.", file=sys.stderr)
-        elif not isinstance(error, RankFailed):
+        elif not isinstance(error, RankFailed) and not error.__dict__.get(SAID, False):
             _let_first_rank_speak()
             print(f"error: {error}", file=sys.stderr, flush=True)
         return exit_code(error)

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from online_rl.exits import FAULT, HEAD_START_S, STOPPED, STOPPED_EARLY, exit_code, run_with_exit_codes
+from online_rl.exits import FAULT, HEAD_START_S, SAID, STOPPED, STOPPED_EARLY, exit_code, run_with_exit_codes
 from online_rl.ranks.ancestors import watch_ancestors
 from online_rl.ranks.quiet import DEBUG
 from online_rl.ranks.signals import end_on_signals
@@ -102,7 +102,7 @@ def _tell(problem: BaseException) -> int:
     with contextlib.suppress(OSError, ValueError):
         if missing:
             print(f"error: {missing}", file=sys.stderr, flush=True)
-        else:
+        elif not problem.__dict__.get(SAID, False):
             traceback.print_exc()
     if not missing:
         return exit_code(problem)

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from online_rl.errors import JudgeFailed, NonFiniteUpdate, RankFailed
-from online_rl.exits import exit_code
+from online_rl.exits import SAID, exit_code
 
 T = TypeVar("T")
 MET = "_met_by_all_ranks"  # attribute of an error that `agree` has told to all
@@ -61,15 +61,17 @@ def agree(error: BaseException | None) -> None:
     """Return when no rank met an error; otherwise raise on every rank: its own error, or which other rank failed.
 
     Every rank must call it at the same point, so that none is left waiting in a collective. If several met an error of
-    one kind, the first of them raises it, and is the only one to print it. A judge's failure goes before other errors.
+    one kind, each raises its own, and only the first of them prints it. A judge's failure goes before other errors.
     """
     met = gather(None if error is None else (type(error).__name__, _text(error), exit_code(error), _is_judges(error)))
     failed = [(index, told) for index, told in enumerate(met) if told is not None]
     if not failed:
         return
     first, (kind, text, code, judge_failed) = next((f for f in failed if f[1][3]), failed[0])
-    if error is not None and (first == rank() or not (judge_failed or type(error).__name__ == kind)):
+    alike = error is not None and type(error).__name__ == kind
+    if error is not None and (alike or not judge_failed):
         error.__dict__[MET] = True
+        error.__dict__[SAID] = alike and first != rank()
         raise error
     raise RankFailed(f"rank {first} stopped: {kind}: {text}", code, judge_failed) from error
 

@@ -42,6 +42,7 @@ def on_step(step, metrics):
 
 
 def broken(step, metrics):
+    on_step(step, metrics)
     raise ZeroDivisionError("mine")
 
 
