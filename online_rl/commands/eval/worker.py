@@ -87,6 +87,7 @@ def evaluate(task: Task) -> None:
     policy = Policy(**task.policy)
     data = task.config
     data["model"] |= {"path": policy.path, "revision": policy.revision}
+    data["run"]["dir"] = task.folder  # nothing is written to the run, whose model this may be
     if task.studies is not None and task.split == "eval":
         data["eval"]["studies"] = task.studies  # as many are kept
     cfg = config_from_dict(data)

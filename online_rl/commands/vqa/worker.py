@@ -74,6 +74,7 @@ def answer(task: Task) -> None:
     policy = Policy(**task.policy)
     data = task.config
     data["model"] |= {"path": policy.path, "revision": policy.revision}
+    data["run"]["dir"] = task.folder  # nothing is written to the run, whose model this may be
     path = str(prepare(config_from_dict(data)).policy or policy.path)
     data["data"] |= {"prompt": PROMPT}
     data["model"]["path"] = path
