@@ -8,8 +8,6 @@ import pytest
 
 from tests.integration.launch import CONFIG, Finished, command_line, records, train
 
-pytestmark = pytest.mark.long
-
 
 @pytest.fixture(scope="session")
 def tiny(work, small) -> Finished:
