@@ -16,6 +16,7 @@ import json
 import os
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -258,6 +259,12 @@ class Client:
 
     def _remedy(self, status: int) -> str:
         return self.remedies.get(status) or _REMEDIES.get(status, _LOOK)
+
+    def drain(self, numbers: Counter[str]) -> None:
+        """Add the requests and failovers since the last call to `numbers`."""
+        numbers["requests"] += self.requests
+        numbers["failovers"] += self.failovers
+        self.requests = self.failovers = 0
 
     def _pool(self) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()

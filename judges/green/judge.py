@@ -308,9 +308,7 @@ class GreenJudge:
     def drain_metrics(self) -> dict[str, float]:
         """Numbers since the last call, of this rank: requests, failovers, cache_hits, duplicates_saved, ..."""
         if self._started:
-            self._numbers["requests"] += self._client.requests
-            self._numbers["failovers"] += self._client.failovers
-            self._client.requests = self._client.failovers = 0
+            self._client.drain(self._numbers)
         if self._cache:
             self._numbers["cache_damaged"] += self._cache.damaged
             self._cache.damaged = 0

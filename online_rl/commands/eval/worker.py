@@ -20,6 +20,7 @@ from typing import Any, TextIO
 from judges.identity import identify
 from online_rl import __version__
 from online_rl.commands.eval.image_check import check, read_check, write_check
+from online_rl.commands.eval.keeping import keeping
 from online_rl.commands.eval.rows import ROWS, make_row
 from online_rl.commands.eval.source import ABOUT, SCORES, Policy
 from online_rl.commands.eval.summary import read_rows
@@ -169,24 +170,13 @@ def _score(
 ) -> None:
     """Write `scores.jsonl`, behind what an interrupted evaluation has left."""
     (folder / ABOUT).unlink(missing_ok=True)
-    journal = Journal(folder / SCORES, of, overwrite=True, afresh=task.overwrite)
     label = task.policy["label"]
-    try:
+    with keeping(folder / SCORES, of, task.overwrite, f"{len(studies)} studies are scored") as journal:
         todo = [place for place in range(len(studies)) if place not in journal.rows]
         _say(f"{label}: {len(todo)} of {len(studies)} studies of the {task.split} split{note}")
         if todo:
             with tools.at_work() as terminal:
                 _fill(journal, studies, todo, tools, task, terminal, reader)
-        journal.finish()
-    except BaseException:
-        if journal.rows:
-            kept = f"{len(journal.rows)} of {len(studies)} studies are scored and kept"
-            _say(f"{kept} in {journal.partial}; the same command continues from there.")
-        else:
-            journal.partial.unlink(missing_ok=True)
-        raise
-    finally:
-        journal.close()
 
 
 def _say(line: str) -> None:

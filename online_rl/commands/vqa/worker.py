@@ -18,9 +18,10 @@ from typing import Any
 
 from judges.text import without_surrogates
 from online_rl import __version__
+from online_rl.commands.eval.keeping import keeping
 from online_rl.commands.eval.source import ABOUT, Policy
 from online_rl.commands.eval.writing import make_writer, quiet
-from online_rl.commands.score.journal import Journal, Row
+from online_rl.commands.score.journal import Row
 from online_rl.config import Config, config_from_dict
 from online_rl.data.quarantine import Quarantine
 from online_rl.errors import DataError
@@ -87,8 +88,7 @@ def answer(task: Task) -> None:
         _say(f"{policy.label}: {len(questions)} questions are answered in {folder} already")
         return
     (folder / ABOUT).unlink(missing_ok=True)
-    journal = Journal(folder / ANSWERS, of, overwrite=True, afresh=task.overwrite)
-    try:
+    with keeping(folder / ANSWERS, of, task.overwrite, f"{len(questions)} questions are answered") as journal:
         todo = [place for place in range(len(questions)) if place not in journal.rows]
         _say(f"{policy.label}: {len(todo)} of {len(questions)} questions")
         if todo:
@@ -99,16 +99,6 @@ def answer(task: Task) -> None:
                 for start in range(0, len(todo), size):
                     places = todo[start : start + size]
                     journal.add(places, rows_of([questions[place] for place in places], write, task.texts))
-        journal.finish()
-    except BaseException:
-        if journal.rows:
-            kept = f"{len(journal.rows)} of {len(questions)} questions are answered and kept"
-            _say(f"{kept} in {journal.partial}; the same command continues from there.")
-        else:
-            journal.partial.unlink(missing_ok=True)
-        raise
-    finally:
-        journal.close()
     about = {"policy": policy.said, "label": policy.label, "of": of, "left_out": left_out}
     try:
         with whole_file(folder / ABOUT) as partial:
