@@ -11,6 +11,7 @@ from typing import Any
 from online_rl import __version__
 from online_rl.commands.eval import worker
 from online_rl.commands.eval.image_check import read_check
+from online_rl.commands.eval.keeping import write_report
 from online_rl.commands.eval.process import Say, run_worker
 from online_rl.commands.eval.source import ABOUT, SCORES, START, Policy, Results, find, find_run
 from online_rl.commands.eval.summary import Evaluated, compare, method, read_results, summarise
@@ -18,7 +19,6 @@ from online_rl.config import Config, config_from_dict, load_config
 from online_rl.data.rows import SPLITS
 from online_rl.errors import ConfigError, DataError
 from online_rl.paths import refuse_overlap, same_place
-from online_rl.whole_file import whole_file
 
 
 def evaluate_policies(
@@ -89,7 +89,7 @@ def evaluate_policies(
         say(f"ReXrank  {write_submission(rexrank, evaluated[0].rows, cfg, split)}")
     report = _report(evaluated)
     if output or any(isinstance(source, Policy) for source in sources):
-        _write(report, place / "summary.json")
+        write_report(place / "summary.json", report, "scores")
         from online_rl.commands.eval.picture import draw
 
         say(f"picture  {draw(report, evaluated, place / 'eval.png')}")
@@ -100,7 +100,7 @@ def evaluate_policies(
         written = write_tables(report, [e.about["of"].get("judges", []) for e in evaluated], place)
         say(f"table    {', '.join(map(str, written))}")
     if json_file:
-        _write(report, json_file)
+        write_report(json_file, report, "scores")
     return report
 
 
@@ -202,11 +202,3 @@ def _report(evaluated: Sequence[Evaluated]) -> dict[str, Any]:
     comparison = {"comparison": compare(*evaluated)} if len(evaluated) > 1 else {}
     policies = [{"label": e.label, **summarise(e)} for e in evaluated]
     return {"version": __version__, **method(), "policies": policies, **comparison}
-
-
-def _write(report: dict[str, Any], path: Path) -> None:
-    try:
-        with whole_file(path) as partial:
-            partial.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as problem:
-        raise DataError(f"{path}: cannot be written ({problem.strerror}). The scores themselves are kept.") from None

@@ -1,14 +1,18 @@
-"""Keeping what an interrupted evaluation has done: a journal that its next call takes up."""
+"""What an evaluation leaves behind: a journal that an interrupted one continues, what its results are of, a report."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from online_rl.commands.eval.source import ABOUT
 from online_rl.commands.score.journal import Journal
+from online_rl.errors import DataError
+from online_rl.whole_file import whole_file
 
 
 @contextmanager
@@ -32,3 +36,45 @@ def keeping(output: Path, of: dict[str, Any], afresh: bool, all_done: str) -> It
         raise
     finally:
         journal.close()
+
+
+def is_finished(results: Path, of: dict[str, Any], overwrite: bool, names: tuple[str, str]) -> bool:
+    """Whether `results`, with `about.json` beside it, is what a finished evaluation of `of` has left.
+
+    names  what the file holds, and what else it may hold, such as ("scores", "finished results of another evaluation")
+
+    Raises DataError if it is of something else.
+    """
+    if overwrite or not results.exists():
+        return False
+    folder, (what, others) = results.parent, names
+    try:
+        found = json.loads((folder / ABOUT).read_text(encoding="utf-8"))["of"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DataError(f"{folder}: holds {what} without {ABOUT}. Add --overwrite, or name another --output.") from None
+    now = json.loads(json.dumps(of))  # tuples become lists, as they are in the file
+    changed = sorted(key for key in {*now, *found} if now.get(key) != found.get(key))
+    if changed:
+        raise DataError(
+            f"{folder}: holds {others} (other {', '.join(changed)}). Add --overwrite to replace them, or name another "
+            "--output."
+        )
+    return True
+
+
+def write_about(folder: Path, about: dict[str, Any]) -> None:
+    """Write `about.json`, which marks the results beside it as finished. Raises DataError."""
+    try:
+        with whole_file(folder / ABOUT) as partial:
+            partial.write_text(json.dumps(about, indent=1), encoding="utf-8")
+    except OSError as problem:
+        raise DataError(f"{folder}: cannot be written ({problem.strerror}). Name another --output.") from None
+
+
+def write_report(path: Path, report: dict[str, Any], kept: str) -> None:
+    """Write what a command has computed. Raises DataError, which says what is `kept`."""
+    try:
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    except OSError as problem:
+        raise DataError(f"{path}: cannot be written ({problem.strerror}). The {kept} themselves are kept.") from None

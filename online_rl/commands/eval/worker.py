@@ -20,7 +20,7 @@ from typing import Any, TextIO
 from judges.identity import identify
 from online_rl import __version__
 from online_rl.commands.eval.image_check import check, read_check, write_check
-from online_rl.commands.eval.keeping import keeping
+from online_rl.commands.eval.keeping import is_finished, keeping, write_about
 from online_rl.commands.eval.rows import ROWS, make_row
 from online_rl.commands.eval.source import ABOUT, SCORES, Policy
 from online_rl.commands.eval.summary import read_rows
@@ -33,7 +33,6 @@ from online_rl.data.study import Study
 from online_rl.errors import DataError, JudgeFailed
 from online_rl.exits import run_with_exit_codes
 from online_rl.truth.labels import Reader
-from online_rl.whole_file import whole_file
 
 # What a greedy report or its scores depend on, beside policy, studies and judges.
 DEPENDS_ON = (
@@ -107,7 +106,7 @@ def evaluate(task: Task) -> None:
     of = _what(cfg, policy.fingerprint(path), studies, identities, task)
     folder = Path(task.folder)
     note = f" ({left_out})" if left_out else ""
-    finished = _is_finished(folder, of, task.overwrite)
+    finished = is_finished(folder / SCORES, of, task.overwrite, ("scores", "finished results of another evaluation"))
     checked = not task.image_check or (finished and read_check(folder, of) is not None)
     if finished:
         _say(f"{policy.label}: {len(studies)} studies of the {task.split} split are in {folder} already{note}")
@@ -123,7 +122,7 @@ def evaluate(task: Task) -> None:
     try:
         if not finished:
             _score(folder, of, studies, tools, task, reader, note)
-            _write_about(folder, policy, cfg, task, of, left_out)
+            write_about(folder, {"policy": policy.said, "split": task.split, "left_out": left_out, "of": of})
         if not checked:
             _say(f"{policy.label}: {len(studies)} studies again with other patients' images")
             with tools.at_work():
@@ -217,24 +216,6 @@ def _what(cfg: Config, weights: str, studies: Sequence[Study], identities: list[
     }
 
 
-def _is_finished(folder: Path, of: dict[str, Any], overwrite: bool) -> bool:
-    """Whether the folder holds these results. Raises DataError when it holds others."""
-    if overwrite or not (folder / SCORES).exists():
-        return False
-    try:
-        found = json.loads((folder / ABOUT).read_text(encoding="utf-8"))["of"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise DataError(f"{folder}: holds scores without {ABOUT}. Add --overwrite, or name another --output.") from None
-    now = json.loads(json.dumps(of))
-    changed = sorted(key for key in {*now, *found} if now.get(key) != found.get(key))
-    if changed:
-        raise DataError(
-            f"{folder}: holds finished results of another evaluation (other {', '.join(changed)}). Add --overwrite to "
-            "replace them, or name another --output."
-        )
-    return True
-
-
 def _fill(
     journal: Journal,
     studies: list[Study],
@@ -273,20 +254,6 @@ def _watched(stream: Any, advance: Callable[[], Any]) -> Iterator[Any]:
     for completion in stream:
         advance()
         yield completion
-
-
-def _write_about(folder: Path, policy: Policy, cfg: Config, task: Task, of: dict[str, Any], left_out: str) -> None:
-    about = {
-        "policy": policy.said,
-        "split": task.split,
-        "left_out": left_out,
-        "of": of,
-    }
-    try:
-        with whole_file(folder / ABOUT) as partial:
-            partial.write_text(json.dumps(about, indent=1), encoding="utf-8")
-    except OSError as problem:
-        raise DataError(f"{folder}: cannot be written ({problem.strerror}). Name another --output.") from None
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from online_rl.commands.eval.command import read_config
+from online_rl.commands.eval.keeping import write_report
 from online_rl.commands.eval.process import Say, run_worker
 from online_rl.commands.eval.source import ABOUT, START, Policy, find, find_run
 from online_rl.commands.vqa.worker import ANSWERS, Task
@@ -16,7 +17,6 @@ from online_rl.config import Config
 from online_rl.errors import ConfigError, DataError
 from online_rl.vqa.accuracy import Row, compare, summarise
 from online_rl.vqa.formats import FORMATS
-from online_rl.whole_file import whole_file
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -67,7 +67,7 @@ def evaluate_vqa(
         found.append((folder.name, read_answers(folder)))
     report = report_of(found)
     if any(isinstance(source, Policy) for source in sources) or output:
-        _write(report, place / "summary.json")
+        write_report(place / "summary.json", report, "answers")
         say(f"results  {place}")
     return report
 
@@ -163,11 +163,3 @@ def _source(text: str, cfg: Config | None, sets: Sequence[Sequence[str]], say: S
 
 def _label(source: Policy, found: Sequence[tuple[str, Any]]) -> str:
     return source.label if source.label not in [label for label, _ in found] else f"{source.label}-2"
-
-
-def _write(report: dict[str, Any], path: Path) -> None:
-    try:
-        with whole_file(path) as partial:
-            partial.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as problem:
-        raise DataError(f"{path}: cannot be written ({problem.strerror}). The answers themselves are kept.") from None

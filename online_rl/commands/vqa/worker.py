@@ -18,7 +18,7 @@ from typing import Any
 
 from judges.text import without_surrogates
 from online_rl import __version__
-from online_rl.commands.eval.keeping import keeping
+from online_rl.commands.eval.keeping import is_finished, keeping, write_about
 from online_rl.commands.eval.source import ABOUT, Policy
 from online_rl.commands.eval.writing import make_writer, quiet
 from online_rl.commands.score.journal import Row
@@ -29,7 +29,6 @@ from online_rl.exits import run_with_exit_codes
 from online_rl.vqa.answers import is_right, read_answer
 from online_rl.vqa.formats import read_questions
 from online_rl.vqa.questions import Question, as_study
-from online_rl.whole_file import whole_file
 
 ANSWERS = "answers.jsonl"
 NAMED = 3  # rows that cannot be asked, named; the others are counted
@@ -84,7 +83,8 @@ def answer(task: Task) -> None:
     questions, left_out = _questions(task)
     of = _what(cfg, policy.fingerprint(path), questions, task)
     folder = Path(task.folder)
-    if _is_finished(folder, of, task.overwrite):
+    others = "answers to other questions or by another policy"
+    if is_finished(folder / ANSWERS, of, task.overwrite, ("answers", others)):
         _say(f"{policy.label}: {len(questions)} questions are answered in {folder} already")
         return
     (folder / ABOUT).unlink(missing_ok=True)
@@ -99,12 +99,7 @@ def answer(task: Task) -> None:
                 for start in range(0, len(todo), size):
                     places = todo[start : start + size]
                     journal.add(places, rows_of([questions[place] for place in places], write, task.texts))
-    about = {"policy": policy.said, "label": policy.label, "of": of, "left_out": left_out}
-    try:
-        with whole_file(folder / ABOUT) as partial:
-            partial.write_text(json.dumps(about, indent=1), encoding="utf-8")
-    except OSError as problem:
-        raise DataError(f"{folder}: cannot be written ({problem.strerror}). Name another --output.") from None
+    write_about(folder, {"policy": policy.said, "label": policy.label, "of": of, "left_out": left_out})
 
 
 def rows_of(questions: Sequence[Question], write: Any, texts: bool) -> list[Row]:
@@ -158,25 +153,6 @@ def _what(cfg: Config, weights: str, questions: Sequence[Question], task: Task) 
         "version": __version__,
         **{f"{section}.{key}": dump[section][key] for section, key in keys},
     }
-
-
-def _is_finished(folder: Path, of: dict[str, Any], overwrite: bool) -> bool:
-    """Whether the folder holds these answers. Raises DataError if it holds others."""
-    if overwrite or not (folder / ANSWERS).exists():
-        return False
-    try:
-        found = json.loads((folder / ABOUT).read_text(encoding="utf-8"))["of"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise DataError(
-            f"{folder}: holds answers without {ABOUT}. Add --overwrite, or name another --output."
-        ) from None
-    changed = sorted(key for key in {*of, *found} if of.get(key) != found.get(key))
-    if changed:
-        raise DataError(
-            f"{folder}: holds answers to other questions or by another policy (other {', '.join(changed)}). Add "
-            "--overwrite to replace them, or name another --output."
-        )
-    return True
 
 
 def _say(line: str) -> None:
