@@ -127,7 +127,7 @@ class Score:
 class Judge(Protocol):
     """Scores cases in batches: same length and order out as in. `score` may be a coroutine function.
 
-    A judge may have more members, which the trainer uses where they are there:
+    A judge may have more members, which the trainer uses if they exist:
 
     granularity = "group"         all candidates of a study in one call, in order
     orders_canaries = False       it looks at one side of a report alone, so that canaries prove nothing about it

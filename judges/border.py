@@ -1,4 +1,4 @@
-"""The border to a user's code: whatever leaves it, SystemExit included, becomes one error that says where it arose.
+"""The boundary around a user's code: whatever it raises, SystemExit included, becomes one error that says where.
 
 Messages name the user's object, the type of the exception, and file and line of the user's own frame. The text of an
 exception may quote a report, so it stays out, but for `--debug`, which shows the traceback.
@@ -90,7 +90,7 @@ def scores_after(problem: BaseException, name: str, cases: Sequence[Case]) -> li
 
 
 def _is_being_cancelled() -> bool:
-    """Whether the running task was told to end; otherwise a CancelledError is the user's own."""
+    """Whether the running task was cancelled from outside; otherwise a CancelledError is the user's own."""
     try:
         task = asyncio.current_task()
     except RuntimeError:  # no event loop here

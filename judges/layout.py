@@ -1,4 +1,4 @@
-"""Which line ends of a report end a statement, and which are only where a line was full.
+"""Line ends of a report: those that end a statement, and those at which a line was merely full.
 
 List items, headings, table rows and blank lines end a statement; a wrap inside a sentence does not. Plain text alone
 decides: markers, capitals, words that cannot end a statement, and, where there are no capitals to go by, how full the

@@ -1,4 +1,4 @@
-"""Which addresses belong to this machine or a private network, where report text may go unasked; and free ports."""
+"""Addresses of this machine and of private networks, to which report text may go unasked; and free ports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The price list as numbers, a table and a verdict: what cheap strategies earn beside the policy."""
+"""The price list as numbers, a table and a verdict: what cheap strategies earn, compared with the policy."""
 
 from __future__ import annotations
 

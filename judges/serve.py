@@ -154,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=float,
         default=100.0,
         metavar="S",
-        help="a call whose turn has not come after so many seconds is refused with 503 (default: %(default)g, less "
+        help="a call whose turn has not come after this many seconds is refused with 503 (default: %(default)g, less "
         "than the trainer's scoring.call_timeout_s, after which nobody waits for the answer)",
     )
     options = parser.parse_args(arguments)

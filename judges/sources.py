@@ -1,4 +1,4 @@
-"""Which files a judge's code is made of: its own file or package, and the local modules that these import.
+"""The files of a judge's code: its own file or package, and the local modules that these import.
 
 Imports are read from the source, so that one inside a function counts before it has run. Installed packages count by
 their version, except for the judge's own. A module whose name is made at run time, and data that a judge reads, are not
@@ -86,7 +86,7 @@ def _file_of(name: str, folder: Path) -> Path | None:
 
 
 def _local_folders() -> list[Path]:
-    """Where Python looks for modules that are not installed: the working folder, PYTHONPATH, editable installs.
+    """Folders in which Python looks for modules that are not installed: working folder, PYTHONPATH, editable installs.
 
     Folders of other judges' files, which stand there as well once they are loaded, are not looked at.
     """

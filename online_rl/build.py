@@ -136,7 +136,7 @@ def _read_data_and_join(cfg: Config, given: Given, demo: Demo) -> Studies:
     """Read the studies and join the other ranks, in the order in which wrong data is reported soonest.
 
     All ranks of one machine read the same files, so they can read before DeepSpeed is imported, which takes many
-    seconds. On several machines a file may be missing on one alone; ranks join first, so that all hear of it.
+    seconds. On several machines a file may be missing on one alone; ranks join first, so that all of them learn of it.
     """
     if several_machines():
         init_ranks(cfg)

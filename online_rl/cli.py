@@ -249,7 +249,8 @@ def evaluate_vqa(
         Path | None, typer.Option("--config", "-c", metavar="FILE", help="YAML configuration; otherwise the run's own.")
     ] = None,
     images: Annotated[
-        Path | None, typer.Option("--images", metavar="DIR", help="Where image paths start; otherwise beside the file.")
+        Path | None,
+        typer.Option("--images", metavar="DIR", help="Start of image paths; default: the file's folder."),
     ] = None,
     split: Annotated[str, typer.Option(help="Of vqa_rad, whose file holds both: test, or train.")] = "test",
     max_tokens: Annotated[int, typer.Option(min=1, help="Of an answer.")] = 32,
@@ -262,7 +263,7 @@ def evaluate_vqa(
 ) -> None:
     """Closed questions about X-rays, answered greedily and read strictly: accuracy by source and task.
 
-    An interrupted call goes on when the command is given again.
+    Give the same command again to continue an interrupted call.
     """
     from rich.console import Console
 

@@ -36,7 +36,7 @@ class Given:
 def with_given(
     cfg: Config, reward: Any = None, guards: Sequence[Any] | None = None, studies: Any = None, on_step: Any = None
 ) -> tuple[Config, Given]:
-    """The configuration with what was given standing in the place of its own, and the objects. Raises ConfigError.
+    """The configuration with what was given in place of its own, and the objects. Raises ConfigError.
 
     Names in the configuration (judges[0].use=python:NAME, data.reader=python) make the run folder say what it was
     trained with, let a resume compare it, and hold the rules between keys to it.

@@ -140,7 +140,7 @@ class Loop:
             self._name_best()
 
     def close(self) -> None:
-        """End what runs beside the steps, and let another run into the folder. Calling it again does nothing."""
+        """End what runs alongside the steps, and release the run folder. Calling it again does nothing."""
         self.collector.scorer.close()
         self.monitor.close()
         for part in (self.watchdog, self.lock):

@@ -1,4 +1,4 @@
-"""The price list before the first step: what cheap strategies earn beside the policy, sampled as in training."""
+"""The price list before the first step: cheap strategies compared with the policy, sampled as in training."""
 
 from __future__ import annotations
 

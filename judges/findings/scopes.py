@@ -68,7 +68,7 @@ def _adjectives_go_on(tokens: list[Token], i: int) -> bool:
 
 
 def _new_statement(tokens: list[Token], i: int) -> bool:
-    """Does what follows the comma or conjunction at `i` begin a statement of its own, outside a list?"""
+    """Whether what follows the comma or conjunction at `i` begins a new statement, outside a list."""
     rest = tokens[i + 1 : i + 5]
     listed_or = tokens[i].words == "or"
     if rest and rest[0].kind is Kind.CONJUNCTION:

@@ -105,7 +105,7 @@ def statements(text: str) -> Iterator[Statement]:
 
 
 def _is_heading(part: _Part, line: str) -> bool:
-    """A line of its own that names no finding and says nothing, such as "LUNGS AND PLEURA" or "IMPRESSION"."""
+    """Whether a line stands alone, names no finding and states nothing, such as "LUNGS AND PLEURA" or "IMPRESSION"."""
     return (
         len(part.words) <= _LONGEST_HEADING
         and not line.rstrip().endswith((".", ";"))
@@ -138,7 +138,7 @@ def _parts(words: Words) -> list[_Part]:
 
 
 def _key_at(tokens: list[Token], mark: str) -> int:
-    """Where the key at the end of `tokens` begins, 0 when all of them are the key."""
+    """Index at which the key at the end of `tokens` begins; 0 if all of them are the key."""
     at = len(tokens)
     while at and (tokens[at - 1].kind in _NOUNS or tokens[at - 1].kind is Kind.OTHER):
         if tokens[at - 1].kind is Kind.OTHER and at < len(tokens):

@@ -1,4 +1,4 @@
-"""What a trigger means where it stands: which way "no" looks, and when "resolved" or "increase" is itself denied."""
+"""The meaning of a trigger in context: which way "no" looks, and when "resolved" or "increase" is itself denied."""
 
 from __future__ import annotations
 

@@ -192,7 +192,7 @@ class Client:
 
     @property
     def max_model_len(self) -> int:
-        """The smallest context of the servers; 0 where none tells."""
+        """The smallest context of the servers; 0 if none reports one."""
         return min((s.max_model_len for s in self.servers if s.max_model_len), default=0)
 
     async def complete(self, bodies: Sequence[dict[str, Any]]) -> list[Completion | Failure | Refused]:

@@ -155,7 +155,7 @@ class OwnServer:
 
 
 def gpus_of_this_machine() -> int:
-    """How many GPUs nvidia-smi lists; 0 where it is not installed or fails."""
+    """Number of GPUs that nvidia-smi lists; 0 if it is not installed or fails."""
     try:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20).stdout
     except (OSError, subprocess.TimeoutExpired):
@@ -164,7 +164,7 @@ def gpus_of_this_machine() -> int:
 
 
 def _die_with_parent() -> None:
-    """In the server, before it begins: SIGTERM when the keeper is gone."""
+    """Run in the server before it begins: ask the kernel for SIGTERM when the keeper is gone."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 

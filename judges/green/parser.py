@@ -104,7 +104,7 @@ def parse_analysis(text: str, reference: str | None = None, candidate: str | Non
 
 
 def decided_at(text: str) -> int | None:
-    """Where in a growing answer the score is decided: the offset after the matched count, or None before that.
+    """Offset in a growing answer at which the score is decided: behind the matched count, or None before that.
 
     After a count of 1 it is the end of the line, which may turn out to be a numbered list.
 
@@ -157,7 +157,7 @@ def _sections(text: str) -> list[str]:
     if lines[0].startswith(EXPLANATION):
         lines[0] = lines[0].removeprefix(EXPLANATION)
     if len(_LIKE_HEADER.findall("\n".join(lines))) != len(HEADERS):
-        raise UnreadableAnalysis("something beside the three section headers looks like one")
+        raise UnreadableAnalysis("something other than the three section headers looks like one")
     for place, name in zip(places, SECTIONS, strict=True):
         if place and lines[place - 1]:
             raise UnreadableAnalysis(f"no blank line before the section {name!r}")
@@ -208,7 +208,7 @@ def _matched(body: str, most: int, items: dict[str, tuple[str, ...]], disagreein
 
 
 def _count(text: str, name: str, most: int, items: dict[str, tuple[str, ...]], disagreeing: list[str]) -> int:
-    """Read "2. First; Second." Notes the items under `name`, and `name` where they are not as many as counted."""
+    """Read "2. First; Second." Notes the items under `name`, and `name` if their number is not the count."""
     parts = _COUNT.fullmatch(text)
     if not parts:
         raise UnreadableAnalysis(f"{name}: expected an integer, a period and texts on one line")

@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--revision", help="branch, tag or commit on the hub")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s: this machine only)")
     parser.add_argument("--port", type=int, default=8000, help="%(default)s")
-    parser.add_argument("--platform", choices=["cpu", "gpu"], help="default: gpu where there is one")
+    parser.add_argument("--platform", choices=["cpu", "gpu"], help="default: gpu if there is one")
     parser.add_argument("--gpu", metavar="N", help="which GPU, such as 7")
     parser.add_argument("--share-gpu", action="store_true", help="a third of the GPU, and sleep mode")
     parser.add_argument("--dtype", help="default: float16 as GREEN's own code on a GPU, bfloat16 on a CPU")

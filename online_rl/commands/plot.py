@@ -28,7 +28,7 @@ def plot(
 
     html    also one self-contained `report.html`
     output  folder to write to instead
-    note    is told what a reader should know of a run (still being written, of another version ...)
+    note    called with what a reader should know of a run (still being written, of another version ...)
 
     Raises DataError for a folder that holds no run, and where `output` cannot be written.
     """

@@ -24,7 +24,7 @@ vLLM sleeps while the policy updates, the engine and a judge that shares the GPU
 of the two phases:
 
     update   policy + ref_model + gradients + optimiser + the larger of (gathered + activations) and temporaries
-    sample   policy + ref_model + gradients + optimiser + engine + judge, where it shares the GPU
+    sample   policy + ref_model + gradients + optimiser + engine + judge, if it shares the GPU
 
 The peak holds a RESERVE for CUDA contexts and fragmentation. An engine takes its share of a GPU whether it needs so
 much or not (rollout.gpu_memory_utilization; a third, for a judge that shares it): `shortages` holds the shares against
@@ -169,7 +169,7 @@ def beside_cache(shape: Shape, cfg: Config) -> float:
 
 
 def judge_share(cfg: Config) -> float:
-    """The share of a training GPU that the judge `green` takes; 0 if it has one of its own or there is none."""
+    """The share of a training GPU that the judge `green` takes; 0 if it has a GPU to itself or is not used."""
     from judges.green.server import share_of_gpu
 
     sharing = [e for e in (*cfg.judges, *cfg.guards) if e.use == "green" and e.args.get("share_gpu")]

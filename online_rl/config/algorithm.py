@@ -141,12 +141,12 @@ class Algorithm(Section):
 
     @property
     def needs_ref_model(self) -> bool:
-        """Whether the loss compares with a frozen policy: the class says so. Assumed of an algorithm from outside."""
+        """Whether the loss compares with a frozen policy, as its class declares; assumed for one from outside."""
         return not self.is_built_in or ALGORITHMS.load(self.name).needs_ref_model_with(self)
 
     @property
     def unit_size(self) -> int:
-        """Completions that must share a forward pass: the class says so; at least 1 of an algorithm from outside."""
+        """Completions that must share a forward pass, as the class declares; 1 for an algorithm from outside."""
         return ALGORITHMS.load(self.name).unit_size if self.is_built_in else 1
 
     @property

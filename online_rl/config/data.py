@@ -54,7 +54,7 @@ class Data(Section):
     image_cache: Path | None = Field(
         default=None, description="folder for shrunken copies of images, which are decoded once; null = none"
     )
-    max_train_studies: Positive | None = Field(default=None, description="train on the first so many; null = all")
+    max_train_studies: Positive | None = Field(default=None, description="train on the first N studies; null = all")
     eval_fraction: float = Field(
         default=0.1,
         ge=0,

@@ -73,7 +73,7 @@ class Demo(Section):
     warm_start_seconds: float | None = Field(
         default=None,
         gt=0,
-        description="warm a policy up, at most so long; null = shipped, or as long as own reports or prompt need",
+        description="warm a policy up for at most this long; null = shipped, or as long as own reports or prompt need",
     )
     cache: Path | None = Field(default=None, description="null = $ONLINE_RL_CACHE, else ~/.cache/online-rl")
 

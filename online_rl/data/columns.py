@@ -1,4 +1,4 @@
-"""Which column of a file plays which role: the names that are known, those that `data.columns` gives, and the rest."""
+"""The role of each column of a file: known names, those that `data.columns` gives, and the rest."""
 
 from __future__ import annotations
 

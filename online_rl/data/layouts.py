@@ -61,7 +61,7 @@ class Layout:
         return path.is_file() if self.images is None else path.is_dir()
 
     def image_root(self, path: Path) -> Path:
-        """Where relative image paths start, unless `data.image_root` says so."""
+        """Folder that relative image paths start from, unless `data.image_root` is set."""
         if self.images is not None:
             return path / self.images
         return path if path.is_dir() else path.parent

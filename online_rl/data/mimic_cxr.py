@@ -148,7 +148,7 @@ def _splits(path: Path) -> dict[str, str]:
 
 
 def _suffix(folder: Path, exam: _Exam) -> str:
-    """Of the images of the first study; .jpg if none is there, so that the message names a path."""
+    """Extension of the first study's images; .jpg if none exists, so that the message can name a path."""
     there = set(_names(folder))
     return next((suffix for suffix in IMAGES if f"{exam.images[0].dicom}{suffix}" in there), IMAGES[0])
 

@@ -20,7 +20,7 @@ KEPT = ("indication", "history", "findings", "impression", "last_paragraph", "co
 
 
 class Reports(Protocol):
-    """Where reports come from.
+    """The source of the reports.
 
     name      for messages
     sections  name -> text of the report's sections, of `KEPT` those with text; None if there is no such report

@@ -24,7 +24,7 @@ _SPELT = {"FRONTAL": "PA", "POSTERO_ANTERIOR": "PA", "ANTERO_POSTERIOR": "AP", "
 
 
 class Places(NamedTuple):
-    """Where the images of a data set lie: paths get `folder` before them, and `suffix` unless it is None."""
+    """Location of a data set's images: paths are prefixed with `folder`, and take `suffix` unless it is None."""
 
     folder: str
     suffix: str | None
@@ -65,7 +65,7 @@ def need_file(path: Path, patterns: Sequence[str], what: str) -> Path:
 def find_images(
     names: Sequence[str], root: Path, folders: Sequence[str], suffixes: Sequence[str | None] = (None,)
 ) -> Places:
-    """Where most of the images are, tried on `TRIED` of them. Raises DataError if none is anywhere.
+    """Find the location that most images have, by trying `TRIED` of them. Raises DataError if none is found.
 
     names     as the data set writes them
     folders   to try under `root`, the likeliest first

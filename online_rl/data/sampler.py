@@ -1,4 +1,4 @@
-"""Which studies come next: an endless, seeded walk through shuffled epochs that can stop and continue anywhere."""
+"""The order of studies: an endless, seeded walk through shuffled epochs that can stop and continue anywhere."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class StudySampler:
         return batch
 
     def state_dict(self) -> dict[str, int]:
-        """Where the walk stands; small enough for any checkpoint."""
+        """Position of the walk; small enough for any checkpoint."""
         return {"epoch": self.epoch, "cursor": self.cursor, "seed": self.seed, "n_studies": self.n_studies}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:

@@ -56,7 +56,7 @@ class IndicationTable:
 
 
 def with_blank_image(study: Study) -> Study:
-    """The study with an image of one grey in place of each of its own."""
+    """The study with each of its images replaced by one of a uniform grey."""
     return replace(study, images=tuple(blank_image() for _ in study.images))
 
 

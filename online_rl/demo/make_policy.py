@@ -91,7 +91,7 @@ def language_of(model) -> list[torch.nn.Parameter]:
 
 
 def habit_parameters(model) -> list[torch.nn.Parameter]:
-    """What the start with habits has of its own."""
+    """The part of the start with habits that the policy without them does not share."""
     return [parameter for layer in HABIT_LAYERS for parameter in model.model.text_model.layers[layer].parameters()]
 
 

@@ -23,7 +23,7 @@ DEMO = "demo"
 
 @dataclass(frozen=True)
 class Demo:
-    """Where the demo's parts lie; None where the configuration does not ask for the demo."""
+    """Paths of the demo's parts; None if the configuration does not ask for the demo."""
 
     world: Path | None
     policy: Path | None

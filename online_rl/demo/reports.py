@@ -118,7 +118,7 @@ def _negatives(names: set[str], rng: np.random.Generator) -> list[tuple[str, str
 
 
 def _choose(negatives: list[tuple[str, str, float]], room: int, rng: np.random.Generator) -> list[tuple[str, str]]:
-    """As many negatives as there is room for, the usual ones first, in report order."""
+    """Choose as many negatives as there is room for, the usual ones first, and return them in report order."""
     keys = rng.random(len(negatives)) ** (1 / np.array([weight for *_, weight in negatives]))
     kept = sorted(np.argsort(-keys)[:room])
     return [negatives[index][:2] for index in kept]

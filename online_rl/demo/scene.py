@@ -23,7 +23,7 @@ class Scene:
     cavity: np.ndarray  # both pleural cavities, 0..1
     heart: np.ndarray  # heart and great vessels, 0..1
     air: np.ndarray  # share of air, 0..1, as if the heart were not there
-    vessels: np.ndarray  # 0..1, seen where there is air
+    vessels: np.ndarray  # 0..1, visible where there is air
     added: np.ndarray = field(default_factory=lambda: np.zeros((SIZE, SIZE), np.float32))  # attenuation on top
 
     def side(self, name: str) -> np.ndarray:

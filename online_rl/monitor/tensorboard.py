@@ -1,7 +1,7 @@
 """The TensorBoard event files of a run: scalars, histograms, text, samples, hyperparameters, and the chart pages.
 
 TensorBoard keeps one kind of data per tag: a tag that holds scalars and a histogram loses both. Each kind therefore
-has names of its own: `train/...` and `eval/...` are scalars, `distribution/...` histograms, `samples/...` images.
+has its own names: `train/...` and `eval/...` are scalars, `distribution/...` histograms, `samples/...` images.
 """
 
 from __future__ import annotations

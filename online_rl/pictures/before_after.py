@@ -64,7 +64,7 @@ def _step(path: Path) -> int:
 
 
 def read_samples(path: Path) -> dict[str, Sample]:
-    """By study; a half-written line and a sample without a finite reward are passed over."""
+    """Samples by study. Skips a half-written line and samples without a finite reward."""
     samples = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:

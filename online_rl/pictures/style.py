@@ -75,7 +75,7 @@ def curve(axes: Axes, series: Points, colour: str, label: str) -> None:
 
 
 def length_band(axes: Axes) -> None:
-    """Where reports are about as long as their reference reports: 0.8 to 1.2, with a line at 1."""
+    """Shade the band in which reports are about as long as their references: 0.8 to 1.2, with a line at 1."""
     axes.axhspan(*SAME_LENGTH, color=GREY, alpha=0.18, linewidth=0, label="within 20 % of the reference", zorder=0)
     axes.axhline(1.0, color=MUTED, linestyle=(0, (4, 3)), linewidth=1.2, alpha=0.7)
 

@@ -30,7 +30,7 @@ def local_rank() -> int:
 
 
 def device() -> torch.device:
-    """Where this rank's tensors live."""
+    """The device that holds this rank's tensors."""
     return torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
 
 

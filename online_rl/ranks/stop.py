@@ -18,7 +18,7 @@ _interrupted = False  # this process got Ctrl-C
 
 
 class StopRequest:
-    """Remembers that this rank was told to stop.
+    """Remembers that this rank received a signal to stop.
 
     stop_after  steps that one launch may take; None for no such limit
     """
@@ -39,7 +39,7 @@ class StopRequest:
                     signal.signal(number, self._on_signal)
 
     def wanted(self, steps_taken: int) -> bool:
-        """Whether any rank was told to stop, or the launch has taken its steps; the same answer on every rank."""
+        """Whether any rank received a signal, or the launch has taken its steps; the same answer on every rank."""
         wanted = self.requested or (self.stop_after is not None and steps_taken >= self.stop_after)
         return bool(collectives.reduce_numbers([float(wanted)], "max")[0])
 

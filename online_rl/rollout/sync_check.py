@@ -1,7 +1,7 @@
 """Whether the engine holds the weights that it was sent, bit by bit, whatever it calls them and however it fuses them.
 
 Where a weight lies in the engine is found by content, while both still hold the same values: at the start of a run.
-Later each weight is compared with what lies there, so that one that the engine did not take is told by its name.
+Later each weight is compared with what lies there, so that one that the engine did not take is reported by name.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class SyncCheck:
 
 
 def _rows(tensor: Tensor, weight: Tensor) -> list[int]:
-    """Where `weight` begins in `tensor`, a little more than MAX_PLACES at most."""
+    """Offsets at which `weight` may begin in `tensor`; at most a few more than MAX_PLACES."""
     if tensor.shape[1:] != weight.shape[1:] or len(tensor) < len(weight) or not weight.numel():
         return []
     first = weight[0].to(tensor)

@@ -1,4 +1,4 @@
-"""Which versions of vLLM this release works with, and what the older of them need."""
+"""Versions of vLLM that this release works with, and what the older ones need."""
 
 from __future__ import annotations
 

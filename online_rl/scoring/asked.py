@@ -46,7 +46,7 @@ class Asked:
     def wait(self, deadline_s: float) -> tuple[list[Answer], CanaryReport, float]:
         """The answers in the order of the calls, the canaries' report, and the seconds that nothing else hid.
 
-        Raises JudgeFailed where one takes longer than `deadline_s` from now, and what a judge raised.
+        Raises JudgeFailed if one takes longer than `deadline_s` from now, and whatever a judge raised.
         """
         try:
             deadline = time.monotonic() + deadline_s

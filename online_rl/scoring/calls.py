@@ -1,4 +1,4 @@
-"""Calling judges: bounded in number and in time, asked again where they failed, never where they are wrong."""
+"""Calling judges: bounded in number and time, repeated after a failure, never after a programming error."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Calls:
         self._in_flight = self._most_in_flight = 0
 
     def _run(self) -> None:
-        """Run the loop until it is told to stop, then close it.
+        """Run the loop until it is asked to stop, then close it.
 
         SystemExit in a task of a judge's own leaves `run_forever`, and only the call that waits for it should see it.
         """
@@ -72,7 +72,7 @@ class Calls:
         return asyncio.run_coroutine_threadsafe(self._call(judge, list(cases)), self._loop)
 
     def tell(self, say: Callable[[str], Any]) -> None:
-        """From now on sentences about judges that are waited for go to `say`, from a thread of its own."""
+        """Send messages about judges that are waited for to `say` from now on; it is called from another thread."""
         self._outages.say = say
 
     def most_in_flight(self) -> int:
@@ -85,7 +85,7 @@ class Calls:
         self._member(judge, "start", None)
 
     def beside(self, function: Callable[[], None]) -> Future[None]:
-        """The future of `function`, which runs in a thread beside the caller's work."""
+        """A future of `function`, which runs in a thread while the caller continues."""
         return self._threads.run(function)
 
     def close_judge(self, judge: Judge) -> None:

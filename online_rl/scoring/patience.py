@@ -1,4 +1,4 @@
-"""How long a judge that cannot be reached is waited for, and what the user hears of it meanwhile."""
+"""Waiting for a judge that cannot be reached: for how long, and what the user is told meanwhile."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TELL_EVERY_S = 20.0
 
 
 class Patience:
-    """Of one call: the pauses between its attempts, and when they are enough.
+    """One call's patience: the pauses between its attempts, and when to give up.
 
     A pause doubles from FIRST_PAUSE_S to LONGEST_PAUSE_S and is cut by up to half at random, so that ranks that lost
     the same judge do not come back at the same moment. It is never shorter than the judge's wish (Retry-After).
@@ -47,7 +47,7 @@ class Patience:
 
 
 class Outages:
-    """Judges that are waited for: says so once an outage lasts, again and again while it does, and when it is over.
+    """Judges that are being waited for. Reports an outage when it lasts, repeatedly while it does, and when it is over.
 
     say  is told a sentence, from the judges' thread; by default the first rank prints it
     """

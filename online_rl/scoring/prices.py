@@ -67,5 +67,5 @@ def _reward(scorer: Scorer, scores: dict[str, Score]) -> float | None:
 
 
 def _with_ids(case: Case) -> Case:
-    """With token ids of the right number, roughly, as a reward on length may count them."""
+    """Give it roughly the right number of token ids, since a reward on length may count them."""
     return replace(case, completion_ids=tuple(range(1, 1 + len(case.candidate.split()))))

@@ -182,7 +182,7 @@ def _in_blocks(members: Sequence[int], studies: Sequence[Study], rng: random.Ran
 
 
 def with_images_of(study: Study, giver: Study) -> Study:
-    """The study with the giver's images, and an id of its own: a cache by study must not give the old images back."""
+    """The study with the donor's images and a new id, so that a cache by study can't return the old images."""
     return replace(
         study, study_id=f"{study.study_id} with images of {giver.study_id}", images=giver.images, views=giver.views
     )

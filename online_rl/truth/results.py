@@ -35,7 +35,7 @@ class Result:
 
 
 def result_of(study: Study, text: str, reward: float | None, reader: Reader | None = None) -> Result:
-    """Read the report as it was written, beside the reference as the radiologist wrote it."""
+    """Compare the report as it was written with the reference as the radiologist wrote it."""
     report = hashlib.sha256(same_report(text).encode("utf-8", "replace")).hexdigest()[:16]
     found = claims_of(text, study.reference)
     labels = label_names(study.columns)

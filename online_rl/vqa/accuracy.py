@@ -31,7 +31,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
 
 
 def compare(ours: Sequence[Row], theirs: Sequence[Row]) -> dict[str, dict[str, Any]]:
-    """By the same names: difference of accuracy with interval, and McNemar's exact p, over questions asked of both."""
+    """Difference of accuracy with interval, and McNemar's exact p, by the same names, over questions asked of both."""
     other = {row["question_id"]: row for row in theirs if row["status"] != "bad_image"}
     both = [row for row in ours if row["status"] != "bad_image" and row["question_id"] in other]
     found = {}

@@ -21,7 +21,7 @@ def examine(
 ) -> list[Finding]:
     """All findings, the machine first. Without a configuration the machine alone is examined.
 
-    ranks        processes of the run; None = as many as launch/single_node.sh starts
+    ranks        processes of the run; None = the number that launch/single_node.sh starts
     with_policy  load the policy as well, and sample from it for the list of prices
     """
     count = ranks or ranks_here()

@@ -38,16 +38,17 @@ def keeping(output: Path, of: dict[str, Any], afresh: bool, all_done: str) -> It
         journal.close()
 
 
-def is_finished(results: Path, of: dict[str, Any], overwrite: bool, names: tuple[str, str]) -> bool:
+def is_finished(results: Path, of: dict[str, Any], overwrite: bool, what: str, refusal: str) -> bool:
     """Whether `results`, with `about.json` beside it, is what a finished evaluation of `of` has left.
 
-    names  what the file holds, and what else it may hold, such as ("scores", "finished results of another evaluation")
+    what     what the file holds, such as "scores"
+    refusal  what is said if it is of something else; the keys that differ stand in place of {}
 
-    Raises DataError if it is of something else.
+    Raises DataError.
     """
     if overwrite or not results.exists():
         return False
-    folder, (what, others) = results.parent, names
+    folder = results.parent
     try:
         found = json.loads((folder / ABOUT).read_text(encoding="utf-8"))["of"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -55,10 +56,7 @@ def is_finished(results: Path, of: dict[str, Any], overwrite: bool, names: tuple
     now = json.loads(json.dumps(of))  # tuples become lists, as they are in the file
     changed = sorted(key for key in {*now, *found} if now.get(key) != found.get(key))
     if changed:
-        raise DataError(
-            f"{folder}: holds {others} (other {', '.join(changed)}). Add --overwrite to replace them, or name another "
-            "--output."
-        )
+        raise DataError(f"{folder}: {refusal.format(', '.join(changed))}")
     return True
 
 

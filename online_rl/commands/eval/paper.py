@@ -233,7 +233,7 @@ def as_csv(report: Mapping[str, Any], lines: Sequence[Line], marks: Mapping[str,
 
 
 def notes(report: Mapping[str, Any]) -> list[str]:
-    """What a reader has to know beside the numbers."""
+    """Notes that a reader needs besides the numbers."""
     ours = report["policies"][0]
     found = [
         f"Greedy reports of {ours['studies']} studies of {ours['patients']} patients, {ours['split']} split.",

@@ -1,4 +1,4 @@
-"""The process of its own that one policy is evaluated in: started, told its task, and gone in bounded time."""
+"""The separate process in which one policy is evaluated: it is started, given its task, and ended in bounded time."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def label_of(metric: str, judges: int) -> str:
 
 
 def shown(metrics: Iterable[str]) -> list[str]:
-    """Those that a reader asks for first, in reading order: scores, errors, lengths."""
+    """The figures that a reader asks for first, in reading order: scores, errors, lengths."""
     metrics = list(metrics)
     only_judge = sum(m.startswith("rewards/") for m in metrics) == 1
     scores = [m for m in metrics if m.startswith(("reward", "raw_reward/")) or _is_mean_of_guard(m)]
@@ -181,7 +181,7 @@ def refuse_different_studies(ours: Evaluated, theirs: Evaluated) -> None:
 def compare(ours: Evaluated, theirs: Evaluated) -> dict[str, Any]:
     """Paired: ours - theirs with intervals and p values, and how often ours is better.
 
-    Raises DataError where they are not of the same studies and judges.
+    Raises DataError if they are not of the same studies and judges.
     """
     refuse_different_studies(ours, theirs)
     by_study = {row["study_id"]: row for row in theirs.rows}

@@ -41,6 +41,10 @@ DEPENDS_ON = (
     ("rollout", ("max_completion_tokens", "max_model_len", "reasoning_tags", "engine_args")),
     ("scoring", ("truncated", "multi_objective_aggregation")),
 )
+OTHERS = (
+    "holds finished results of another evaluation (other {}). Add --overwrite to replace them, or name another "
+    "--output."
+)
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def evaluate(task: Task) -> None:
     of = _what(cfg, policy.fingerprint(path), studies, identities, task)
     folder = Path(task.folder)
     note = f" ({left_out})" if left_out else ""
-    finished = is_finished(folder / SCORES, of, task.overwrite, ("scores", "finished results of another evaluation"))
+    finished = is_finished(folder / SCORES, of, task.overwrite, "scores", OTHERS)
     checked = not task.image_check or (finished and read_check(folder, of) is not None)
     if finished:
         _say(f"{policy.label}: {len(studies)} studies of the {task.split} split are in {folder} already{note}")
@@ -225,7 +229,7 @@ def _fill(
     terminal: TextIO,
     reader: Reader | None,
 ) -> None:
-    """As many studies at a time as the engine decodes at once; their rows are kept before the next."""
+    """Score as many studies at a time as the engine decodes at once, and keep their rows before the next ones."""
     patients = _numbered(studies)
     size = task.config["rollout"]["max_num_seqs"]
     label = task.policy["label"]

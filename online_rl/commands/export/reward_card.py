@@ -15,7 +15,7 @@ from judges.registry import BUILT_IN, GIVEN
 from online_rl.config import Config
 from online_rl.config.model import JudgeSpec, RewardSpec
 
-DIGITS = 16  # of a SHA-256, as many as the console shows at the start of a run
+DIGITS = 16  # of a SHA-256, the number that the console shows at the start of a run
 
 _OWED = f"; a negative value is multiplied by the divisor, at most by {MOST:g}"
 # The words in italics are the rule's numbers.
@@ -36,7 +36,7 @@ FORMULAS = {
 
 
 def reward_section(cfg: Config, state: Mapping[str, Any]) -> str:
-    """In Markdown.
+    """The reward in Markdown.
 
     state  of the checkpoint: what judges keep there, as the multiplier of a length rule or what a server served
     """
@@ -62,7 +62,7 @@ def reward_formula(judges: Sequence[RewardSpec]) -> str:
 def _how_it_is_learned(cfg: Config) -> list[str]:
     sentences = []
     if any(judge.only_if and judge.weight for judge in cfg.judges):
-        sentences.append("A condition in brackets is 1 where it holds for the candidate's scores, otherwise 0.")
+        sentences.append("A condition in brackets is 1 if it holds for the candidate's scores, otherwise 0.")
     if cfg.scoring.multi_objective_aggregation == "normalize_then_sum":
         sentences.append(
             "The policy learned from the terms normalised one by one before they are weighted and summed: less their "
@@ -136,7 +136,7 @@ def judge_hash(entry: JudgeSpec, kept: Mapping[str, Any]) -> str:
 
 
 def whereabouts(use: str) -> str:
-    """Where a reader finds the judge: in this package, a module, or a file by its name, whose hash sha256sum gives.
+    """The place at which a reader finds the judge: this package, a module, or a file name with its SHA-256.
 
     A file's folders stay out of it.
     """

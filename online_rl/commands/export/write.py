@@ -28,7 +28,7 @@ def export(source: Path, output: Path, with_vllm: bool = True, say: Callable[[st
     source     a run folder, or a folder checkpoints/step-N
     output     must not exist, or be empty; it appears only when everything has been checked
     with_vllm  False leaves out the trial by vLLM, and the model card says so
-    say        is told what was done, a line each
+    say        called with each line that says what was done
 
     Raises CheckpointError or ConfigError; nothing half-written is left behind.
     """
@@ -110,7 +110,7 @@ def _write(
 
 
 def _architecture(cfg: Config, run_dir: Path) -> str:
-    """Where the model's classes, processor and generation config come from; every weight is the checkpoint's.
+    """The folder of the model's classes, processor and generation config; every weight is the checkpoint's.
 
     A finished run's own copy first: a name on the hub may have moved on since. With adapters the base itself, whose
     weights are needed too.
@@ -194,7 +194,7 @@ def _refuse_a_small_disk(folder: Path, needed: int) -> None:
 
 
 def _size(n_bytes: int) -> str:
-    """In the unit that tells small numbers apart."""
+    """A size in the unit that tells small numbers apart."""
     return f"{n_bytes / 2**30:.2f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:.1f} MiB"
 
 

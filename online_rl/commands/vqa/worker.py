@@ -33,6 +33,10 @@ from online_rl.vqa.questions import Question, as_study
 ANSWERS = "answers.jsonl"
 NAMED = 3  # rows that cannot be asked, named; the others are counted
 PROMPT = "{indication}"  # the whole question stands there
+OTHERS = (
+    "holds answers to other questions or by another policy (other {}). Add --overwrite to replace them, or name "
+    "another --output."
+)
 
 
 @dataclass(frozen=True)
@@ -83,8 +87,7 @@ def answer(task: Task) -> None:
     questions, left_out = _questions(task)
     of = _what(cfg, policy.fingerprint(path), questions, task)
     folder = Path(task.folder)
-    others = "answers to other questions or by another policy"
-    if is_finished(folder / ANSWERS, of, task.overwrite, ("answers", others)):
+    if is_finished(folder / ANSWERS, of, task.overwrite, "answers", OTHERS):
         _say(f"{policy.label}: {len(questions)} questions are answered in {folder} already")
         return
     (folder / ABOUT).unlink(missing_ok=True)

@@ -119,6 +119,6 @@ class PromptSharing:
         self.on = False
         return (
             f"debug.share_prompts: log-probabilities differ by {found:.3g} nats per token between a row of its own "
-            "and a shared one, so this architecture does not do as it is told there; each candidate gets a row of "
+            "and a shared one, so this architecture ignores the mask there; each candidate gets a row of "
             "its own. Set it to false to be spared the test."
         )
