@@ -39,10 +39,12 @@ check "mypy" mypy
 
 status=0
 for folder in "${folders[@]}"; do
-    workers=(--numprocesses auto --dist loadfile)
-    [[ "$folder" == tests/unit ]] || workers[1]=2 # which share the cores as tests/integration/cores.py says
-    echo "== pytest $folder ${which[*]} ${workers[*]} $*"
-    OMP_NUM_THREADS=1 python -m pytest "$folder" "${which[@]}" "${workers[@]}" --durations=15 "$@" 2>&1 |
+    how=(--numprocesses 2 --dist loadfile) # of integration, sharing the cores as tests/integration/cores.py says
+    [[ "$folder" == tests/integration ]] || how[1]=auto
+    # Out of time, pytest ends with what it has found, which it could not say if it were killed.
+    [[ -n "$log" ]] || how+=(--session-timeout 2000)
+    echo "== pytest $folder after $((SECONDS / 60)) min: ${which[*]} ${how[*]} $*"
+    OMP_NUM_THREADS=1 python -m pytest "$folder" "${which[@]}" "${how[@]}" --durations=15 "$@" 2>&1 |
         tee "${log:-/dev/null}" || status=$?
 done
 ((status != 0 || ${#failed[@]} == 0)) || status=1
