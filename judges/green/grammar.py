@@ -55,6 +55,8 @@ NONE_PATTERNS = (
 
 # Free text that a constrained answer may use: nothing that opens a header, a list mark or a chat marker.
 _START, _REST = "[A-Za-z0-9]", "[A-Za-z0-9 ,.'%/-]"
+# The same for items, where "2." or "2 -" would number one: periods and hyphens follow letters or stand in a decimal.
+_ITEM_REST = r"([A-Za-z0-9 ,'%/]|[A-Za-z][.-]|[0-9]\.[0-9])"
 
 
 def analysis_regex(
@@ -70,7 +72,7 @@ def analysis_regex(
     followed by text, a count of 0 by nothing. It uses literals, character classes, groups and bounded repeats only,
     which all of vLLM's structured-output backends take.
 
-    explanation_characters, item_characters  longest explanation, longest list of items of one line
+    explanation_characters, item_characters  longest explanation, longest list of items of one line (less its periods)
     most                                     highest count, or one each for "a" to "f" and "matched" (0: none)
     score_only                               end right after the matched count, where the score is decided
     """
@@ -81,7 +83,7 @@ def analysis_regex(
             f"analysis_regex: explanation_characters {explanation_characters}, item_characters {item_characters}, "
             f"most {most}; expected at least 1 each."
         )
-    items = f"{_START}{_REST}{{0,{item_characters - 1}}}"
+    items = f"{_START}{_ITEM_REST}{{0,{item_characters - 1}}}"
     lines = {name: rf"(0\.|{_one_to(limit)}\. {items})" if limit else r"0\." for name, limit in limits.items()}
     errors = "".join(rf"\({letter}\) {_quoted(label)}: {lines[letter]}\n" for letter, label in LABELS.items())
     matched = lines["matched"]

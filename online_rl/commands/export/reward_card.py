@@ -62,7 +62,7 @@ def reward_formula(judges: Sequence[RewardSpec]) -> str:
 def _how_it_is_learned(cfg: Config) -> list[str]:
     sentences = []
     if any(judge.only_if and judge.weight for judge in cfg.judges):
-        sentences.append("A condition in brackets is 1 if it holds for the candidate's scores, otherwise 0.")
+        sentences.append("A condition in brackets is 1 where it holds for the candidate's scores, otherwise 0.")
     if cfg.scoring.multi_objective_aggregation == "normalize_then_sum":
         sentences.append(
             "The policy learned from the terms normalised one by one before they are weighted and summed: less their "

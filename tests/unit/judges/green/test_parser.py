@@ -318,6 +318,14 @@ def test_every_match_of_the_regex_is_read(options):
     readable()
 
 
+@pytest.mark.parametrize("items", ["1.", "1. Small effusion", "No edema. 2. Nodule", "Edema 2 - nodule", "4.5. Nodule"])
+def test_the_regex_has_no_room_for_numbered_items_whose_count_would_be_in_doubt(items):
+    none = "".join(f"({letter}) {label}: 0.\n" for letter, label in GRAMMAR_LABELS.items())
+    answer = f"{EXPLANATION}\nSame.\n\n{HEADERS[0]}\n{none}\n{HEADERS[1]}\n{none}\n{HEADERS[2]}\n1. "
+    assert re.fullmatch(analysis_regex(), f"{answer}A 4.5 cm nodule, right-sided. No edema.")
+    assert not re.fullmatch(analysis_regex(), answer + items)
+
+
 def test_the_regex_accepts_an_analysis_and_every_count_up_to_its_limit():
     for most in (1, 9, 10, 19, 25, 99, 100, 205):
         whole = re.compile(analysis_regex(most=most, score_only=True))
