@@ -50,9 +50,9 @@ platform() { # gpu or cpu: what the user says, else what setup.sh installed for,
 
 show_command() { # WORDS: what is about to run, to be pasted into a terminal that has this environment on
     [[ -z "${env_was_off:-}" ]] || echo "The command, after: source $(printf %q "$REPO")/launch/env.sh" >&2
-    printf '$'
-    printf ' %q' "$@"
-    printf '\n'
+    local words
+    printf -v words ' %q' "$@"
+    printf '$%s\n' "$words" # at once: other nodes write to the same console
 }
 
 share_cores() { # CORES RANKS: threads of each rank, unless the user says how many

@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -15,6 +20,41 @@ def launch(script: str, *arguments: str, cwd: Path = ROOT, **env: str) -> subpro
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "ONLINE_RL_PLATFORM": "cpu", **env}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60)
+
+
+# A rank's work in bash. `sleep` would be a child, which looks like the rank itself until it has become `sleep`.
+WORKS = "exec 8<> <(:); echo ready; while :; do read -r -t 0.1 -u 8; done"
+
+
+@contextmanager
+def started(command: Sequence[str | Path], env: dict[str, str], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Run `command` in a session of its own, of which nothing outlives the block, however it ends."""
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True, **options)
+    try:
+        yield process
+    finally:
+        for number in left(process.pid):
+            psutil.Process(number).kill()
+        process.communicate(timeout=30)
+
+
+def left(session: int) -> list[int]:
+    """The processes of a session that are alive."""
+    return [process.pid for process in psutil.process_iter() if _session(process.pid) == session and _is_alive(process)]
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return 0
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def path_with(folder: Path) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.unit.launch.running import ROOT, launch, path_with, stand_in
+from tests.unit.launch.running import ROOT, WORKS, launch, path_with, stand_in, started
 
 
 def test_a_good_hostfile_gives_the_deepspeed_command(hostfile: Path, config: Path) -> None:
@@ -110,7 +109,7 @@ def training(cluster: Path) -> Path:
     """A launcher that must not be hit, with two ranks of a run on port $4 and one of another run beside them."""
     stand_in(cluster / "pdsh", 'while [[ "$1" == -* ]]; do [[ "$1" == -S ]] || shift; shift; done; exec bash -c "$*"')
     told = "trap 'echo rank of $MASTER_PORT told; [[ $STAY ]] || exit 75' TERM"
-    stand_in(cluster / "rank", f"{told}; echo ready; for _ in {{1..200}}; do sleep 0.1; done")
+    stand_in(cluster / "rank", f"{told}; {WORKS}")
     launcher = """
         trap 'echo launcher hit; kill -KILL $first $second $other; exit 1' TERM
         MASTER_PORT="$4" rank online_rl.train --local_rank=0 & first=$!
@@ -134,8 +133,7 @@ def test_a_signal_reaches_the_ranks_of_this_run_and_a_second_one_the_launcher(
     own = {"PATH": path_with(training), "ONLINE_RL_PLATFORM": "cpu", "MASTER_PORT": port, "STAY": stay}
     command = ["bash", str(ROOT / "launch/multi_node.sh"), str(hostfile), str(config)]
     seen: list[str] = []
-    with subprocess.Popen(command, env={**os.environ, **own}, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
+    with started(command, {**os.environ, **own}) as process:
         for line in process.stdout:
             seen.append(line.strip())
             first = line == "ready\n" and seen.count("ready") == 3

@@ -9,13 +9,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
-import psutil
 import pytest
 
 from online_rl.commands.doctor import examine
-from tests.unit.launch.running import ROOT, fake_gpus, launch, path_with, stand_in
+from tests.unit.launch.running import ROOT, WORKS, fake_gpus, launch, left, path_with, stand_in, started
 
 
 def single_node(fake: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -113,7 +114,7 @@ def test_a_config_of_the_repository_is_found_from_another_folder(fake_launcher: 
 class Running:
     """launch/single_node.sh with stand-ins for the launcher (two layers, as deepspeed's) and for one rank."""
 
-    def __init__(self, fake: Path, config: Path, rank: str, **variables: str) -> None:
+    def __init__(self, stack: ExitStack, fake: Path, config: Path, rank: str, **variables: str) -> None:
         stand_in(fake / "rank", rank)
         os.mkfifo(fake / "never")  # waiting by `read` makes no child, which would pass for a rank
         pause = f'[[ -z "$DELAY" ]] || read -r -t "$DELAY" <>"{fake}/never"'
@@ -121,9 +122,7 @@ class Running:
         stand_in(fake / "deepspeed", "inner & wait $!\nexit $?")
         environment = {**os.environ, "PATH": path_with(fake), "ONLINE_RL_PLATFORM": "cpu", **variables}
         command = ["bash", str(ROOT / "launch/single_node.sh"), str(config), "train.max_steps=5"]
-        self.process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
+        self.process = stack.enter_context(started(command, environment, stderr=subprocess.PIPE))
 
     def until(self, word: str) -> None:
         assert self.process.stdout is not None
@@ -139,29 +138,22 @@ class Running:
         return self.process.returncode, out + err, time.monotonic() - start
 
     def left(self) -> list[int]:
-        return [p.pid for p in psutil.process_iter() if _session(p.pid) == self.process.pid and _is_alive(p)]
+        return left(self.process.pid)
 
 
-def _session(pid: int) -> int:
-    try:
-        return os.getsid(pid)
-    except ProcessLookupError:
-        return 0
+@pytest.fixture
+def run(fake_launcher: Path, config: Path) -> Iterator[Callable[..., Running]]:
+    """Start launch/single_node.sh; nothing of it outlives the test."""
+    with ExitStack() as stack:
+        yield lambda rank, **variables: Running(stack, fake_launcher, config, rank, **variables)
 
 
-def _is_alive(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-SAVES = "trap 'echo rank saves; exit 75' TERM; echo ready; while :; do sleep 0.1; done"
+SAVES = f"trap 'echo rank saves; exit 75' TERM; {WORKS}"
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 75), (signal.SIGHUP, 75), (signal.SIGINT, 130)])
-def test_a_signal_saves_and_the_command_that_continues_is_printed(fake_launcher, config, sent, code) -> None:
-    running = Running(fake_launcher, config, SAVES)
+def test_a_signal_saves_and_the_command_that_continues_is_printed(run, config, sent, code) -> None:
+    running = run(SAVES)
     running.until("ready")
     running.process.send_signal(sent)
     ended, said, seconds = running.end()
@@ -171,8 +163,8 @@ def test_a_signal_saves_and_the_command_that_continues_is_printed(fake_launcher,
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 75), (signal.SIGHUP, 75), (signal.SIGINT, 130)])
-def test_a_signal_before_there_are_ranks_ends_the_launch(fake_launcher, config, sent, code) -> None:
-    running = Running(fake_launcher, config, "echo a rank trains on", DELAY="5")
+def test_a_signal_before_there_are_ranks_ends_the_launch(run, sent, code) -> None:
+    running = run("echo a rank trains on", DELAY="5")
     running.until("$ deepspeed")
     time.sleep(0.3)
     running.process.send_signal(sent)
@@ -180,8 +172,8 @@ def test_a_signal_before_there_are_ranks_ends_the_launch(fake_launcher, config, 
     assert ended == code and "trains on" not in said and seconds < 10 and not running.left()
 
 
-def test_a_second_signal_ends_at_once(fake_launcher, config) -> None:
-    running = Running(fake_launcher, config, "trap 'echo rank saves' TERM; echo ready; while :; do sleep 0.1; done")
+def test_a_second_signal_ends_at_once(run) -> None:
+    running = run(f"trap 'echo rank saves' TERM; {WORKS}")
     running.until("ready")
     running.process.terminate()
     running.until("rank saves")
@@ -190,16 +182,16 @@ def test_a_second_signal_ends_at_once(fake_launcher, config) -> None:
     assert ended == 130 and seconds < 3 and not running.left()
 
 
-def test_a_rank_that_was_killed_gets_a_sentence_and_the_code_of_its_signal(fake_launcher, config) -> None:
+def test_a_rank_that_was_killed_gets_a_sentence_and_the_code_of_its_signal(run) -> None:
     """deepspeed's launcher ends with -9, which is 247, for a rank that signal 9 ended."""
-    running = Running(fake_launcher, config, "exit 247")
+    running = run("exit 247")
     ended, said, _ = running.end()
     assert ended == 137 and "ended by signal 9" in said and "continue with: bash" in said
 
 
-def test_the_ranks_of_a_killed_script_hear_of_it(fake_launcher, config) -> None:
+def test_the_ranks_of_a_killed_script_hear_of_it(run) -> None:
     rank = f"exec {sys.executable} -c \"import sys; sys.path.insert(0, '{ROOT}'); {WATCHES}\""
-    running = Running(fake_launcher, config, rank)
+    running = run(rank)
     running.until("ready")
     running.process.kill()
     deadline = time.monotonic() + 10
@@ -218,15 +210,13 @@ WATCHES = (
 
 def test_sigterm_reaches_the_ranks_and_not_the_launcher(fake_launcher: Path, config: Path) -> None:
     """The launcher kills its ranks 30 s after its own SIGTERM; a rank that saves for longer must be asked directly."""
-    rank = "trap 'echo rank saves; exit 75' TERM; echo ready; while :; do sleep 0.1; done"
+    rank = f"trap 'echo rank saves; exit 75' TERM; {WORKS}"
     stand_in(fake_launcher / "rank", rank)
     stand_in(fake_launcher / "inner", "trap 'echo launcher hit' TERM\nrank & wait $!\nexit $?")
     stand_in(fake_launcher / "deepspeed", "trap 'echo launcher hit' TERM\ninner & wait $!\nexit $?")
     environment = {**os.environ, "PATH": path_with(fake_launcher), "ONLINE_RL_PLATFORM": "cpu"}
-    with subprocess.Popen(
-        ["bash", str(ROOT / "launch/single_node.sh"), str(config)], env=environment, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
+    command = ["bash", str(ROOT / "launch/single_node.sh"), str(config)]
+    with started(command, environment) as process:
         seen = []
         for line in process.stdout:
             seen.append(line.strip())

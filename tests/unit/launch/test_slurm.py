@@ -11,13 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.launch.running import ROOT, launch, path_with, stand_in
+from tests.unit.launch.running import ROOT, WORKS, launch, path_with, stand_in, started
 
 
 def slurm_environment(folder: Path, **env: str) -> dict[str, str]:
     job = {"SLURM_JOB_ID": "77", "SLURM_JOB_NODELIST": "node-[1-2]", "SLURM_GPUS_ON_NODE": "4"}
     job |= {"SLURM_CPUS_PER_TASK": "32", "JOB_SCRIPT": str(ROOT / "launch/slurm.sbatch"), "OMP_NUM_THREADS": ""}
     return {**os.environ, "PATH": path_with(folder), "ONLINE_RL_PLATFORM": "cpu", **job, **env}
+
+
+def job(folder: Path) -> str:
+    """A job's number that no other test has, in this process or in one beside it: ranks are found by it."""
+    return f"job-{os.getpid()}-{folder.parent.name}"
 
 
 def batch(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -52,17 +57,14 @@ def test_a_slurm_job_starts_one_launcher_per_node(slurm: Path, config: Path) -> 
 
 def signalled(folder: Path, config: Path, signal_name: str, **env: str) -> list[str]:
     """What a job of two nodes says that gets a signal while it trains, and ends with 75."""
-    rank = "trap 'echo rank saves; sleep 0.3; exit 75' TERM; echo ready; while :; do sleep 0.1; done"
+    rank = f"trap 'echo rank saves; sleep 0.3; exit 75' TERM; {WORKS}"
     stand_in(folder / "rank", rank)
     launcher = "trap 'echo launcher hit' TERM\nrank online_rl.train --local_rank=0 & wait $!\nexit $?"
     stand_in(folder / "deepspeed", launcher)
     command = ["bash", str(ROOT / "launch/slurm.sbatch"), str(config)]
-    environment = slurm_environment(folder, SLURM_JOB_ID=f"job-{folder.parent.name}", **env)
+    environment = slurm_environment(folder, SLURM_JOB_ID=job(folder), **env)
     seen: list[str] = []
-    with subprocess.Popen(
-        command, cwd=folder.parent, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        assert process.stdout is not None
+    with started(command, environment, cwd=folder.parent, stderr=subprocess.STDOUT) as process:
         for line in process.stdout:
             seen.append(line.strip())
             if seen.count("ready") == 2 and line.strip() == "ready":
@@ -79,7 +81,7 @@ def test_a_slurm_job_saves_and_requeues_before_its_time_is_over(
     """Every rank of the job gets SIGTERM, its launchers get none; scancel's SIGTERM ends it for good."""
     seen = signalled(slurm, config, signal_name)
     assert seen.count("rank saves") == 2 and "launcher hit" not in seen
-    assert (f"requeued job-{slurm.parent.name}" in seen) is requeued
+    assert (f"requeued {job(slurm)}" in seen) is requeued
 
 
 @pytest.mark.timeout(60)
@@ -89,7 +91,7 @@ def test_a_slurm_job_requeues_itself_at_most_max_requeues_times(
 ) -> None:
     seen = signalled(slurm, config, "USR1", SLURM_RESTART_COUNT=restarts, MAX_REQUEUES="2")
     assert seen.count("rank saves") == 2
-    assert (f"requeued job-{slurm.parent.name}" in seen) is requeued
+    assert (f"requeued {job(slurm)}" in seen) is requeued
     assert ("saved; this was start 3, and MAX_REQUEUES is 2." in seen) is not requeued
 
 
