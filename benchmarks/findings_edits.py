@@ -4,8 +4,8 @@
 
 Reads the Indiana University reports, `data/iu-xray/indiana_reports.csv` in the folder that ONLINE_RL_SHARED names. The
 reference is the report as written, the candidate the same report with one edit. The edits are made with the word lists
-of edits.py, not with the judge's lexicon or parser. A harmful edit counts as caught when its own error category grows
-and no other does; a harmless one (order, synonyms, case, spacing) when the score stays the same, both against the
+of judges/edits.py, not with the judge's lexicon or parser. A harmful edit counts as caught when its own error category
+grows and no other does; a harmless one (order, synonyms, case, spacing) when the score stays the same, both against the
 report itself and against another report. Speed is measured on one core.
 """
 
@@ -21,10 +21,10 @@ import sys
 import time
 from pathlib import Path
 
-from edits import HARMFUL, HARMLESS, LAYOUTS, PATTERNS, TWO, Edit, split
 from machine import machine
 
 from judges.base import Case
+from judges.edits import HARMFUL, HARMLESS, LAYOUTS, PATTERNS, TWO, Edit, split
 from judges.findings import FindingsJudge
 from judges.findings.parse import forget_statements
 from judges.findings.reading import forget_candidates

@@ -123,14 +123,15 @@ def strategy_cases(cases: Sequence[Case], constants: Constants, patients: Sequen
         for name, count in ((COMMONEST, 1), (FOUR, 4)):
             if len(constants.added) >= count:
                 rows[name] = [_calling(constants.template, constants.added[:count])] * len(cases)
-    rows[REFERENCE] = references
-    return {
+    made = {
         name: [
             replace(case, candidate=text, raw_candidate=text, completion_ids=())
             for case, text in zip(cases, texts, strict=True)
         ]
         for name, texts in rows.items()
     }
+    own = [replace(case, candidate=case.reference, raw_candidate=case.raw_reference) for case in cases]
+    return made | {REFERENCE: [replace(case, completion_ids=()) for case in own]}
 
 
 @functools.lru_cache(maxsize=16_384)

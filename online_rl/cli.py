@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from online_rl import __version__
+from online_rl.commands import judging
 from online_rl.commands.arguments import ConfigFile, Overrides, Settings, config_in
 from online_rl.commands.demo import demo_app
 from online_rl.exits import run_with_exit_codes
@@ -287,36 +288,8 @@ def evaluate_vqa(
         Console(highlight=False).print(shown)
 
 
-@app.command("score")
-def score(
-    judge: Annotated[str, typer.Option(metavar="NAME", help="findings, lc_findings, green, lc_green, file.py:object.")],
-    source: Annotated[
-        Path, typer.Option("--input", metavar="FILE", help="JSONL or CSV: reference, candidate, study_id.")
-    ],
-    output: Annotated[Path, typer.Option(metavar="FILE", help="JSONL, one row per pair, in the input's order.")],
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="A page with every pair and its errors.")] = None,
-    length_control: Annotated[str | None, typer.Option(metavar="RULE", help="lc_green, symmetric ...")] = None,
-    args: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An argument of the judge.")] = None,
-    columns: Annotated[list[str] | None, typer.Option(metavar="ROLE=NAME", help="Such as reference=gt.")] = None,
-    encoding: Annotated[str | None, typer.Option(metavar="NAME", help="Of the file, such as cp1252.")] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Texts as written, not cleaned as in training.")] = False,
-    batch: Annotated[int, typer.Option(min=1, help="Pairs per call.")] = 16,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output of an earlier run.")] = False,
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[scoring.KEY=VALUE]...", help="Calls at once, timeouts, retries.")
-    ] = None,
-) -> None:
-    """Score a file of report pairs with a judge; an interrupted run continues when the command is given again."""
-    from rich.console import Console
-
-    from online_rl.commands.score.run import score_file
-    from online_rl.commands.score.summary import tables
-
-    options = (args or [], raw, batch, overwrite, overrides or [], columns or [], encoding)
-    summary = score_file(judge, source, output, html, length_control, *options)
-    for shown in tables(summary):
-        Console(highlight=False).print(shown)
-
+app.command("score")(judging.score)
+app.command("judge-check")(judging.judge_check)
 
 for _group in (app, config_app, demo_app):
     for _command in _group.registered_commands:

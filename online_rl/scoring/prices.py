@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import replace
 
-from judges.base import Case, Score
+from judges.base import Case, Score, Status
 from judges.strategies import CORPUS, EMPTY, Constants, choose_constants, strategy_cases
 from judges.text import clean_statements
 from online_rl.config import Config
@@ -31,19 +31,33 @@ def price_strategies(
     """The reward of every strategy on every study, and warnings. No failure of a judge is raised: training would meet
     it as well, and an odd report, such as an empty one, is no reason to stop a run.
 
-    One call per judge and study, with all strategies in it but the empty report, which a judge may fail on; all
-    answers within `scoring.deadline_s`.
+    All answers within `scoring.deadline_s`.
     """
     cases = [make_case(study, "", study_prompt(cfg.data.prompt, study), ()) for study in studies]
     rows = strategy_cases(cases, constants, [study.patient_id for study in studies])
+    asked = [{name: row[i] for name, row in rows.items()} for i in range(len(studies))]
+    rewards, warnings = reward_cases(scorer, cfg, asked, "could not price every cheap strategy")
+    return {name: [found[name] for found in rewards] for name in rows}, warnings
+
+
+def reward_cases(
+    scorer: Scorer, cfg: Config, studies: Sequence[Mapping[str, Case]], warning: str
+) -> tuple[list[dict[str, float | None]], list[str]]:
+    """The configured reward of every case, by study and name: None if it could not be scored. And warnings.
+
+    One call per judge and study with all its cases in it, but the empty report, which a judge may fail on.
+
+    warning  what is said of a judge whose answers are missing, such as "could not price every cheap strategy"
+    """
     judges = [judge for judge, _ in scorer.judges if judge.name in scorer.blend.needed]
     calls = [
-        (i, judge, names, scorer.calls.submit(judge, [_with_ids(rows[name][i]) for name in names]))
-        for i in range(len(studies))
+        (i, judge, names, scorer.calls.submit(judge, [_with_ids(cases[name]) for name in names]))
+        for i, cases in enumerate(studies)
         for judge in judges
-        for names in ([EMPTY], [name for name in rows if name != EMPTY])
+        for names in ([EMPTY] if EMPTY in cases else [], [name for name in cases if name != EMPTY])
+        if names
     ]
-    scores: list[dict[str, dict[str, Score]]] = [{name: {} for name in rows} for _ in studies]
+    scores: list[dict[str, dict[str, Score]]] = [{name: {} for name in cases} for cases in studies]
     deadline, warnings = time.monotonic() + cfg.scoring.deadline_s, dict[str, str]()
     for i, judge, names, future in calls:
         try:
@@ -51,11 +65,13 @@ def price_strategies(
         except (FutureTimeout, UserError, JudgeFailed) as problem:
             future.cancel()
             why = "no answer within scoring.deadline_s" if isinstance(problem, FutureTimeout) else str(problem)
-            warnings.setdefault(judge.name, f"judge {judge.name!r} could not price every cheap strategy: {why}")
+            warnings.setdefault(judge.name, f"judge {judge.name!r} {warning}: {why}")
             answers = [Score.failed("")] * len(names)
         for name, answer in zip(names, answers, strict=True):
             scores[i][name][judge.name] = answer
-    rewards = {name: [_reward(scorer, found[name]) for found in scores] for name in rows}
+            if answer.status is Status.FAILED and answer.detail:
+                warnings.setdefault(judge.name, f"judge {judge.name!r} {warning}: {answer.detail}")
+    rewards = [{name: _reward(scorer, given) for name, given in found.items()} for found in scores]
     return rewards, list(warnings.values())
 
 

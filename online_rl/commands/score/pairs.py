@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,17 @@ class Pair:
     columns: dict[str, Any] = field(default_factory=dict)
 
 
-def read_pairs(path: Path, columns: Mapping[str, str] | None = None, encoding: str | None = None) -> list[Pair]:
+def read_pairs(
+    path: Path,
+    columns: Mapping[str, str] | None = None,
+    encoding: str | None = None,
+    needed: Sequence[str] = ("reference", "candidate"),
+) -> list[Pair]:
     """Every pair, in the order of the file. Raises DataError that names the rows that are none.
 
     columns   one of `OWN` -> the column's name in the file
     encoding  None = by the BOM, else UTF-8
+    needed    columns of text that every row must have; without "candidate", it is empty if a row has none
     """
     columns = dict(columns or {})
     for word in columns:
@@ -59,7 +65,7 @@ def read_pairs(path: Path, columns: Mapping[str, str] | None = None, encoding: s
     problems: list[str] = []
     for row in reader(path, encoding):
         row = _with_own_names(row, columns)
-        problem = _problem(row, in_table=reader is csv_rows)
+        problem = _problem(row, reader is csv_rows, needed)
         if problem:
             problems.append(f"{row.source}: {problem}")
         else:
@@ -69,7 +75,7 @@ def read_pairs(path: Path, columns: Mapping[str, str] | None = None, encoding: s
         shown = [*problems[:SHOWN_PROBLEMS], *([f"and {more} more rows"] if more > 0 else [])]
         raise DataError("\n".join([*shown, "Nothing was scored. Correct or remove these rows."]))
     if not pairs:
-        raise DataError(f"{path}: found no rows, expected at least one with the columns reference and candidate.")
+        raise DataError(f"{path}: found no rows, expected at least one with {_columns(needed)}.")
     return pairs
 
 
@@ -100,15 +106,19 @@ def _with_own_names(row: Row, columns: Mapping[str, str]) -> Row:
     return Row(row.source, values)
 
 
-def _problem(row: Row, in_table: bool) -> str | None:
+def _columns(needed: Sequence[str]) -> str:
+    return f"the columns {' and '.join(needed)}" if len(needed) > 1 else f"the column {needed[0]}"
+
+
+def _problem(row: Row, in_table: bool, needed: Sequence[str]) -> str | None:
     """What is wrong with the row, without a word of its reports; None if nothing is."""
-    for name in ("reference", "candidate"):
+    for name in needed:
         if name not in row.values:
             found = ", ".join(sorted(map(str, row.values))) or "none"
             return f"has no column {name!r}; found {without_surrogates(found)[:200]}. Name it: --columns {name}=NAME."
         if not isinstance(row.values[name], str):
             return f"{name}: found {_kind(row.values[name])}, expected text."
-    candidate = row.values["candidate"]
+    candidate = row.values["candidate"] if "candidate" in needed else ""
     if in_table and candidate and cells.is_missing(candidate):  # JSON has null for it, and a policy may write "None"
         return f"candidate: found {candidate.strip()!r}, which stands for a missing cell, expected a report."
     study_id = row.values.get("study_id")
@@ -123,7 +133,7 @@ def _pair(row: Row) -> Pair:
         source=row.source,
         study_id=cells.identifier(row.values.get("study_id"), f"{row.source}: study_id") or None,
         reference="" if cells.is_missing(reference) else without_surrogates(reference),
-        candidate=without_surrogates(row.values["candidate"]),
+        candidate=without_surrogates(row.values.get("candidate") or ""),
         indication=indication if isinstance(indication, str) and not cells.is_missing(indication) else "",
         columns={str(key): value for key, value in row.values.items() if key not in OWN},
     )

@@ -58,7 +58,7 @@ def score_file(
     Raises UserError for a bad row, judge or file, JudgeFailed for a judge out of reach. What has been scored then is
     kept, and the same call continues from there.
     """
-    cfg = _config(judge, length_control, args, overrides)
+    cfg = judge_config(judge, length_control, args, overrides)
     entry = cfg.judges[0]
     refuse_overlap(
         {"--input": source, "--judge": code_file(entry.use)} | _files_among(entry.args),
@@ -97,7 +97,7 @@ def _files_among(args: Mapping[str, Any]) -> dict[str, Path | None]:
     return {f"--args {key}": path for key, path in named.items() if path.is_file()}
 
 
-def _config(judge: str, length_control: str | None, args: Sequence[str], overrides: Sequence[str]) -> Config:
+def judge_config(judge: str, length_control: str | None, args: Sequence[str], overrides: Sequence[str]) -> Config:
     """The judge and how it is called as a configuration, so that every rule about judges holds here too."""
     if length_control == "target_band":
         raise ConfigError(

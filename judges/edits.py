@@ -1,6 +1,7 @@
 """Single edits of a report whose truth is known by construction: what each does, and in which category it belongs.
 
-The word lists here are the edits' own; they share nothing with the judge's lexicon or parser.
+A judge must score a report with one harmful edit below the report itself, and one with a harmless edit the same. The
+word lists here are the edits' own; they share nothing with the findings judge's lexicon or parser.
 """
 
 from __future__ import annotations
@@ -230,8 +231,8 @@ def reordered(sentences: Sentences, rng: random.Random) -> Sentences | None:
         follows = re.match(
             r"(?:this|these|it|they|findings?|the appearance|appearance|there has|both)\b", sentence, re.I
         )
-        follows = follows or (COMPARED.search(sentence) and not terms_in(sentence))
-        if blocks and (follows or not blocks[-1][-1].endswith((".", "!", "?"))):
+        speaks_on = COMPARED.search(sentence) and not terms_in(sentence)
+        if blocks and (follows or speaks_on or not blocks[-1][-1].endswith((".", "!", "?"))):
             blocks[-1].append(sentence)
         else:
             blocks.append([sentence])

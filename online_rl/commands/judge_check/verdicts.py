@@ -1,0 +1,56 @@
+"""What the battery means, in plain words: what the judge does not see, what it punishes for nothing, what games it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from judges.price_list import PriceList
+from judges.strategies import ANOTHER, EMPTY, FOUR, HALF, REFERENCE, REPEATED, TEMPLATE, WITHOUT
+from online_rl.commands.judge_check.battery import Row
+
+FEWEST = 10  # studies, for a verdict
+SEEN, CALM = 0.90, 0.95  # shares of studies from which on a judge is said to see an edit, or to leave one alone
+
+# Strategy -> what it means if the judge pays it nearly as much as the reference.
+GAMES = {
+    REPEATED: "saying everything twice costs next to nothing: add length control",
+    HALF: "leaving out half of the findings costs next to nothing",
+    WITHOUT: "naming no finding at all costs next to nothing",
+    ANOTHER: "another patient's report earns nearly as much: the judge hardly reads the study",
+    TEMPLATE: "calling every study normal costs next to nothing",
+    FOUR: "calling four findings present in everybody costs next to nothing",
+    EMPTY: "saying nothing costs next to nothing",
+}
+NEARLY = 0.9  # of the way from the cheapest row to the reference
+
+
+def verdicts(rows: Sequence[Row], prices: PriceList) -> list[str]:
+    """Worst first: games, what is not seen, what is punished, then the price list's own words. Empty if all is well."""
+    said = _games(prices)
+    enough = [row for row in rows if row.studies >= FEWEST]
+    for row in sorted((row for row in enough if row.harmful and row.right < SEEN), key=lambda row: row.right):
+        paid = f", and {row.higher} more" if row.higher else ""
+        said.append(
+            f"does not see every error ({row.name}): {row.same} of {row.studies} edited reports earn as much as the "
+            f"report itself{paid}"
+        )
+    for row in sorted((row for row in enough if not row.harmful and row.right < CALM), key=lambda row: row.right):
+        said.append(
+            f"changes its mind for nothing ({row.name}): {row.studies - row.same} of {row.studies} reports that say "
+            f"the same earn something else ({row.change:+.3f} on average)"
+        )
+    return said + prices.verdicts()
+
+
+def _games(prices: PriceList) -> list[str]:
+    """Strategies that earn nearly what the reference earns, or more."""
+    best = prices.prices.get(REFERENCE)
+    if best is None or best.n < FEWEST:
+        return []
+    least = min(price.mean for price in prices.prices.values())
+    bar = least + NEARLY * (best.mean - least)
+    return [
+        f"can be gamed ({name}, {price.mean:.3f} beside {best.mean:.3f} for the reference): {GAMES[name]}"
+        for name, price in prices.rows()
+        if name in GAMES and price.mean >= bar
+    ]
