@@ -105,8 +105,9 @@ def check_judge(
     refuse_overlap(files, {"--json": json_file, "--html": html})
     if html is not None:
         check_place(html, overwrite)
-    own = load_config(config, [] if judge else list(overrides)) if config else None
-    cfg = judge_config(judge, length_control, args, overrides) if judge else own
+    own = load_config(config, list(overrides)) if config else None
+    of_judge = [setting for setting in overrides if setting.startswith("scoring.")] if own else overrides
+    cfg = judge_config(judge, length_control, args, of_judge) if judge else own
     assert cfg is not None
     if references:
         cases, patients, constants = _of_file(references, columns, encoding, studies)

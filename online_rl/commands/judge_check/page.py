@@ -21,8 +21,9 @@ section { margin: 1.25rem 0; } section > h2 { font-size: 1.1rem; }
 .verdicts .fine { background: #dcfce7; color: #14532d; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .bar i { display: inline-block; } .bar { width: 45%; }
-.right { background: #2563eb; } .same { background: #d97706; } .wrong { background: #b91c1c; }
-.legend i { display: inline-block; width: .8rem; height: .6rem; border-radius: .2rem; margin: 0 .3rem 0 .9rem; }
+i.right { background: #2563eb !important; } i.same { background: #d97706 !important; } i.wrong { background: #b91c1c !important; }
+section table { width: 100%; max-width: 60rem; } section td:first-child { width: 17rem; }
+.legend i { vertical-align: middle; display: inline-block; width: .8rem; height: .6rem; border-radius: .2rem; margin: 0 .3rem 0 .9rem; }
 """
 FINE = "Nothing cheap pays, every edit is seen, and no harmless one is punished."
 
@@ -39,7 +40,7 @@ def _parts(checked: Checked) -> Iterator[str]:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{name}, checked</title><style>{STYLE.read_text(encoding='utf-8')}{BARS}</style></head>\n<body>\n"
         f"<header><h1>{name}</h1><p>tried on {checked.studies} reference reports, each with one edit whose truth is "
-        "known, and on reports that nobody has to look at an image for</p></header>\n"
+        "known, and on reports that can be written without the image</p></header>\n"
     )
     said = [*checked.warnings, *checked.verdicts()]
     items = "".join(f"<li>{escape(line)}</li>" for line in said) or f'<li class="fine">{FINE}</li>'

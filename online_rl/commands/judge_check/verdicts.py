@@ -21,6 +21,7 @@ GAMES = {
     FOUR: "calling four findings present in everybody costs next to nothing",
     EMPTY: "saying nothing costs next to nothing",
 }
+NOTABLE = 0.02  # mean change of the reward under an edit that changes nothing; less is noise of the judge's
 NEARLY = 0.9  # of the way from the cheapest row to the reference
 
 
@@ -34,7 +35,8 @@ def verdicts(rows: Sequence[Row], prices: PriceList) -> list[str]:
             f"does not see every error ({row.name}): {row.same} of {row.studies} edited reports earn as much as the "
             f"report itself{paid}"
         )
-    for row in sorted((row for row in enough if not row.harmful and row.right < CALM), key=lambda row: row.right):
+    moved = [row for row in enough if not row.harmful and row.right < CALM and abs(row.change) >= NOTABLE]
+    for row in sorted(moved, key=lambda row: -abs(row.change)):
         said.append(
             f"changes its mind for nothing ({row.name}): {row.studies - row.same} of {row.studies} reports that say "
             f"the same earn something else ({row.change:+.3f} on average)"
