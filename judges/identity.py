@@ -15,6 +15,7 @@ from typing import Any
 
 from judges.objects import FILE_PREFIX, module_of_file
 from judges.sources import source_files
+from judges.transform import Transformed
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,15 @@ class Identity:
 
 def identify(judge: Any, use: str, args: Mapping[str, Any] | None = None) -> Identity:
     """The identity of a loaded judge. Arguments that are not JSON enter the hash by their type alone."""
-    inner, module = _inner(judge), _module(judge, use)
+    inner, module = innermost(judge), _module(judge, use)
     path = Path(getattr(module, "__file__", None) or "")
     digest = hashlib.sha256()
     for name, source in source_files(module).items():
         digest.update(name.encode() + b"\0" + source.read_bytes())
     digest.update(json.dumps(dict(args or {}), sort_keys=True, default=lambda v: type(v).__name__).encode())
     digest.update(str(getattr(inner, "fingerprint", "")).encode())
+    for name, own in _transforms(judge).items():
+        digest.update(f"{name}\0{own}".encode())
     version = getattr(inner, "version", None) or _distribution_version(getattr(module, "__name__", ""))
     return Identity(judge.name, use, str(version), digest.hexdigest(), str(path) if path.name else "")
 
@@ -60,10 +63,11 @@ def code_hashes(judge: Any, use: str) -> dict[str, str]:
     Of a function or class without a file, as in a notebook, its own source; empty if there is none.
     """
     files = source_files(_module(judge, use))
-    own = {"its fingerprint": str(found)} if (found := getattr(_inner(judge), "fingerprint", "")) else {}
+    own = {"its fingerprint": str(found)} if (found := getattr(innermost(judge), "fingerprint", "")) else {}
     if files:
-        return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()} | own
-    subject = getattr(_inner(judge), "function", _inner(judge))
+        read = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
+        return read | own | _transforms(judge)
+    subject = getattr(innermost(judge), "function", innermost(judge))
     owner = subject if inspect.isroutine(subject) or inspect.isclass(subject) else type(subject)
     try:
         return {owner.__qualname__: hashlib.sha256(inspect.getsource(owner).encode()).hexdigest()}
@@ -71,14 +75,24 @@ def code_hashes(judge: Any, use: str) -> dict[str, str]:
         return {}
 
 
-def _inner(judge: Any) -> Any:
-    while hasattr(judge, "judge"):  # length control and other wrappers
+def innermost(judge: Any) -> Any:
+    """The judge itself, without length control and other wrappers."""
+    while hasattr(judge, "judge"):
         judge = judge.judge
     return judge
 
 
+def _transforms(judge: Any) -> dict[str, str]:
+    """Hashes of the files of the user's transforms around a judge."""
+    while hasattr(judge, "judge"):
+        if isinstance(judge, Transformed):
+            return judge.transform_hashes()
+        judge = judge.judge
+    return {}
+
+
 def _module(judge: Any, use: str) -> ModuleType | None:
-    inner = _inner(judge)
+    inner = innermost(judge)
     return sys.modules.get(_module_name(getattr(inner, "function", inner), use))
 
 

@@ -17,6 +17,7 @@ from judges.callable import CallableJudge
 from judges.errors import JudgeError
 from judges.length import LengthControlled, Unit
 from judges.objects import Kind, last_word
+from judges.transform import Steps, Transformed
 
 BUILT_IN = {
     "findings": "judges.findings:FindingsJudge",
@@ -38,14 +39,18 @@ def load_judge(
     length_unit: Unit = "words",
     length_args: dict[str, Any] | None = None,
     conversational: bool = False,
+    transform: Steps = (),
 ) -> Judge:
     """The judge that `use` names, made with `args`, called `name`, under the length rule `length_control`.
 
     use             a name, or the object itself: a Judge class or instance, or a reward function
     conversational  give a reward function its prompts and completions as lists of messages, not as strings
+    transform       what is done to its value before length control (`judges.transform`)
     """
     found, shown = (_find(use), use) if isinstance(use, str) else (use, _shown(use))
     judge = _as_judge(found, shown, dict(args or {}), name, conversational)
+    if transform:
+        judge = Transformed(judge, transform)
     if length_control == "none":
         return judge
     return LengthControlled(judge, length_control, length_unit, length_args)

@@ -114,6 +114,10 @@ class JudgeSpec(Section):
 
     use: Path = Field(min_length=1, description="built-in name, package.module:object, file.py:object, or entry point")
     name: str | None = Field(default=None, description="in metrics, rewards/<name>/mean; null = taken from `use`")
+    transform: str | list[str | dict[str, Any]] = Field(
+        default_factory=list,
+        description="negate, reciprocal, {scale: x}, {clip: [a, b]} or file.py:function, of the judge's value",
+    )
     length_control: Literal["none", "lc_green", "symmetric", "soft_overlong", "target_band"] = Field(
         default="none", description="lc_green: value / max(verbosity, 1)"
     )

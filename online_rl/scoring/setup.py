@@ -44,6 +44,7 @@ def load_entry(entry: JudgeSpec) -> Judge:
         length_unit=entry.length_unit,
         length_args=entry.length_args,
         conversational=entry.conversational,
+        transform=entry.transform,
     )
 
 

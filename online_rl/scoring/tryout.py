@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from judges.base import Judge, Score, Status
+from judges.identity import innermost
 from judges.length import LengthControlled
 from online_rl.config import Config
 from online_rl.data.prompt import render_prompt
@@ -71,7 +72,7 @@ def try_on_references(calls: Calls, judge: Judge, studies: Sequence[Study], cfg:
     scores = [answer.result(cfg.scoring.deadline_s).scores[0] for answer in answers]
     if any(score.status is Status.FAILED for score in scores):
         raise out_of_reach(judge, scores, cfg.scoring)
-    ours = type(inner).__module__.partition(".")[0] == "judges"
+    ours = type(innermost(inner)).__module__.partition(".")[0] == "judges"
     values = [score.value for score in scores if score.value is not None]
     return Tried(judge.name, values, Counter(_reason(score, ours) for score in scores if score.value is None))
 

@@ -12,6 +12,7 @@ from typing import Any
 from judges.composite import EPSILON
 from judges.length import MOST, RULES
 from judges.registry import BUILT_IN, GIVEN
+from judges.transform import formula
 from online_rl.config import Config
 from online_rl.config.model import JudgeSpec, RewardSpec
 
@@ -52,7 +53,8 @@ def reward_formula(judges: Sequence[RewardSpec]) -> str:
     terms = []
     for judge in judges:
         if judge.weight:
-            value = judge.label if judge.length_control == "none" else f"{judge.length_control}({judge.label})"
+            value = formula(judge.label, judge.transform)
+            value = value if judge.length_control == "none" else f"{judge.length_control}({value})"
             factors = [] if judge.weight == 1 else [f"{judge.weight:g}"]
             factors += [f"[{judge.only_if}]"] if judge.only_if else []
             terms.append(" * ".join([*factors, value]))
@@ -130,7 +132,8 @@ def judge_hash(entry: JudgeSpec, kept: Mapping[str, Any]) -> str:
         name = str(served.get("name") or entry.args.get("judge") or "")
         return f"{known[:DIGITS]}, served{f' as {name}' if name else ''}" if known else "of a server, not known"
     try:
-        return identify(load_judge(entry.use, entry.args, name=entry.label), entry.use, entry.args).hash[:DIGITS]
+        judge = load_judge(entry.use, entry.args, name=entry.label, transform=entry.transform)
+        return identify(judge, entry.use, entry.args).hash[:DIGITS]
     except Exception:  # a judge of another machine does not keep a policy from being exported
         return "not at hand when exported"
 

@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 STYLE = Path(__file__).parents[1] / "score" / "page.css"
 BARS = """
 section { margin: 1.25rem 0; } section > h2 { font-size: 1.1rem; }
+section table { width: 100%; max-width: 60rem; } section td:first-child { width: 17rem; }
 .verdicts li { display: block; border-radius: .4rem; padding: .3rem .7rem; width: 100%; }
 .verdicts .fine { background: #dcfce7; color: #14532d; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
-.bar i { display: inline-block; } .bar { width: 45%; }
-i.right { background: #2563eb !important; } i.same { background: #d97706 !important; } i.wrong { background: #b91c1c !important; }
-section table { width: 100%; max-width: 60rem; } section td:first-child { width: 17rem; }
-.legend i { vertical-align: middle; display: inline-block; width: .8rem; height: .6rem; border-radius: .2rem; margin: 0 .3rem 0 .9rem; }
+td.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.bar { width: 45%; } .bar i { display: inline-block; }
+i.right { background: #2563eb !important; }
+i.same { background: #d97706 !important; }
+i.wrong { background: #b91c1c !important; }
+.legend i { display: inline-block; vertical-align: middle; width: .8rem; height: .6rem; border-radius: .2rem; }
+.legend i { margin: 0 .3rem 0 .9rem; }
 """
 FINE = "Nothing cheap pays, every edit is seen, and no harmless one is punished."
 

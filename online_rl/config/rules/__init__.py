@@ -31,6 +31,7 @@ RULES: tuple[Rule, ...] = (
     judges.some_judge_decides,
     judges.judges_have_names_of_their_own,
     judges.gates_name_a_judge_and_a_number,
+    judges.transforms_are_known,
     judges.length_rules_get_what_they_take,
     judges.the_deadline_outlasts_a_call_and_its_retries,
     judges.a_judges_own_timeout_ends_first,

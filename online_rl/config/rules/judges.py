@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from judges import transform
 from judges.composite import parse_gate
 from judges.length import make_rule
 from judges.network import host_of, is_private, urls
@@ -47,6 +48,16 @@ def gates_name_a_judge_and_a_number(cfg: Config) -> str | None:
                     f"judges[{position}].only_if: found judge {condition.judge!r}, expected one of {', '.join(known)}. "
                     "Correct the name, or add it to `guards`."
                 )
+    return None
+
+
+@rule("judges", "guards")
+def transforms_are_known(cfg: Config) -> str | None:
+    for place, entry in _entries(cfg):
+        try:
+            transform.check(entry.transform)
+        except JudgeError as problem:
+            return f"{place}.{problem}"
     return None
 
 
