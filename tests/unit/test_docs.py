@@ -190,8 +190,8 @@ RECIPES = [  # ranks that train, GPUs there are, GiB of each
     ("qwen2_5_vl_3b_grpo", ALONE, 7, 8, 40),
     ("qwen3_vl_8b_grpo", (), 16, 16, 80),
     ("medgemma_4b_grpo", (), 1, 1, 80),
-    ("chexalign_online_dpo", (), 7, 8, 40),
-    ("chexalign_online_kto", (), 7, 8, 40),
+    ("recipes/chexalign_online_dpo", (), 7, 8, 40),
+    ("recipes/chexalign_online_kto", (), 7, 8, 40),
 ]
 
 

@@ -50,7 +50,7 @@ def test_chexaligns_prompt_byte_for_byte():
 def test_the_recipes_of_chexalign_use_it(root):
     from online_rl.config import load_config
 
-    for name in ("chexalign_online_dpo", "chexalign_online_kto"):
+    for name in ("recipes/chexalign_online_dpo", "recipes/chexalign_online_kto"):
         assert '"{indication|None}"' in load_config(root / "configs" / f"{name}.yaml").data.prompt
 
 

@@ -173,9 +173,9 @@ def test_a_gpu_that_has_room_for_policy_engine_and_judge_is_fit(monkeypatch):
         # GREEN beside the policy: a third of 40 GiB
         ("qwen2_5_vl_3b_grpo", 8, 40, [], ["the judge needs 24.6 GiB", "0.33, is 13.2", "its own for the judge"]),
         ("qwen3_vl_8b_grpo", 4, 80, [], ["policy and the shares of engine and judge take", "of 80.0"]),
-        ("chexalign_online_dpo", 1, 40, [], ["the update needs", "offload_optimizer=cpu"]),
+        ("recipes/chexalign_online_dpo", 1, 40, [], ["the update needs", "offload_optimizer=cpu"]),
         (
-            "chexalign_online_dpo",
+            "recipes/chexalign_online_dpo",
             7,
             40,
             ["rollout.gpu_memory_utilization=0.2"],
