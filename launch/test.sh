@@ -47,5 +47,9 @@ for folder in "${folders[@]}"; do
     OMP_NUM_THREADS=1 python -m pytest "$folder" "${which[@]}" "${how[@]}" --durations=15 "$@" 2>&1 |
         tee "${log:-/dev/null}" || status=$?
 done
+if [[ -n "$log" ]]; then # kept: what ran where, without this machine's paths
+    head="bash launch/test.sh long, at $(git rev-parse --short HEAD), $(nproc) cores, $(python --version)"
+    sed -i -e "1i # $head" -e "s#$REPO#.#g" "$log"
+fi
 ((status != 0 || ${#failed[@]} == 0)) || status=1
 exit "$status"
