@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from judges.base import Case, Judge, Score, Status
 from judges.errors import JudgeError
-from judges.sync_or_async import scoring
+from judges.sync_or_async import matched, scoring
 from judges.text import count_words, one_line
 
 Unit = Literal["words", "characters", "tokens"]
@@ -234,9 +234,7 @@ class LengthControlled:
                 part.load_state_dict(state[name])
 
     def _control(self, cases: Sequence[Case], scores: Sequence[Score], seconds: float) -> list[Score]:
-        if len(scores) != len(cases):
-            raise JudgeError(f"judge {self.name!r} returned {len(scores)} scores for {len(cases)} cases.")
-        return [self._one(case, score) for case, score in zip(cases, scores)]  # noqa: B905 - just compared
+        return [self._one(case, score) for case, score in matched(self.name, cases, scores)]
 
     def _one(self, case: Case, score: Score) -> Score:
         if score.status is not Status.SCORED or score.value is None:

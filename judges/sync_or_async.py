@@ -8,8 +8,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from judges.base import Case, Score
+from judges.errors import JudgeError
 
 Cases = Sequence[Case]
+
+
+def matched(name: str, cases: Cases, scores: Sequence[Score]) -> list[tuple[Case, Score]]:
+    """Each case with its score, from the judge `name`. Raises JudgeError unless there is one for each."""
+    if len(scores) != len(cases):
+        raise JudgeError(f"judge {name!r} returned {len(scores)} scores for {len(cases)} cases.")
+    return list(zip(cases, scores, strict=True))
 
 
 def scoring(

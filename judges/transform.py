@@ -20,10 +20,14 @@ from judges.border import border
 from judges.errors import JudgeError
 from judges.objects import Kind
 from judges.sources import source_files
-from judges.sync_or_async import scoring
+from judges.sync_or_async import matched, scoring
 
 Steps = str | Sequence[str | Mapping[str, Any]]
 Function = Callable[[float], float]
+
+
+class OutOfRange(JudgeError):
+    """A value that a step is not made for."""
 
 
 def negate(x: float) -> float:
@@ -31,9 +35,9 @@ def negate(x: float) -> float:
 
 
 def reciprocal(x: float) -> float:
-    """1 / (1 + x). Raises JudgeError below 0, where it would turn the order round."""
+    """1 / (1 + x). Raises OutOfRange below 0, where it would reverse the order."""
     if x < 0:
-        raise JudgeError(f"transform: reciprocal found {x:g}, expected 0 or more, such as a number of errors.")
+        raise OutOfRange(f"transform: reciprocal found {x:g}, expected 0 or more, such as a number of errors.")
     return 1 / (1 + x)
 
 
@@ -129,17 +133,18 @@ class Transformed:
         return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files}
 
     def _change(self, cases: Sequence[Case], scores: Sequence[Score], seconds: float) -> list[Score]:
-        if len(scores) != len(cases):
-            raise JudgeError(f"judge {self.name!r} returned {len(scores)} scores for {len(cases)} cases.")
-        return [self._one(case, score) for case, score in zip(cases, scores)]  # noqa: B905 - just compared
+        return [self._one(case, score) for case, score in matched(self.name, cases, scores)]
 
     def _one(self, case: Case, score: Score) -> Score:
         if score.status is not Status.SCORED or score.value is None:
             return score
         value: Any = score.value
-        with border(f"judge {self.name!r}", "its transform"):
-            for step in self.steps:
-                value = step(value)
+        try:
+            with border(f"judge {self.name!r}", "its transform"):
+                for step in self.steps:
+                    value = step(value)
+        except OutOfRange as problem:
+            raise JudgeError(f"judge {self.name!r}: study {case.study_id!r}: {problem}") from None
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise JudgeError(
                 f"transform of judge {self.name!r} gave {value!r} for study {case.study_id!r} (the judge's own value "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from online_rl.commands.judge_check.readers import Agreement, Ordered, agreement
 from online_rl.commands.judge_check.verdicts import verdicts
 from online_rl.commands.score.html import check_place
 from online_rl.commands.score.pairs import Pair, read_pairs
-from online_rl.commands.score.run import judge_config
+from online_rl.commands.score.run import as_case, judge_config, named_columns
 from online_rl.config import Config, load_config
 from online_rl.errors import ConfigError, DataError
 from online_rl.paths import refuse_overlap
@@ -158,8 +158,8 @@ def _of_file(
     path: Path, columns: Sequence[str], encoding: str | None, studies: int
 ) -> tuple[list[Case], list[str], Constants]:
     """Cases, a patient for each, and reports for everybody made of the reports that are not tried."""
-    named = dict(column.split("=", 1) for column in columns if "=" in column.strip("="))
-    pairs = [pair for pair in read_pairs(path, named, encoding, ("reference",)) if not says_nothing(pair.reference)]
+    found = read_pairs(path, named_columns(columns), encoding, ("reference",))
+    pairs = [pair for pair in found if not says_nothing(pair.reference)]
     if not pairs:
         raise DataError(f"{path}: every reference is empty, so there is nothing to edit.")
     random.Random(0).shuffle(pairs)
@@ -184,15 +184,7 @@ def _of_config(cfg: Config, studies: int) -> tuple[list[Case], list[str], Consta
 
 
 def _case(pair: Pair, candidate: str) -> Case:
-    return Case(
-        study_id=pair.study_id or pair.source,
-        candidate=clean_statements(candidate),
-        reference=clean_statements(pair.reference),
-        indication=pair.indication,
-        columns=pair.columns,
-        raw_candidate=candidate,
-        raw_reference=pair.reference,
-    )
+    return as_case(replace(pair, candidate=candidate), raw=False)
 
 
 def _write(path: Path, text: str) -> None:

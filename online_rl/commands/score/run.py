@@ -64,7 +64,7 @@ def score_file(
         {"--input": source, "--judge": code_file(entry.use)} | _files_among(entry.args),
         {"--output": [output, *Journal.beside(output)], "--html": html},
     )
-    pairs = read_pairs(source, _named(columns), encoding)
+    pairs = read_pairs(source, named_columns(columns), encoding)
     if html is not None:
         check_place(html, overwrite)
     loaded = load_judge(entry.use, entry.args, entry.length_control, judge)
@@ -128,7 +128,7 @@ def use_and_rule(judge: str, length_control: str | None = None) -> tuple[str, st
     return judge.removeprefix("lc_"), "lc_green"
 
 
-def _named(columns: Sequence[str]) -> dict[str, str]:
+def named_columns(columns: Sequence[str]) -> dict[str, str]:
     """reference=gt as {"reference": "gt"}."""
     for column in columns:
         if "=" not in column.strip("="):
@@ -206,10 +206,11 @@ def _calls_to_make(
             advance(rows)
         asked = [p for p in places if not says_nothing(pairs[p].reference) and (whole or p not in journal.rows)]
         if asked:
-            yield asked, [_case(pairs[place], raw) for place in asked]
+            yield asked, [as_case(pairs[place], raw) for place in asked]
 
 
-def _case(pair: Pair, raw: bool) -> Case:
+def as_case(pair: Pair, raw: bool) -> Case:
+    """What a judge sees of a pair: the texts as written if `raw`, else cleaned as in training."""
     candidate, reference = _texts(pair, raw)
     return Case(
         study_id=pair.study_id or pair.source,

@@ -87,7 +87,7 @@ def test_a_function_of_the_users_and_what_its_edits_change(tmp_path):
 
 
 def test_below_zero_a_reciprocal_would_turn_the_order_round():
-    with pytest.raises(JudgeError, match="found -2, expected 0 or more"):
+    with pytest.raises(JudgeError, match="judge 'errors': study 's1': .*found -2, expected 0 or more"):
         value("reciprocal", -2.0)
 
 

@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 ROOT = Path(__file__).resolve().parents[3]
+PF_EXITING = 0x4  # of a process's flags in /proc/N/stat (linux/sched.h)
 
 
 def launch(script: str, *arguments: str, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
@@ -28,13 +29,14 @@ WORKS = "exec 8<> <(:); echo ready; while :; do read -r -t 0.1 -u 8; done"
 
 @contextmanager
 def started(command: Sequence[str | Path], env: dict[str, str], **options: Any) -> Iterator[subprocess.Popen[str]]:
-    """Run `command` in a session of its own, of which nothing outlives the block, however it ends."""
+    """Run `command` in its own session and kill what is left of it when the block ends, however it ends."""
     process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True, **options)
     try:
         yield process
     finally:
         for number in left(process.pid):
-            psutil.Process(number).kill()
+            with suppress(psutil.NoSuchProcess):  # it has ended by itself meanwhile
+                psutil.Process(number).kill()
         process.communicate(timeout=30)
 
 
@@ -51,10 +53,12 @@ def _session(pid: int) -> int:
 
 
 def _is_alive(process: psutil.Process) -> bool:
+    """Not a zombie, nor on the way there: the pipes of a killed process close a moment before it is one."""
     try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
         return False
+    return fields[0] not in ("Z", "X") and not int(fields[6]) & PF_EXITING
 
 
 def path_with(folder: Path) -> str:

@@ -170,6 +170,7 @@ def test_the_reward_of_a_configuration_is_checked_as_a_whole(here):
         (["--judge", "findings", "--references", "reports.jsonl", "--ratings", "bad.jsonl"], "rating: found no number"),
         (["--judge", "findings", "--references", "reports.jsonl", "--json", "reports.jsonl"], "--json"),
         (["--judge", "findings", "--references", "reports.jsonl", "--html", "own.py"], "exists already"),
+        ([*GOOD, "--columns", "findings"], "--columns: found 'findings', expected ROLE=NAME"),
     ],
 )
 def test_what_cannot_be_used_is_refused_by_name(arguments, words, here, capsys):
