@@ -130,7 +130,7 @@ def test_rows_of_another_judge_are_scored_again_if_one_says_so(folder, capsys):
         "def reward(completions, **columns):\n    if '2' in columns['study_id'][0]:\n        raise ValueError\n"
         "    return [0.25] * len(completions)\n"
     )
-    assert score(judge="mine.py:reward") == 2
+    assert score("scoring.workers=1", judge="mine.py:reward") == 2
     assert score(judge="findings") == 2
     assert "holds 2 rows of another run (other judge" in (error := capsys.readouterr().err) and "--overwrite" in error
     assert score("--overwrite", judge="findings") == 0
