@@ -155,7 +155,7 @@ compile_vllm() { # it imports 500 of its modules when an engine is built; withou
 
 import_everything() { # a check, and it leaves compiled bytecode behind, without which every start takes 10 s longer
     env -u PYTHONDONTWRITEBYTECODE "$python" -c '
-import datasets, deepspeed, matplotlib.pyplot, pandas, peft, scipy.stats, sklearn, tensorboard, torch, transformers, trl
+import datasets, deepspeed, matplotlib.pyplot, pandas, peft, scipy.stats, tensorboard, torch, transformers, trl
 from vllm import LLM
 
 import judges, online_rl'
@@ -169,6 +169,14 @@ build_communication_op() {
 from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder
 
 ShareMemCommBuilder().load(verbose=False)'
+}
+
+check_and_build() { # both at once: each takes one core, and most of a minute
+    local status=0
+    import_everything &
+    build_communication_op || status=$?
+    wait $! || status=$?
+    return $status
 }
 
 build_offloaded_adam() { # which the ranks would compile at their first start with deepspeed.offload_optimizer=cpu
@@ -209,17 +217,19 @@ if [[ $with_tests == yes ]]; then
 fi
 step "installing online-rl itself" pip_install --no-deps --no-build-isolation --editable .
 step "compiling vLLM's bytecode" compile_vllm
-step "checking that everything imports" import_everything
 if [[ "$platform" == cpu ]]; then
-    step "building DeepSpeed's communication operation" build_communication_op
-elif [[ -n "$(query_gpus driver_version)" ]]; then
+    step "checking that everything imports, and building DeepSpeed's communication operation" check_and_build
+else
+    step "checking that everything imports" import_everything
+fi
+if [[ "$platform" == gpu && -n "$(query_gpus driver_version)" ]]; then
     step "asking torch for the GPU" ask_torch_for_the_gpu
     if any_of "${CXX:-g++}"; then
         step "building DeepSpeed's Adam for offloading" build_offloaded_adam
     else
         echo "setup: no C++ compiler (${CXX:-g++}), so deepspeed.offload_optimizer=cpu will not work: DeepSpeed builds its Adam."
     fi
-else
+elif [[ "$platform" == gpu ]]; then
     echo "setup: no GPU on this machine (a login node?), so torch was not asked for one."
 fi
 [[ $with_tests == no ]] || fingerprint >"$test_stamp"

@@ -9,6 +9,8 @@ import pytest
 
 from tests.integration.launch import Finished, records, started, train
 
+pytestmark = pytest.mark.long
+
 SERVED = """
 def commas(completions, **columns):
     return [min(1.0, text.count(",") / 3) for text in completions]

@@ -258,6 +258,7 @@ def test_neither_ranks_nor_micro_batches_change_what_is_learned(whole, one_rank)
             assert other[name] == pytest.approx(line[name], rel=1e-4, abs=1e-7), f"{name} at step {line['step']}"
 
 
+@pytest.mark.long
 def test_a_run_goes_on_with_the_same_step_in_smaller_passes(whole, one_rank, settings, work):
     """As after running out of memory: the checkpoint is of larger passes, with prompts shared."""
     layout = ["train.micro_batch_tokens=512", "train.logits_chunk=16", "debug.share_prompts=false"]
