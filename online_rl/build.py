@@ -47,7 +47,14 @@ from online_rl.rollout.sync import WeightSync
 from online_rl.room import refuse_too_large
 from online_rl.run_lock import RunLock
 from online_rl.scoring import Scorer
-from online_rl.scoring.setup import count_tokens_with, describe_judges, dry_call, load_judges, make_blend
+from online_rl.scoring.setup import (
+    count_tokens_with,
+    describe_judges,
+    dry_call,
+    load_judges,
+    make_blend,
+    refuse_late_adapting,
+)
 from online_rl.scoring.tryout import references_that_judges_cannot_score
 
 
@@ -67,6 +74,7 @@ def build(config: Source, overrides: Overrides = (), given: Given | None = None)
 def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
     cfg.check_world(int(os.environ.get("WORLD_SIZE", "1")))
     judges, guards = load_judges(cfg, given.judges)
+    refuse_late_adapting([*(judge for judge, _ in judges), *guards], cfg)
     algorithm = make_algorithm(cfg)
     demo = prepare(cfg)
     studies = _read_data_and_join(cfg, given, demo)
@@ -108,7 +116,8 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
     monitor.on_step = given.on_step
     policy.warn = monitor.warn
     collector = Collector(cfg, studies.train, sampler, builder, engine, scorer, algorithm, policy)
-    weights = WeightSync(engine, policy, Parity(unseen, half_precision=cfg.model.dtype != "float32"))
+    parity = Parity(unseen, half_precision=cfg.model.dtype != "float32", stale=bool(cfg.scoring.behind))
+    weights = WeightSync(engine, policy, parity)
     alarms = Alarms()
     drawn = cfg.data.reader == "demo" and cfg.demo.reports is None and given.studies is None
     reader = read_report if drawn else None  # the demo's sentences alone are known to it

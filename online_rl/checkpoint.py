@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from online_rl.config import Config
 from online_rl.errors import CheckpointError, ConfigError
@@ -46,7 +46,9 @@ class Checkpoint:
     state: dict[str, Any]
 
 
-def save(run_dir: Path, step: int, policy: Any, state: dict[str, Any], cfg: Config) -> Path:
+def save(
+    run_dir: Path, step: int, policy: Any, state: dict[str, Any], cfg: Config, with_files: Sequence[Files] = ()
+) -> Path:
     """Write `checkpoints/step-<step>`. All ranks call it. Raises CheckpointError on all of them when one cannot write;
     older checkpoints stay as they are."""
     root = run_dir / "checkpoints"
@@ -64,6 +66,8 @@ def save(run_dir: Path, step: int, policy: Any, state: dict[str, Any], cfg: Conf
             (partial / STATE).write_text(json.dumps(content, indent=1))
     with written(partial):
         policy.save(partial)
+        for part in with_files:
+            part.save_files(partial)
     digests: dict[str, list[Any]] = {}
     with written(partial):
         files = sorted(p for p in partial.rglob("*") if p.is_file())
@@ -107,6 +111,14 @@ class Part(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
+@runtime_checkable
+class Files(Protocol):
+    """A part that keeps files of its own in a checkpoint, beside the state."""
+
+    def save_files(self, folder: Path) -> None: ...
+    def load_files(self, folder: Path) -> None: ...
+
+
 @dataclass
 class Checkpoints:
     """Saves and loads the policy together with the state of the run's other parts."""
@@ -120,13 +132,19 @@ class Checkpoints:
         state: dict[str, Any] = {"model_is_local": Path(self.cfg.model.path).exists()}  # else a name on the hub
         for part in self.parts:
             state |= part.state_dict()
-        return save(Path(self.cfg.run.dir), step, self.policy, state, self.cfg)
+        return save(Path(self.cfg.run.dir), step, self.policy, state, self.cfg, self._with_files)
 
     def load(self, found: Checkpoint) -> None:
         """Give policy and parts the state that `found` holds."""
         self.policy.load(found.folder)
         for part in self.parts:
             part.load_state_dict(found.state)
+        for files in self._with_files:
+            files.load_files(found.folder)
+
+    @property
+    def _with_files(self) -> list[Files]:
+        return [part for part in self.parts if isinstance(part, Files)]
 
     def folder(self, step: int) -> Path:
         return Path(self.cfg.run.dir) / "checkpoints" / f"step-{step}"

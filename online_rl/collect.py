@@ -1,12 +1,21 @@
-"""Collecting a step: studies are drawn, reports sampled, and judges answer while other reports still decode."""
+"""Collecting a step: studies are drawn, reports sampled, and judges answer while other reports still decode.
+
+With `scoring.behind` 1 judges have longer, by one step:
+
+    step 1   sample 1, sample 2   wait for the scores of 1   learn from 1
+    step 2             sample 3   wait for the scores of 2   learn from 2
+    step 3             sample 4   wait for the scores of 3   learn from 3
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from online_rl.ahead import Saved, read_ahead, rollouts_of, write_ahead
 from online_rl.algorithms import Algorithm
 from online_rl.config import Config
 from online_rl.data.sampler import StudySampler
@@ -22,6 +31,14 @@ from online_rl.scoring import Asked, Scored, Scorer
 from online_rl.scoring.adapt import judge_states, load_judge_states
 
 PATIENCE_S = 0.2  # scores that arrive within it are waited for
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where collecting stands: the place in the data, and what has been sampled of the next step already."""
+
+    sampler: dict[str, int]
+    ahead: Rollouts | Saved | None
 
 
 @dataclass
@@ -42,8 +59,11 @@ class Collector:
     algorithm: Algorithm
     policy: Policy
     num_tokens: int = 0
-    _step_start: dict[str, int] | None = field(default=None, init=False)  # the data's position while a step is open
+    _step_start: Position | None = field(default=None, init=False)  # while a step is open
     _version: int = field(default=-1, init=False)  # of the policy then
+    _staleness: int = field(default=0, init=False)  # updates since the open step's candidates were sampled
+    _ahead: Asked | None = field(default=None, init=False)  # the next step's candidates and their calls
+    _saved: Saved | None = field(default=None, init=False)  # the same, as a checkpoint held them
 
     def collect(self, step: Step) -> tuple[Rollouts, Scored]:
         """Return this rank's groups of the step and their scores; engine and judges sleep when it returns.
@@ -51,9 +71,10 @@ class Collector:
         Errors of one rank are raised on all: JudgeFailed (out of reach or too slow), JudgeError (contract broken),
         DataError (an image or a prompt), PolicyMismatch (the engine was not synced).
         """
-        self._step_start, self._version = self.sampler.state_dict(), self.policy.version
+        self._step_start, self._version = self._position(), self.policy.version
         with step.phase("sampling and scoring"):
-            rollouts, scores = self._sample_and_score(self.next_studies(), step.number, self._canaries_due(step.number))
+            rollouts, scores = self._scored(self._next(step.number))
+            self._staleness = self._version - rollouts.version
             self._resample(rollouts, scores, step.number)
         with collectives.together():  # no rank begins the update while a judge or an engine holds memory
             self.engine.sleep()
@@ -70,7 +91,8 @@ class Collector:
         self._step_start = None
         groups = gather_groups(scores.groups)
         self.num_tokens += sum(r["tokens"] + r["prompt_tokens"] for group in groups for r in group)
-        return Collected(groups, collectives.gather(scores.stats), scores.canaries.metrics(), self.num_tokens)
+        stale = self._staleness if self.cfg.scoring.behind else None
+        return Collected(groups, collectives.gather(scores.stats), scores.canaries.metrics(), self.num_tokens, stale)
 
     def after_step(self, collected: Collected) -> None:
         """Let length rules adapt to the step, and stop if too many candidates were unscorable. Raises JudgeFailed."""
@@ -85,7 +107,7 @@ class Collector:
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps. While a step is open, the data's position is that of the step's start."""
         return {
-            "sampler": self._step_start or self.sampler.state_dict(),
+            "sampler": self._position().sampler,
             "num_tokens": self.num_tokens,
             "judges": judge_states(self.scorer.judges),
             "scorer": self.scorer.state_dict(),
@@ -98,15 +120,54 @@ class Collector:
         load_judge_states(self.scorer.judges, state.get("judges", {}), "judges" in self.cfg.resume_allow)
         self.scorer.load_state_dict(state.get("scorer", {}))
 
-    def _sample_and_score(self, studies: Sequence[Study], step: int, canaries: bool) -> tuple[Rollouts, Scored]:
+    def save_files(self, folder: Path) -> None:
+        """Write what was sampled ahead into a checkpoint, beside `state_dict`. Every rank calls it."""
+        write_ahead(self._position().ahead, folder)
+
+    def load_files(self, folder: Path) -> None:
+        """Go on with what was sampled ahead when the checkpoint was written."""
+        self._saved = read_ahead(folder)
+
+    def _position(self) -> Position:
+        if self._step_start is not None:
+            return self._step_start
+        return Position(self.sampler.state_dict(), self._ahead.rollouts if self._ahead else self._saved)
+
+    def _next(self, step: int) -> Asked:
+        """The step's candidates, on their way through the judges, and with `scoring.behind` those of the next as well.
+
+        They are sampled before this step's scores are waited for, by the policy that this step has not updated yet.
+        """
+        early = self._early(step)
+        asked = early or self._ask(self.next_studies(), step, self._canaries_due(step))
+        if not self.cfg.scoring.behind:
+            return asked
+        sampled = [] if early else [asked]
+        if step < self.cfg.train.max_steps:
+            self._ahead = self._ask(self.next_studies(), step + 1, self._canaries_due(step + 1))
+            sampled.append(self._ahead)
+        asked.wait_from_now(sum(one.generate_seconds for one in sampled))
+        return asked
+
+    def _early(self, step: int) -> Asked | None:
+        """The step's candidates if they were sampled in the step before; scored anew after a resume."""
+        early, saved, self._ahead, self._saved = self._ahead, self._saved, None, None
+        if early or saved is None:
+            return early
+        with collectives.together():
+            rollouts = rollouts_of(saved, self.studies, self.builder.build_all)
+            return self.scorer.ask(rollouts, self._canaries_due(step))
+
+    def _ask(self, studies: Sequence[Study], step: int, canaries: bool) -> Asked:
         with collectives.together():
             prompts = self.builder.build_all(studies)
             rollouts = self.engine.generate(prompts, step, self.policy.version)
-            asked = self.scorer.ask(rollouts, canaries)
-        self._read_ahead(rollouts, asked)
+            return self.scorer.ask(rollouts, canaries)
+
+    def _scored(self, asked: Asked) -> tuple[Rollouts, Scored]:
+        self._read_ahead(asked.rollouts, asked)
         with collectives.together():
-            scores = self.scorer.scored(asked)
-        return rollouts, scores
+            return asked.rollouts, self.scorer.scored(asked)
 
     def _resample(self, rollouts: Rollouts, scores: Scored, step: int) -> None:
         """Sample further studies in place of groups that teach nothing, for `algorithm.resample_rounds` at most.
@@ -119,7 +180,7 @@ class Collector:
             missing = self.cfg.rollout.studies_per_step - int(collectives.reduce_numbers([float(teaching)])[0])
             if missing <= 0:
                 break
-            more_rollouts, more_scores = self._sample_and_score(self.next_studies(missing), step, canaries=False)
+            more_rollouts, more_scores = self._scored(self._ask(self.next_studies(missing), step, canaries=False))
             rollouts.extend(more_rollouts)
             scores.extend(more_scores)
 

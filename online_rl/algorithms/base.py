@@ -48,9 +48,10 @@ class TokenBatch:
     B = units * unit_size rows.
 
     logp        under the policy that is trained, with gradient
-    old_logp    under the same weights that sampled, computed by the trainer before the step's first update
+    old_logp    under the weights before the step's first update, computed by the trainer: those that sampled, unless
+                the run learns behind (scoring.behind)
     ref_logp    under the ref_model; None if the algorithm needs none
-    sampled     under the same weights that sampled, as vLLM reported them
+    sampled     under the weights that sampled, as vLLM reported them
     mask        1.0 on completion tokens
     advantages  (units,)
     weights     (units,) 0.0 for a unit that only fills up the pass
@@ -83,6 +84,7 @@ class Algorithm(ABC):
     unit_size        completions that must share a forward pass: 1, or 2 for pairs
     needs_ref_model  whether the loss compares with a frozen policy
     needs_baseline   whether the loss compares with a mean over the whole batch, see `baseline_sums`
+    corrects_late    whether the loss weighs what an earlier policy sampled, by exp(old_logp - sampled)
 
     These attributes are the only place that says so: configuration rules and memory estimates ask the class.
     """
@@ -90,15 +92,22 @@ class Algorithm(ABC):
     unit_size: ClassVar[int] = 1
     needs_ref_model: bool = False
     needs_baseline: ClassVar[bool] = False
+    corrects_late: bool = False
 
     def __init__(self, cfg: Config) -> None:
-        """Settle whether this run needs a ref_model; a class keeps here what else it reads of the configuration."""
+        """Settle what depends on this run's settings; a class keeps here what else it reads of the configuration."""
         self.needs_ref_model = self.needs_ref_model_with(cfg.algorithm)
+        self.corrects_late = self.corrects_late_with(cfg.algorithm)
 
     @classmethod
     def needs_ref_model_with(cls, settings: Settings) -> bool:
         """`needs_ref_model` under these settings, for a class in which it depends on them."""
         return cls.needs_ref_model
+
+    @classmethod
+    def corrects_late_with(cls, settings: Settings) -> bool:
+        """`corrects_late` under these settings, for a class in which it depends on them."""
+        return cls.corrects_late
 
     @abstractmethod
     def teaches(self, rewards: Rewards) -> bool:

@@ -31,6 +31,10 @@ class GRPO(Algorithm):
     def needs_ref_model_with(cls, settings: Settings) -> bool:
         return settings.grpo.kl_coef > 0
 
+    @classmethod
+    def corrects_late_with(cls, settings: Settings) -> bool:
+        return settings.grpo.correction != "none"
+
     def teaches(self, rewards: Rewards) -> bool:
         return advantage.has_spread(rewards, self.options.min_reward_std)
 

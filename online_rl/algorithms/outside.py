@@ -55,6 +55,12 @@ def _refuse_settings(algorithm: Algorithm, cfg: Config) -> None:
             f"has unit_size={size}, so train.micro_batch_tokens must hold {size} rows of rollout.max_model_len: found "
             f"{cfg.train.micro_batch_tokens}, expected at least {needed}. Raise it, or lower rollout.max_model_len.",
         )
+    if cfg.scoring.behind and not algorithm.corrects_late:
+        _refuse(
+            cfg,
+            "has corrects_late=False, and scoring.behind=1 gives it candidates of the policy before the last update. "
+            "Weigh them by exp(old_logp - sampled) and set corrects_late, or set scoring.behind to 0.",
+        )
     if not algorithm.needs_ref_model and (cfg.ref_model.sync_steps or cfg.ref_model.offload != "none"):
         _refuse(cfg, "has needs_ref_model=False, so no ref_model is kept. Remove ref_model.sync_steps and offload.")
 

@@ -145,6 +145,11 @@ class Algorithm(Section):
         return not self.is_built_in or ALGORITHMS.load(self.name).needs_ref_model_with(self)
 
     @property
+    def corrects_late(self) -> bool:
+        """Whether the loss weighs what an earlier policy sampled, as a built-in class declares."""
+        return ALGORITHMS.load(self.name).corrects_late_with(self)
+
+    @property
     def unit_size(self) -> int:
         """Completions that must share a forward pass, as the class declares; 1 for an algorithm from outside."""
         return ALGORITHMS.load(self.name).unit_size if self.is_built_in else 1

@@ -165,6 +165,9 @@ class Scoring(Section):
     max_unscorable_rate: Fraction = Field(
         default=0.5, description="stop if more candidates than this share are unscorable over 20 steps"
     )
+    behind: int = Field(
+        default=0, ge=0, le=1, description="1: judges have until the next step is sampled; learning is one update late"
+    )
     truncated: Literal["score", "mask"] = Field(
         default="score", description="candidates cut at the limit: score them, or mask"
     )

@@ -42,11 +42,14 @@ def refuse(nonfinite_studies: set[str], gap: float, unusable: float, step: int, 
             "train.learning_rate, or set model.dtype=float32."
         )
     limit = logp_limit(cfg)
+    late = (
+        " With scoring.behind=1 the last update is part of it: lower train.learning_rate." if cfg.scoring.behind else ""
+    )
     if not gap <= limit:
         raise PolicyMismatch(
             f"step {step}: log-probabilities of the trainer and of vLLM differ by {gap:.3f} nats per token, over "
             f"rollout.max_logp_difference={limit}. Check that vLLM serves this "
-            "architecture faithfully (dtype, attention), or raise the limit."
+            f"architecture faithfully (dtype, attention), or raise the limit.{late}"
         )
     if unusable > MAX_UNUSABLE:
         raise PolicyMismatch(

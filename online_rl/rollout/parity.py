@@ -18,11 +18,14 @@ class Parity:
     """Trainer and engine must stay about as near to each other as they were before the first sync.
 
     names   weights that cannot be compared bit by bit; if there are none, the distance may be a warning, not an error
+    stale   the candidates were sampled by an earlier policy (scoring.behind): the distance grows by what an update
+            changes, so that only a large one means something
     before  mean difference of log-probabilities in the run's first step, nats per token: both held the same weights
     """
 
     names: Sequence[str] = ()
     half_precision: bool = False
+    stale: bool = False
     before: float | None = None
     warned: bool = field(default=False, init=False)
 
@@ -38,7 +41,7 @@ class Parity:
         if self.names:
             self._refuse(step, difference)
         doubtful = DOUBT * self.before + (HALF_DOUBT if self.half_precision else EXACT_DOUBT)
-        if difference <= doubtful or self.warned:
+        if difference <= doubtful or self.warned or self.stale:
             return None
         self.warned = True
         return (
@@ -49,7 +52,7 @@ class Parity:
 
     def _refuse(self, step: int, difference: float) -> None:
         assert self.before is not None
-        limit = FACTOR * self.before + (HALF if self.half_precision else EXACT)
+        limit = FACTOR * self.before + (HALF if self.half_precision or self.stale else EXACT)
         if difference > limit:
             raise PolicyMismatch(
                 f"step {step}: log-probabilities of the trainer and of vLLM differ by {difference:.3g} nats per token; "

@@ -21,8 +21,9 @@ class Asked:
 
     calls             (judge, the candidates that it was given, its answer)
     canaries          where some were due
-    generated         when the last candidate had been sampled, on time.perf_counter()
-    generate_seconds  until then
+    generated         when nothing was left but to wait for scores, on time.perf_counter(): at the last candidate, or
+                      later where another step was sampled meanwhile
+    generate_seconds  spent on sampling until then
     busy_seconds      what the caller has done since then instead of waiting
     """
 
@@ -37,6 +38,10 @@ class Asked:
     def done(self, within: float) -> bool:
         """Wait at most this many seconds; return whether all calls have ended."""
         return not wait([future for _, _, future in self.calls], timeout=within).not_done
+
+    def wait_from_now(self, generate_seconds: float) -> None:
+        """Count only from now on as a wait for scores: until now the step has spent so long on sampling."""
+        self.generated, self.generate_seconds = time.perf_counter(), generate_seconds
 
     def cancel(self) -> None:
         """Give up what has not begun; what has ended is not touched."""

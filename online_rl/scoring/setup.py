@@ -16,6 +16,7 @@ from online_rl.config import Config
 from online_rl.config.model import JudgeSpec
 from online_rl.data.prompt import study_prompt
 from online_rl.data.study import Study
+from online_rl.errors import ConfigError
 from online_rl.scoring.calls import out_of_reach
 from online_rl.scoring.cases import make_case
 from online_rl.scoring.scorer import Scorer
@@ -46,6 +47,20 @@ def load_entry(entry: JudgeSpec) -> Judge:
         conversational=entry.conversational,
         transform=entry.transform,
     )
+
+
+def refuse_late_adapting(judges: Sequence[Judge], cfg: Config) -> None:
+    """Raise ConfigError for a judge of the user's that adapts to each step, if scores may arrive a step later.
+
+    Some of a step's scores would be given before it adapts, and some after.
+    """
+    for judge in judges if cfg.scoring.behind else ():
+        if hasattr(judge.judge if isinstance(judge, LengthControlled) else judge, "adapt"):
+            raise ConfigError(
+                f"judge {judge.name!r}: found a method adapt() beside scoring.behind=1, expected none: some scores "
+                "of a step would be given before it adapts, and some after. Remove the method, or set scoring.behind "
+                "to 0."
+            )
 
 
 def make_blend(cfg: Config) -> Blend:

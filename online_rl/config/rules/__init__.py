@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from online_rl.config.rules import algorithm, eval, judges, policy, run
+from online_rl.config.rules import algorithm, behind, eval, judges, policy, run
 from online_rl.config.rules.rule import Rule
 
 if TYPE_CHECKING:
@@ -49,6 +49,10 @@ RULES: tuple[Rule, ...] = (
     algorithm.the_sft_term_needs_a_place,
     algorithm.kto_learns_from_single_candidates,
     algorithm.kto_weighs_something,
+    behind.learning_late_needs_a_correction,
+    behind.resampling_cannot_wait,
+    behind.length_rules_stay_as_they_are,
+    behind.a_late_judge_has_a_gpu_of_its_own,
     policy.adapters_have_a_rank,
     policy.adapters_have_a_place,
     policy.settings_of_the_ref_model_need_one,

@@ -28,7 +28,7 @@ def some_judge_decides(cfg: Config) -> str | None:
 
 @rule("judges", "guards")
 def judges_have_names_of_their_own(cfg: Config) -> str | None:
-    twice = [name for name, count in Counter(entry.label for _, entry in _entries(cfg)).items() if count > 1]
+    twice = [name for name, count in Counter(entry.label for _, entry in entries(cfg)).items() if count > 1]
     if not twice:
         return None
     return f"judges: {twice[0]!r} names more than one judge; rewards/<name>/mean would mix them. Give each a `name`."
@@ -36,7 +36,7 @@ def judges_have_names_of_their_own(cfg: Config) -> str | None:
 
 @rule("judges", "guards")
 def gates_name_a_judge_and_a_number(cfg: Config) -> str | None:
-    known = [entry.label for _, entry in _entries(cfg)]
+    known = [entry.label for _, entry in entries(cfg)]
     for position, judge in enumerate(cfg.judges):
         try:
             conditions = parse_gate(judge.only_if) if judge.only_if is not None else ()
@@ -53,7 +53,7 @@ def gates_name_a_judge_and_a_number(cfg: Config) -> str | None:
 
 @rule("judges", "guards")
 def transforms_are_known(cfg: Config) -> str | None:
-    for place, entry in _entries(cfg):
+    for place, entry in entries(cfg):
         try:
             transform.check(entry.transform)
         except JudgeError as problem:
@@ -63,7 +63,7 @@ def transforms_are_known(cfg: Config) -> str | None:
 
 @rule("judges", "guards")
 def length_rules_get_what_they_take(cfg: Config) -> str | None:
-    for place, entry in _entries(cfg):
+    for place, entry in entries(cfg):
         if entry.length_control == "none":
             if entry.length_args:
                 return (
@@ -96,7 +96,7 @@ def the_deadline_outlasts_a_call_and_its_retries(cfg: Config) -> str | None:
 @rule("judges", "scoring.call_timeout_s")
 def a_judges_own_timeout_ends_first(cfg: Config) -> str | None:
     limit = cfg.scoring.call_timeout_s
-    for place, judge in _entries(cfg):
+    for place, judge in entries(cfg):
         own = judge.args.get("timeout_s", OWN_TIMEOUT_S.get(judge.use))
         if isinstance(own, int | float) and own >= limit:
             return (
@@ -138,7 +138,7 @@ def tensorboard_is_on_or_off(cfg: Config) -> str | None:
 def reports_stay_in_the_own_network(cfg: Config) -> str | None:
     if cfg.scoring.allow_remote and not cfg.data.confidential:
         return None
-    for place, entry in _entries(cfg):
+    for place, entry in entries(cfg):
         for key, url in urls(entry.args):
             host = host_of(url)
             if is_private(host):
@@ -157,7 +157,7 @@ def reports_stay_in_the_own_network(cfg: Config) -> str | None:
     return None
 
 
-def _entries(cfg: Config) -> list[tuple[str, JudgeSpec]]:
+def entries(cfg: Config) -> list[tuple[str, JudgeSpec]]:
     """Every judge and guard with its place in the configuration."""
     judges = [(f"judges[{i}]", entry) for i, entry in enumerate(cfg.judges)]
     return [*judges, *((f"guards[{i}]", entry) for i, entry in enumerate(cfg.guards))]

@@ -202,7 +202,7 @@ def test_every_rule_that_is_written_is_in_the_one_list():
     from online_rl.config import rules
     from online_rl.config.rules.rule import Rule
 
-    modules = (rules.run, rules.judges, rules.algorithm, rules.policy, rules.eval)
+    modules = (rules.run, rules.judges, rules.algorithm, rules.behind, rules.policy, rules.eval)
     written = [value for module in modules for value in vars(module).values() if isinstance(value, Rule)]
     assert len(rules.RULES) == len(written) == len({rule.name for rule in written})
     assert {rule.name for rule in rules.RULES} == {rule.name for rule in written}
