@@ -198,6 +198,7 @@ def _open_monitor(cfg: Config, start_step: int, watchdog: Watchdog, messages: Se
         trackers,
     )
     monitor.in_use = in_use(cfg)
+    monitor.profile = cfg.debug.profile
     monitor.log_config(cfg.resolved_yaml())
     monitor.log_hparams(hyperparameters(cfg), final_metrics(cfg))
     for message in messages:

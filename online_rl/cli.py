@@ -75,12 +75,17 @@ def check(
 
 
 @app.command("train")
-def train(overrides: Overrides = None, config: ConfigFile = None) -> None:
+def train(
+    overrides: Overrides = None,
+    config: ConfigFile = None,
+    profile: Annotated[str, typer.Option(metavar="STEPS", help="Trace these steps, such as 3 or 3,8.")] = "",
+) -> None:
     """Train on one rank. For several: deepspeed --num_gpus N --module online_rl.train CONFIG."""
     from online_rl.train import run
 
     file, settings = config_in(config, overrides, needed=True)
     assert file is not None
+    settings = [*settings, f"debug.profile=[{profile}]"] if profile else settings
     raise typer.Exit(run(file, settings) or 0)
 
 

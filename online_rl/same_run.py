@@ -55,6 +55,7 @@ FREE_KEYS = (
     "debug.share_prompts",
     "model.gradient_checkpointing",
     "debug.read_ahead",
+    "debug.profile",
 )
 
 

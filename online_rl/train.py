@@ -38,10 +38,18 @@ def run(config: str | Path, overrides: Sequence[str] = ()) -> int:
     return STOPPED if result.alarms and cfg.monitor.stop_on_collapse else 0
 
 
+def _steps(text: str) -> list[int]:
+    """Read `--profile`: numbers between commas."""
+    return [int(number) for number in text.split(",")]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="online_rl.train", description="Train a policy online, judge in the loop.")
     parser.add_argument("--config", metavar="FILE", help="YAML configuration, such as configs/demo_grpo.yaml")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument(
+        "--profile", metavar="STEPS", type=_steps, help="trace these steps, such as 3 or 3,8: debug.profile"
+    )
     parser.add_argument("--local_rank", type=int, default=None, help="set by the deepspeed launcher")
     parser.add_argument(
         "overrides", nargs="*", metavar="[CONFIG] section.key=value", help="the configuration, unless --config names "
@@ -53,6 +61,8 @@ def main() -> int:
         if not overrides or "=" in overrides[0]:
             parser.error("no configuration given; expected CONFIG, such as configs/demo_grpo.yaml, or --config FILE")
         config = overrides.pop(0)
+    if arguments.profile:
+        overrides.append(f"debug.profile={arguments.profile}")
     if arguments.local_rank is not None:
         os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
     if arguments.debug:

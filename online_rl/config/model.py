@@ -282,6 +282,9 @@ class Debug(Section):
     read_ahead: bool = Field(
         default=True, description="the ref_model reads the candidates while their scores are still on their way"
     )
+    profile: list[Positive] = Field(
+        default_factory=list, description="steps whose operations are traced, into <run.dir>/profile, a file per rank"
+    )
     persistence_threshold: Count = Field(
         default=100_000, description="parameters with fewer elements are kept whole on every rank (ZeRO-3)"
     )

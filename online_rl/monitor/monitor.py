@@ -8,7 +8,7 @@ from __future__ import annotations
 import atexit
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,11 @@ from online_rl.monitor.best_worst import best_and_worst
 from online_rl.monitor.console import open_display
 from online_rl.monitor.guard_drift import GuardDrift
 from online_rl.monitor.health import InUse, hints
+from online_rl.monitor.profile import named, traced
 from online_rl.monitor.records import MetricsFile, Record, read_records
 from online_rl.monitor.starting_policy import StartingPolicy
 from online_rl.monitor.step import Step
-from online_rl.ranks.collectives import together
+from online_rl.ranks.collectives import rank, together
 
 if TYPE_CHECKING:
     from online_rl.monitor.trackers import Tracker
@@ -55,6 +56,8 @@ class Monitor:
         self.run_dir = Path(run_dir)
         self.enabled = enabled
         self.on_step: Callable[[int, dict[str, float]], None] | None = None  # a caller's, on rank 0 after each step
+        self.profile: Sequence[int] = ()  # steps that are traced, on every rank
+        self._range: Callable[[str], AbstractContextManager[Any]] = nullcontext  # of a trace
         self.in_use: InUse | None = None  # what the configuration has set, for hints
         self._trackers = list(trackers)
         self._best_and_worst_every = every if tensorboard or self._trackers else 0
@@ -84,7 +87,7 @@ class Monitor:
         """Time one training step. `with monitor.step(12) as step: with step.phase("updating"): ...`"""
         self._step = number
         step = Step(number, self.phase)
-        with step.timed("step"):
+        with self._tracing(number), step.timed("step"):
             yield step
         self._step = number + 1
 
@@ -203,15 +206,23 @@ class Monitor:
     def phase(self, name: str) -> Iterator[None]:
         """Tell the watchdog, and show in the live display, that the run is "sampling and scoring" or the like."""
         self._beat(f"step {self._step}, {name}")
-        if self._display is None:
-            yield
-            return
-        display = self._display  # the block may close the monitor
-        display.enter(name)
-        try:
-            yield
-        finally:
-            display.leave()
+        with self._range(name):
+            if self._display is None:
+                yield
+                return
+            display = self._display  # the block may close the monitor
+            display.enter(name)
+            try:
+                yield
+            finally:
+                display.leave()
+
+    def _tracing(self, step: int) -> AbstractContextManager[None]:
+        """Trace the step if it is to be, its phases as ranges with their names."""
+        self._range = named if step in self.profile else nullcontext
+        if step not in self.profile:
+            return nullcontext()
+        return traced(step, rank(), self.run_dir / "profile", self.note, self._guard("profile"))
 
     def close(self) -> None:
         """Flush and close. Calling it again does nothing."""

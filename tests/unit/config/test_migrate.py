@@ -62,6 +62,7 @@ def test_a_renamed_key_keeps_its_value_and_one_warning_names_old_and_new(write):
         "share_prompts": False,
         "image_features_once": False,
         "read_ahead": False,
+        "profile": [],
         "persistence_threshold": 0,
     }
     assert (old.train.max_steps, old.ref_model.sync_steps, old.deepspeed.offload_optimizer) == (7, 5, "cpu")
