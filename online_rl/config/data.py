@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -44,6 +44,10 @@ class Data(Section):
     )
     clean: list[Literal["addenda", "headings", "numbers", "unwrap", "deidentified", "drop_comparisons"]] = Field(
         default_factory=list, description="what is cleaned out of reference reports (docs/data.md); [] = nothing"
+    )
+    where: dict[str, Any] = Field(
+        default_factory=dict,
+        description="training studies that are used, such as {view: [PA, AP], images: [1, 2], words: [5, 150]}",
     )
     max_images: Positive = Field(
         default=2, description="images per study in the row's order; further ones are left out"

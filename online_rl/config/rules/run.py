@@ -9,6 +9,7 @@ from online_rl.config.rules.rule import rule
 from online_rl.data.columns import COLUMNS, SECTIONS, role_of
 from online_rl.data.layouts import LAYOUTS, PYTHON, kind_of
 from online_rl.data.prompt import is_function, markup, placeholders
+from online_rl.data.where import problem_of
 from online_rl.paths import code_file, is_inside
 
 if TYPE_CHECKING:
@@ -121,6 +122,11 @@ def columns_are_named_by_role(cfg: Config) -> str | None:
         f"data.columns: found the role {unknown[0]!r}, expected one of {roles}; the column's own name stands behind "
         "it, as in {image: xray_file}."
     )
+
+
+@rule("data.where")
+def conditions_on_studies_can_be_read(cfg: Config) -> str | None:
+    return problem_of(cfg.data.where)
 
 
 @rule("data.section", "data.report_format")
