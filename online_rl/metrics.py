@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from judges.base import Status
@@ -106,12 +106,14 @@ class Collected:
     calls       every rank's notes of its judge calls
     canaries    `canary/...` -> value
     num_tokens  prompt and completion tokens of the run so far
+    strata      `strata/...` -> value, if studies are drawn by strata
     """
 
     groups: list[list[Record]]
     calls: list[CallStats]
     canaries: dict[str, float]
     num_tokens: int
+    strata: dict[str, float] = field(default_factory=dict)
 
 
 def step_metrics(collected: Collected, seconds: Mapping[str, float], studies_per_step: int) -> dict[str, float]:
@@ -122,7 +124,7 @@ def step_metrics(collected: Collected, seconds: Mapping[str, float], studies_per
     groups = collected.groups
     records = [record for group in groups for record in group]
     tokens = sum(r["tokens"] + r["prompt_tokens"] for r in records)
-    metrics = summarise(groups) | call_metrics(collected.calls) | collected.canaries
+    metrics = summarise(groups) | call_metrics(collected.calls) | collected.canaries | collected.strata
     metrics["step_time"] = seconds["step"]
     metrics["time/sync"] = seconds["syncing weights"]
     metrics["time/update"] = seconds["updating"] + metrics["time/read_ahead"]

@@ -59,6 +59,15 @@ class Data(Section):
         default=None, description="folder for shrunken copies of images, which are decoded once; null = none"
     )
     max_train_studies: Positive | None = Field(default=None, description="train on the first N studies; null = all")
+    sampling: Literal["shuffled", "stratified"] = Field(
+        default="shuffled", description="every training study once per epoch, or those with rare findings more often"
+    )
+    flat_weight: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="how often a study comes in the epoch after a group that taught nothing; doubles with each epoch",
+    )
     eval_fraction: float = Field(
         default=0.1,
         ge=0,

@@ -237,6 +237,11 @@ def doubtful(cfg: Config) -> list[str]:
         notes.append(f"rollout.temperature={cfg.rollout.temperature:g}: the policy is trained at this temperature.")
     if not is_function(cfg.data.prompt) and "indication" not in placeholders(cfg.data.prompt):
         notes.append("data.prompt has no {indication}: the policy will not see why the exam was ordered.")
+    if cfg.data.sampling == "stratified":
+        notes.append(
+            "data.sampling=stratified: findings are more frequent in training than in the data, which teaches to call "
+            "them too often. Compare findings/precision and findings/none_share in evaluations."
+        )
     if cfg.scoring.multi_objective_aggregation == "normalize_then_sum" and len(cfg.judges) == 1:
         notes.append("scoring.multi_objective_aggregation=normalize_then_sum: with one judge it is a plain z-score.")
     if cfg.model.lora.dropout:
