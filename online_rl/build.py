@@ -17,7 +17,7 @@ from online_rl.config import Config, load_config, save_resolved
 from online_rl.config.load import Overrides, Source
 from online_rl.data.in_memory import studies_in_memory
 from online_rl.data.readers import Studies, read_studies
-from online_rl.data.sampler import StudySampler
+from online_rl.data.weighted_sampler import make_sampler
 from online_rl.demo.prepare import Demo, prepare
 from online_rl.demo.reader import read_report
 from online_rl.environment import prepare_environment
@@ -100,7 +100,8 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
     # From here on models are loaded.
     tokenizer = processor.tokenizer
     count_tokens_with(tokenizer, [judge for judge, _ in scorer.judges])
-    sampler = StudySampler(len(studies.train), cfg.rollout.studies_per_step, cfg.run.seed)
+    sampler = make_sampler(cfg, studies.train)
+    messages += sampler.notes()
     banned = banned_token_ids(model_config, tokenizer)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     with out_of_memory_explained("loading the policy"):

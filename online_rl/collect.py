@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +91,13 @@ class Collector:
         """Move on in the data, and return what all ranks collected in the step."""
         self._step_start = None
         groups = gather_groups(scores.groups)
+        if self.sampler.watches_groups:
+            self.sampler.note_groups(self._taught(scores))
         self.num_tokens += sum(r["tokens"] + r["prompt_tokens"] for group in groups for r in group)
-        stale = self._staleness if self.cfg.scoring.behind else None
-        return Collected(groups, collectives.gather(scores.stats), scores.canaries.metrics(), self.num_tokens, stale)
+        calls, more = collectives.gather(scores.stats), self.sampler.metrics() | scores.canaries.metrics()
+        if self.cfg.scoring.behind:
+            more["sampling/staleness"] = float(self._staleness)
+        return Collected(groups, calls, more, self.num_tokens)
 
     def after_step(self, collected: Collected) -> None:
         """Let length rules adapt to the step, and stop if too many candidates were unscorable. Raises JudgeFailed."""
@@ -183,6 +188,24 @@ class Collector:
             more_rollouts, more_scores = self._scored(self._ask(self.next_studies(missing), step, canaries=False))
             rollouts.extend(more_rollouts)
             scores.extend(more_scores)
+
+    def _taught(self, scores: Scored) -> dict[int, bool]:
+        """Whether the groups of each study of the step, over all ranks, taught anything. One with fewer than two scored
+        candidates says nothing of its study; of two groups of a study, one that teaches is enough."""
+        mine = [
+            (group[0].completion.prompt.study.study_id, self.algorithm.teaches(rewards))
+            for group, rewards in zip(scores.groups, scores.rewards, strict=True)
+            if sum(reward is not None for reward in rewards) > 1
+        ]
+        taught: dict[int, bool] = {}
+        for study_id, anything in (pair for part in collectives.gather(mine) for pair in part):
+            place = self._places[study_id]
+            taught[place] = taught.get(place, False) or anything
+        return taught
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {study.study_id: place for place, study in enumerate(self.studies)}
 
     def _read_ahead(self, rollouts: Rollouts, asked: Asked) -> None:
         """Run the ref_model's passes as long as some rank waits for scores; every rank runs equally many."""

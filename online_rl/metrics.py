@@ -104,16 +104,14 @@ class Collected:
 
     groups      the records of every group
     calls       every rank's notes of its judge calls
-    canaries    `canary/...` -> value
+    more        further metrics, where they are due: canaries, strata, how old the candidates were
     num_tokens  prompt and completion tokens of the run so far
-    staleness   updates between sampling and learning; None: the run does not learn behind
     """
 
     groups: list[list[Record]]
     calls: list[CallStats]
-    canaries: dict[str, float]
+    more: dict[str, float]
     num_tokens: int
-    staleness: int | None = None
 
 
 def step_metrics(collected: Collected, seconds: Mapping[str, float], studies_per_step: int) -> dict[str, float]:
@@ -124,7 +122,7 @@ def step_metrics(collected: Collected, seconds: Mapping[str, float], studies_per
     groups = collected.groups
     records = [record for group in groups for record in group]
     tokens = sum(r["tokens"] + r["prompt_tokens"] for r in records)
-    metrics = summarise(groups) | call_metrics(collected.calls) | collected.canaries
+    metrics = summarise(groups) | call_metrics(collected.calls) | collected.more
     metrics["step_time"] = seconds["step"]
     metrics["time/sync"] = seconds["syncing weights"]
     metrics["time/update"] = seconds["updating"] + metrics["time/read_ahead"]
@@ -132,8 +130,6 @@ def step_metrics(collected: Collected, seconds: Mapping[str, float], studies_per
     metrics["time/wait"] = max(0.0, metrics["step_time"] - spent)
     metrics["rollout/extra_studies"] = float(len(groups) - studies_per_step)
     metrics["num_tokens"] = float(collected.num_tokens)
-    if collected.staleness is not None:
-        metrics["sampling/staleness"] = float(collected.staleness)
     metrics["perf/tokens_per_second"] = tokens / metrics["step_time"]
     metrics["perf/completions_per_second"] = len(records) / metrics["step_time"]
     return metrics

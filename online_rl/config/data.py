@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -45,6 +45,10 @@ class Data(Section):
     clean: list[Literal["addenda", "headings", "numbers", "unwrap", "deidentified", "drop_comparisons"]] = Field(
         default_factory=list, description="what is cleaned out of reference reports (docs/data.md); [] = nothing"
     )
+    where: dict[str, Any] = Field(
+        default_factory=dict,
+        description="training studies that are used, such as {view: [PA, AP], images: [1, 2], words: [5, 150]}",
+    )
     max_images: Positive = Field(
         default=2, description="images per study in the row's order; further ones are left out"
     )
@@ -55,6 +59,15 @@ class Data(Section):
         default=None, description="folder for shrunken copies of images, which are decoded once; null = none"
     )
     max_train_studies: Positive | None = Field(default=None, description="train on the first N studies; null = all")
+    sampling: Literal["shuffled", "stratified"] = Field(
+        default="shuffled", description="every training study once per epoch, or those with rare findings more often"
+    )
+    flat_weight: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="how often a study comes in the epoch after a group that taught nothing; doubles with each epoch",
+    )
     eval_fraction: float = Field(
         default=0.1,
         ge=0,

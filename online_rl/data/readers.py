@@ -24,6 +24,7 @@ from online_rl.data.quarantine import Quarantine
 from online_rl.data.rows import LeftOut, Row, to_study
 from online_rl.data.splits import refuse_duplicates, refuse_shared_patients, with_splits
 from online_rl.data.study import Study
+from online_rl.data.where import select
 from online_rl.errors import DataError
 
 if TYPE_CHECKING:
@@ -80,6 +81,9 @@ def check_studies(rows: Iterable[Row | LeftOut | Study], cfg: Config, image_root
     if cfg.data.prior != "none":
         studies = with_priors(studies)
         counts["with a prior study"] = sum(study.prior is not None for study in studies)
+    said: list[str] = []
+    if cfg.data.where:
+        studies, said = select(studies, cfg.data.where, cfg.data.max_images, reading.leave_out)
     quarantine = Quarantine(cfg.data.bad_images_budget)
     kept: dict[str, list[Study]] = {"train": [], "eval": [], "test": []}
     limits = {"train": cfg.data.max_train_studies, "eval": cfg.eval.studies}
@@ -100,7 +104,7 @@ def check_studies(rows: Iterable[Row | LeftOut | Study], cfg: Config, image_root
     kept["eval"].sort(key=lambda study: places[study.study_id])
     counts.update({split: len(found) for split, found in kept.items()})
     found = Studies(kept["train"], kept["eval"], kept["test"], dict(counts), quarantine, reading.columns, reading.first)
-    return replace(found, doubts=tuple(doubts(found, cfg)))
+    return replace(found, doubts=(*said, *doubts(found, cfg)))
 
 
 class _Reading:

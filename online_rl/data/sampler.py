@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from typing import Any
 
 from online_rl.errors import CheckpointError, ConfigError
 
@@ -26,27 +27,42 @@ class StudySampler:
         self.seed = seed
         self.epoch = 0
         self.cursor = 0  # studies of this epoch already given out
-        self._order = self._shuffled(0)
+        self._order = self._order_of(0)
+        self.watches_groups = False  # whether `note_groups` has to be called
 
     def next_batch(self, size: int | None = None) -> list[int]:
         """The next `size` positions; `batch_size` if it is not given."""
         size = self.batch_size if size is None else size
         batch: list[int] = []
         while len(batch) < size:
-            if self.cursor == self.n_studies:
+            if self.cursor == len(self._order):
                 self.epoch += 1
                 self.cursor = 0
-                self._order = self._shuffled(self.epoch)
+                self._order = self._order_of(self.epoch)
             taken = self._order[self.cursor : self.cursor + size - len(batch)]
             self.cursor += len(taken)
             batch += taken
         return batch
 
-    def state_dict(self) -> dict[str, int]:
+    def note_groups(self, taught: Mapping[int, bool]) -> None:
+        """Take note of studies whose groups were learned from, and whether these taught anything; here it is all one.
+
+        The same on every rank, and complete, or their orders would part.
+        """
+
+    def metrics(self) -> dict[str, float]:
+        """What a step's metrics say of the studies that were drawn."""
+        return {}
+
+    def notes(self) -> list[str]:
+        """What a user should know of the order before training, a sentence or two each."""
+        return []
+
+    def state_dict(self) -> dict[str, Any]:
         """Position of the walk; small enough for any checkpoint."""
         return {"epoch": self.epoch, "cursor": self.cursor, "seed": self.seed, "n_studies": self.n_studies}
 
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state` was taken; refused with another seed or another number of studies."""
         for key, ours, remedy in (
             ("n_studies", self.n_studies, "Give the same data, with the same data.* settings, or start a new run."),
@@ -55,9 +71,9 @@ class StudySampler:
             if state[key] != ours:
                 raise CheckpointError(f"sampler: the checkpoint has {key}={state[key]}, this run has {ours}. {remedy}")
         self.epoch, self.cursor = state["epoch"], state["cursor"]
-        self._order = self._shuffled(self.epoch)
+        self._order = self._order_of(self.epoch)
 
-    def _shuffled(self, epoch: int) -> list[int]:
+    def _order_of(self, epoch: int) -> list[int]:
         # The standard library's generator: its shuffles are the same in every version and need no second dependency.
         order = list(range(self.n_studies))
         random.Random(f"{self.seed}/{epoch}").shuffle(order)

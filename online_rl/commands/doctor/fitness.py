@@ -141,10 +141,15 @@ class Examination:
         return Finding("gpu memory", "ok", detail)
 
     def data(self) -> Iterator[Finding]:
-        """What was read, the columns used and ignored, what was left out and why; and each doubt, as a warning."""
+        """What was read, the columns used and ignored, what was left out and why; what strata make of it; each doubt,
+        as a warning."""
+        from online_rl.data.strata import in_words, read_strata, times_per_epoch
         from online_rl.data.summary import describe
 
         yield Finding("data", "ok", "\n".join(describe(self.studies)))
+        if self.cfg.data.sampling == "stratified":
+            strata = read_strata(self.studies.train)
+            yield Finding("data by strata", "ok", in_words(strata, times_per_epoch(strata)))
         for doubt in self.studies.doubts:
             yield Finding("data in doubt", "warning", doubt)
 

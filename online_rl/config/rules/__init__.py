@@ -22,6 +22,7 @@ RULES: tuple[Rule, ...] = (
     run.the_demo_makes_its_own_data,
     run.built_in_readers_take_their_own_arguments,
     run.columns_are_named_by_role,
+    run.conditions_on_studies_can_be_read,
     run.both_sections_have_a_place_in_the_format,
     run.a_template_holds_no_markup,
     run.a_prior_report_has_a_place_in_the_prompt,

@@ -9,6 +9,7 @@ from online_rl.config.rules.rule import rule
 from online_rl.data.columns import COLUMNS, SECTIONS, role_of
 from online_rl.data.layouts import LAYOUTS, PYTHON, kind_of
 from online_rl.data.prompt import is_function, markup, placeholders
+from online_rl.data.where import problem_of
 from online_rl.paths import code_file, is_inside
 
 if TYPE_CHECKING:
@@ -123,6 +124,11 @@ def columns_are_named_by_role(cfg: Config) -> str | None:
     )
 
 
+@rule("data.where")
+def conditions_on_studies_can_be_read(cfg: Config) -> str | None:
+    return problem_of(cfg.data.where)
+
+
 @rule("data.section", "data.report_format")
 def both_sections_have_a_place_in_the_format(cfg: Config) -> str | None:
     lacking = [f"{{{name}}}" for name in SECTIONS if f"{{{name}}}" not in cfg.data.report_format]
@@ -231,6 +237,11 @@ def doubtful(cfg: Config) -> list[str]:
         notes.append(f"rollout.temperature={cfg.rollout.temperature:g}: the policy is trained at this temperature.")
     if not is_function(cfg.data.prompt) and "indication" not in placeholders(cfg.data.prompt):
         notes.append("data.prompt has no {indication}: the policy will not see why the exam was ordered.")
+    if cfg.data.sampling == "stratified":
+        notes.append(
+            "data.sampling=stratified: findings are more frequent in training than in the data, which teaches to call "
+            "them too often. Compare findings/precision and findings/none_share in evaluations."
+        )
     if cfg.scoring.multi_objective_aggregation == "normalize_then_sum" and len(cfg.judges) == 1:
         notes.append("scoring.multi_objective_aggregation=normalize_then_sum: with one judge it is a plain z-score.")
     if cfg.model.lora.dropout:

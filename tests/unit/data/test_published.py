@@ -83,6 +83,17 @@ def test_views_are_in_order_whatever_the_order_of_the_metadata(forms, tmp_path):
     assert studies[0].source == "p10/p10000000/s50000000"
 
 
+def test_studies_are_chosen_by_the_views_of_the_metadata(forms, tmp_path):
+    forms.write_mimic(tmp_path / "jpg")
+    found = read("mimic_cxr", tmp_path / "jpg", where={"view": "PA", "images": [2, None]})
+    assert [study.views for study in found.train] == [("PA", "LATERAL")] * 6
+    assert len(found.eval) == 4 and len(found.test) == 4, "as without the condition"
+    assert "left out: data.where.view: 10 (first: p10/p10000000/s50000001)" in describe(found)
+    assert "found AP (10), PA (6), LATERAL (6) in the 16" in refused(
+        "mimic_cxr", tmp_path / "jpg", where={"view": "SWIMMERS"}
+    )
+
+
 def test_indication_else_history(forms, tmp_path):
     forms.write_mimic(tmp_path / "jpg", forms.EXAMS[:2])
     reports = sorted((tmp_path / "mimic-cxr-reports").rglob("*.txt"))

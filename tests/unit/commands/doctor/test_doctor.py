@@ -63,6 +63,20 @@ def test_a_run_that_is_fit_is_found_fit(run):
     assert report.is_well(findings)
 
 
+def test_the_selection_of_studies_is_shown(run):
+    rows = [json.loads(line) for line in (run / "studies.jsonl").read_text().splitlines()]
+    rows[2]["findings"], rows[3]["findings"] = "Clear.", "Small left pleural effusion. No pneumothorax."
+    (run / "mixed.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    overrides = [f"data.path={run / 'mixed.jsonl'}", "data.where={words: [2, null]}", "data.sampling=stratified"]
+    findings = examine(run / "config.yaml", overrides, ranks=1)
+    assert "left out: data.where.words: 1 (first: mixed.jsonl:3)" in detail_of(findings, "data")
+    # Three normal studies and one with an effusion: .125 + .25 / 3 each, and .125 + .25.
+    assert detail_of(findings, "data by strata") == (
+        "data.sampling=stratified, share of the training studies -> share of the draws: normal 75.0% -> 62.5%, "
+        "effusion 25.0% -> 37.5%"
+    )
+
+
 @pytest.mark.parametrize(
     ("override", "check", "words"),
     [
