@@ -24,6 +24,9 @@ from online_rl.policy.weights import Weights
 from online_rl.ranks import collectives
 from online_rl.rollout.types import Completion
 
+# cuDNN's attention, which torch prefers on recent GPUs, makes a plan for every length that it has not met.
+LENGTHS_ON_GPU = 128
+
 
 @dataclass(frozen=True)
 class Pass:
@@ -122,7 +125,8 @@ class Policy(Weights):
 
     def _lay_out(self, batch: LearnBatch, which: slice) -> list[MicroBatch]:
         train = self.cfg.train
-        settings = PassSettings(train.micro_batch_tokens, self.pad_id, train.logits_chunk, self._sharing.on)
+        multiple = LENGTHS_ON_GPU if self.device.type == "cuda" else 1
+        settings = PassSettings(train.micro_batch_tokens, self.pad_id, train.logits_chunk, self._sharing.on, multiple)
         return [mb.to(self.device) for mb in micro_batches(batch, which, settings, self._features)]
 
     def _with_fixed_logp(self, part: Sequence[MicroBatch], need_old: bool) -> list[Pass]:

@@ -81,12 +81,14 @@ def collate(
     advantages: Sequence[float],
     pad_id: int,
     features: Mapping[str, Features] | None = None,
+    multiple: int = 1,
 ) -> MicroBatch:
     """Lay out `rows` for one forward pass, padded on the right.
 
     rows      completions of one prompt each; one that is in a row twice is laid out once
     weights, advantages   of the units, which follow one another through the rows
     features  of the prompts' images, by `Prompt.key`; used if all rows have them
+    multiple  that L is rounded up to
 
     A prompt [11, 12, 13] with the completions a = [21, 22] and b = [31] in one row, a prompt [14] with c = [41, 42] in
     another, padded with 99:
@@ -101,7 +103,8 @@ def collate(
     """
     laid_out = [_Row(row) for row in rows]
     completions = [c for row in rows for c in row]
-    length, longest = max(len(row.ids) for row in laid_out), max(1, *(len(c.ids) for c in completions))
+    length = rounded_up(max(len(row.ids) for row in laid_out), multiple)
+    longest = max(1, *(len(c.ids) for c in completions))
     ids = torch.full((len(rows), length), pad_id, dtype=torch.long)
     branches = torch.full((len(rows), length), -1)
     offsets = torch.zeros((len(rows), length), dtype=torch.long)
@@ -145,6 +148,15 @@ def collate(
         weights=torch.tensor(list(weights)),
         advantages=torch.tensor(list(advantages)),
     )
+
+
+def rounded_up(length: int, multiple: int) -> int:
+    """The next multiple.
+
+    >>> rounded_up(130, 128), rounded_up(128, 128)
+    (256, 128)
+    """
+    return -(-length // multiple) * multiple
 
 
 class _Row:

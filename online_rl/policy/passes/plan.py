@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from online_rl.algorithms import LearnBatch
-from online_rl.policy.passes.collate import MicroBatch, collate
+from online_rl.policy.passes.collate import MicroBatch, collate, rounded_up
 from online_rl.policy.passes.vision_cut import Features
 from online_rl.ranks import collectives
 from online_rl.rollout.types import Completion
@@ -25,12 +25,14 @@ class PassSettings:
     pad_id         token that rows are padded with
     logits_chunk   tokens whose logits exist at a time; 0 for all of a pass
     share_prompts  whether a row holds a prompt once, followed by several completions
+    multiple       that the length of a pass is rounded up to: few lengths, where a kernel is planned for each
     """
 
     budget: int
     pad_id: int
     logits_chunk: int = 0
     share_prompts: bool = False
+    multiple: int = 1
 
 
 def micro_batches(
@@ -44,20 +46,22 @@ def micro_batches(
     features  of the prompts whose images have been encoded, by `Prompt.key`
     """
     units, advantages, budget = batch.units[which], batch.advantages[which], settings.budget
-    share_prompts = settings.share_prompts
+    share_prompts, layout = settings.share_prompts, (settings.pad_id, features, settings.multiple)
     blocks = together(units, budget) if share_prompts else [[u] for u in range(len(units))]
     rows = [_rows([c for u in block for c in units[u]], share_prompts) for block in blocks]
     height = 1 if share_prompts else batch.unit_size
-    lengths = [max(map(row_length, block)) for block in rows]
+    lengths = [rounded_up(max(map(row_length, block)), settings.multiple) for block in rows]
     number = int(collectives.reduce_numbers([len(passes(lengths, height, budget))], "max")[0])
     made = []
     for blocks_of_pass in even_passes(lengths, height, budget, number):
         its_rows = [row for b in blocks_of_pass for row in rows[b]]
         its_advantages = [advantages[u] for b in blocks_of_pass for u in blocks[b]]
-        made.append(collate(its_rows, [1.0] * len(its_advantages), its_advantages, settings.pad_id, features))
+        made.append(
+            collate(its_rows, [1.0] * len(its_advantages), its_advantages, settings.pad_id, features, settings.multiple)
+        )
     while len(made) < number:
         filling = _rows([batch.filler] * batch.unit_size, share_prompts)
-        made.append(collate(filling, [0.0], [0.0], settings.pad_id, features))
+        made.append(collate(filling, [0.0], [0.0], *layout))
     if settings.logits_chunk:
         _slice_logits(made, settings.logits_chunk)
     return made

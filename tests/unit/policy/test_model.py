@@ -44,6 +44,21 @@ def test_a_padded_batch_equals_each_completion_alone(demo_model, completions, te
         assert not logp[row, size:].any() and not entropy[row, size:].any()
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_lengths_that_are_rounded_up_change_neither_values_nor_gradients(demo_model, completions, shared):
+    rows = [[c] for c in completions]
+    if shared:
+        rows = [[c for c in completions if c.prompt.key == key] for key in {c.prompt.key: 0 for c in completions}]
+    weights = [1.0] * len(completions)
+    exact, rounded = (collate(rows, weights, weights, 0, multiple=multiple) for multiple in (1, 64))
+    assert rounded.ids.shape[1] % 64 == 0 and rounded.ids.shape[1] > exact.ids.shape[1]
+    logp, entropy, whole = gradients(demo_model, exact, slices=1)
+    padded_logp, padded_entropy, padded = gradients(demo_model, rounded, slices=1)
+    torch.testing.assert_close(padded_logp, logp, atol=2e-5, rtol=1e-5)
+    torch.testing.assert_close(padded_entropy, entropy, atol=2e-5, rtol=1e-5)
+    same_gradients(padded, whole)
+
+
 @pytest.mark.parametrize("slices", [2, 3, 9, 12])  # the batch has 9 completion tokens; another rank may have more
 def test_logits_in_slices_change_neither_values_nor_gradients(demo_model, completions, slices):
     batch = batch_of(completions)

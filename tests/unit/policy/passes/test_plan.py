@@ -81,6 +81,14 @@ def test_units_keep_their_advantages(three):
     assert second.mask.sum(-1).tolist() == second.advantages.tolist() == [3.0, 2.0]
 
 
+def test_the_budget_counts_lengths_that_are_rounded_up(three):
+    """Rows of 5, 8 and 6 tokens: with a budget of 16 the shorter two share a pass, unless each is 16 long."""
+    few = micro_batches(batch_of(three, three[0]), slice(0, None, 1), PassSettings(16, 0), {})
+    rounded = micro_batches(batch_of(three, three[0]), slice(0, None, 1), PassSettings(16, 0, multiple=16), {})
+    assert [tuple(mb.ids.shape) for mb in few] == [(1, 8), (2, 6)]
+    assert [tuple(mb.ids.shape) for mb in rounded] == [(1, 16)] * 3
+
+
 def test_a_rank_with_less_to_do_fills_up_with_passes_that_weigh_nothing(three, monkeypatch):
     monkeypatch.setattr(collectives, "reduce_numbers", lambda values, op: [4.0])
     weights = [
