@@ -55,6 +55,16 @@ def test_a_slurm_job_starts_one_launcher_per_node(slurm: Path, config: Path) -> 
     assert not list(slurm.parent.glob("hostfile-*"))
 
 
+def test_the_tasks_of_an_array_differ_by_their_number(slurm: Path, config: Path) -> None:
+    stand_in(slurm / "deepspeed", "true")
+    result = batch(slurm, "config.yaml", "run.seed=%a", "run.dir=runs/seed-%a", SLURM_ARRAY_TASK_ID="12")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("--master_port 29512 ") == 2, "two tasks may share their first node"
+    assert result.stdout.count("run.seed=12 run.dir=runs/seed-12") == 3, "srun's line and one launcher per node"
+    alone = batch(slurm, "config.yaml", "run.dir=runs/100%a")
+    assert "runs/100%a" in alone.stdout, "outside of an array %a is what it says"
+
+
 def signalled(folder: Path, config: Path, signal_name: str, **env: str) -> list[str]:
     """What a job of two nodes says that gets a signal while it trains, and ends with 75."""
     rank = f"trap 'echo rank saves; sleep 0.3; exit 75' TERM; {WORKS}"
