@@ -163,7 +163,7 @@ def _rise(values: list[float]) -> float:
 def picture(runs: dict[tuple[str, int], Run], path: Path) -> None:
     """Reward of the sampled reports over the steps, and F1 of the greedy ones against the labels; a line per run."""
     with style():
-        figure = new_figure("The reward rises in every run; what the reports find does not")
+        figure = new_figure("From a start that sees, every reward raises F1")
         left, right = figure.subplots(1, 2)
         named: set[str] = set()
         for (arm, _), run in runs.items():
