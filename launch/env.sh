@@ -69,12 +69,14 @@ wait_for_end() { # PID: sets status; a signal, which the script's trap counts in
     done
 }
 
-save_ranks() { # NAME=VALUE: SIGTERM to the ranks on this machine that were started with it
-    local folder words # their launcher, which would kill them after 30 s, gets none
+save_ranks() { # NAME=VALUE...: SIGTERM to the ranks on this machine that were started with all of them
+    local folder words variable # their launcher, which would kill them after 30 s, gets none
     for folder in /proc/[0-9]*; do
         { words="$(tr '\0' ' ' <"$folder/cmdline")"; } 2>/dev/null || continue
         [[ "$words" == *online_rl.train*--local_rank=* && "$words" != *deepspeed.launcher* ]] || continue
-        grep -Fzqx "$1" "$folder/environ" 2>/dev/null || continue
+        for variable in "$@"; do
+            grep -Fzqx "$variable" "$folder/environ" 2>/dev/null || continue 2
+        done
         kill -TERM "${folder#/proc/}" 2>/dev/null || true
     done
 }

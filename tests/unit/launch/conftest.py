@@ -44,12 +44,8 @@ def slurm(tmp_path: Path, fake_launcher: Path) -> Path:
             esac
         """,
         "srun": """
-            nodes="0 1"
-            while [ "${1#--}" != "$1" ]; do
-                [ "$1" = --overlap ] && nodes=0 # both nodes are this machine: one pass finds every rank
-                shift
-            done
-            for node in $nodes; do SLURM_NODEID=$node "$@" & pids="$pids $!"; done
+            while [ "${1#--}" != "$1" ]; do shift; done
+            for node in 0 1; do SLURM_NODEID=$node "$@" & pids="$pids $!"; done
             code=0
             for pid in $pids; do wait $pid || code=$?; done
             exit $code
