@@ -45,7 +45,9 @@ def plot(
     configs = {name: config_of(folder) for name, folder in folders.items()}
     evals = {name: records for name, (_, records) in loaded.items()}
     online = [name for name in folders if not is_supervised(loaded[name][0][-1])]
-    compared = comparison_notes(*({n: d[n] for n in online} for d in (configs, evals))) if len(online) > 1 else []
+    compared = []
+    if len(online) > 1:
+        compared = comparison_notes({n: configs[n] for n in online}, {n: evals[n] for n in online})
     for sentence in compared:
         note(sentence)
     [first, *_] = folders.values()
@@ -65,7 +67,7 @@ def plot(
 def _pictures(folders: dict[str, Path], online: list[str], place: Path) -> list[Path]:
     """The pictures of one run, or of several: online runs side by side, each supervised stage by itself."""
     if len(folders) == 1:
-        return plot_run(*folders.values(), place)
+        return plot_run(next(iter(folders.values())), place)
     runs = [folders[name] for name in online]
     pictures = plot_comparison(runs, place / "comparison.png") if len(runs) > 1 else []
     pictures += plot_run(runs[0], place) if len(runs) == 1 else []
