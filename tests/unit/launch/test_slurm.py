@@ -55,6 +55,11 @@ def test_a_slurm_job_starts_one_launcher_per_node(slurm: Path, config: Path) -> 
     assert not list(slurm.parent.glob("hostfile-*"))
 
 
+def test_a_job_of_the_supervised_stage(slurm: Path, config: Path) -> None:
+    result = batch(slurm, "sft", "config.yaml")
+    assert f"--module online_rl.sft --config {config} resume=auto\n" in result.stdout, result.stderr
+
+
 def signalled(folder: Path, config: Path, signal_name: str, **env: str) -> list[str]:
     """What a job of two nodes says that gets a signal while it trains, and ends with 75."""
     rank = f"trap 'echo rank saves; sleep 0.3; exit 75' TERM; {WORKS}"
