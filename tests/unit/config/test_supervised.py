@@ -9,6 +9,8 @@ from online_rl.config.supervised import stage_config, stage_folder
 from online_rl.errors import ConfigError
 from online_rl.policy.folder import refuse_no_model
 
+KL = {"algorithm": {"grpo": {"kl_coef": 0.1}}}  # so that there is a ref_model
+
 
 @pytest.mark.parametrize(
     ("run_dir", "named", "folder"),
@@ -62,7 +64,7 @@ def test_a_run_that_has_ended_stands_for_its_model(tmp_path):
     model.mkdir(parents=True)
     (model / "config.json").write_text("{}")
     for key in ("model", "ref_model"):
-        cfg = config_from_dict({key: {"path": f"run:{tmp_path / 'sft'}"}})
+        cfg = config_from_dict({key: {"path": f"run:{tmp_path / 'sft'}"}, **KL})
         assert getattr(cfg, key).path == str(model)
     assert load_config({}, [f"model.path=run:{tmp_path}/sft"]).model.path == str(model)
 
@@ -93,7 +95,9 @@ def test_a_run_without_a_policy_is_refused_with_what_is_there(tmp_path, files, w
         for name in files:
             (place / name).touch()
     section = key.partition(".")[0]
-    path = getattr(config_from_dict({section: {"path": f"run:{place}"}}), section).path  # loads: for another machine
+    path = getattr(
+        config_from_dict({section: {"path": f"run:{place}"}, **KL}), section
+    ).path  # loads: for another machine
     with pytest.raises(ConfigError, match=f"^{key}: found 'run:.*expected run: and the folder of a run .*{words}"):
         refuse_no_model(path, key)
 
