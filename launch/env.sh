@@ -69,11 +69,15 @@ wait_for_end() { # PID: sets status; a signal, which the script's trap counts in
     done
 }
 
+stage_in() { # WORD: the word if it names what to train by, nothing otherwise
+    case "$1" in train | sft) echo "$1" ;; esac
+}
+
 save_ranks() { # NAME=VALUE...: SIGTERM to the ranks on this machine that were started with all of them
     local folder words variable # their launcher, which would kill them after 30 s, gets none
     for folder in /proc/[0-9]*; do
         { words="$(tr '\0' ' ' <"$folder/cmdline")"; } 2>/dev/null || continue
-        [[ "$words" == *online_rl.train*--local_rank=* && "$words" != *deepspeed.launcher* ]] || continue
+        [[ "$words" =~ online_rl\.(train|sft).*--local_rank= && "$words" != *deepspeed.launcher* ]] || continue
         for variable in "$@"; do
             grep -Fzqx "$variable" "$folder/environ" 2>/dev/null || continue 2
         done

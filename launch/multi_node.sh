@@ -2,12 +2,13 @@
 # Trains on the machines of a hostfile, with the deepspeed launcher over ssh (pdsh). The same folder, environment and
 # data must be at the same path on each of them.
 #
-#   bash launch/multi_node.sh [--dry-run] HOSTFILE CONFIG [key=value ...]
+#   bash launch/multi_node.sh [--dry-run] [sft] HOSTFILE CONFIG [key=value ...]
 #
 # A hostfile has one line per machine: its name, and its number of GPUs.
 #   worker-1 slots=8
 #   worker-2 slots=8
 #
+#   sft                                      the supervised stage, online_rl.sft
 #   --dry-run                                prints the command and stops
 #   MASTER_PORT=29500                        a port that is free on the first machine
 #   OMP_NUM_THREADS=8                        threads per rank (otherwise this machine's cores / the most slots above)
@@ -25,7 +26,9 @@ case "${1:-}" in
     --dry-run) dry_run=yes && shift ;;
     --save-on-node) save_ranks "MASTER_PORT=$2" && exit 0 ;;
 esac
-(($# >= 2)) || die "expected bash launch/multi_node.sh [--dry-run] HOSTFILE CONFIG [key=value ...]"
+stage="$(stage_in "${1:-}")"
+[[ -z "$stage" ]] || shift
+(($# >= 2)) || die "expected bash launch/multi_node.sh [--dry-run] [sft] HOSTFILE CONFIG [key=value ...]"
 hostfile="$1" config="$2"
 shift 2
 # The launcher would continue on this machine alone if the hostfile is missing.
@@ -58,7 +61,7 @@ done <"$hostfile"
 hostfile="$(realpath "$hostfile")" config="$(realpath "$config")"
 read -ra more <<<"${DEEPSPEED_ARGS:-}"
 command=(deepspeed --hostfile "$hostfile" --master_port "$port" "${more[@]}"
-    --module online_rl.train --config "$config" "$@")
+    --module "online_rl.${stage:-train}" --config "$config" "$@")
 echo "${#line_of[@]} machines, $total ranks"
 show_command "${command[@]}"
 [[ $dry_run == no ]] || exit 0

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Trains on this machine: sets the environment and runs online_rl.train under the deepspeed launcher.
 #
-#   bash launch/single_node.sh CONFIG [key=value ...]
+#   bash launch/single_node.sh [sft] CONFIG [key=value ...]
 #   bash launch/single_node.sh configs/demo_grpo.yaml train.max_steps=20 run.dir=runs/try
+#   bash launch/single_node.sh sft configs/demo_grpo.yaml    the supervised stage, online_rl.sft
 #
 #   RANKS=4                    processes (otherwise one per GPU; on a CPU 2, or 1 where there is one core)
 #   CUDA_VISIBLE_DEVICES=2,3   the GPUs to use, by index or UUID
@@ -21,12 +22,14 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 case "${1:-}" in
     -h | --help) print_help "${BASH_SOURCE[0]}" && exit 0 ;;
-    --config) shift ;; # as online-rl and deepspeed take it
 esac
+stage="$(stage_in "${1:-}")" again=""
+[[ -z "$stage" ]] || { again=" $stage" && shift; }
+[[ "${1:-}" != --config ]] || shift # as online-rl and deepspeed take it
 case "${1:-}" in
     "") die "no config given; expected bash launch/single_node.sh CONFIG [key=value ...]" ;;
 esac
-config="$1" again="$(printf ' %q' "$@")"
+config="$1" again+="$(printf ' %q' "$@")"
 shift
 if [[ ! -f "$config" && -f "$REPO/$config" ]]; then
     config="$REPO/$config" # so that configs/... works from any folder
@@ -83,7 +86,7 @@ level=critical
 for argument in "$@"; do [[ "$argument" != --debug ]] || level=error; done
 # A hostfile of its own choosing (/job/hostfile) must not turn this into a run on other machines.
 command=(deepspeed --hostfile /dev/null "${where[@]}" --master_port "$port" --log_level "$level"
-    --module online_rl.train --config "$config" "$@")
+    --module "online_rl.${stage:-train}" --config "$config" "$@")
 show_command "${command[@]}"
 
 say() { printf '%s\n' "$*" >&2 || true; } # the terminal may be gone

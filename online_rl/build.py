@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from online_rl import checkpoint
 from online_rl.algorithms import make_algorithm
@@ -33,7 +34,8 @@ from online_rl.policy.deepspeed import init_ranks, torchs_own_linear
 from online_rl.policy.engine import Policy
 from online_rl.policy.load import read_policy
 from online_rl.policy.memory import out_of_memory_explained
-from online_rl.policy.model import banned_token_ids
+from online_rl.policy.model import banned_token_ids, pad_token_id
+from online_rl.policy.other_ref_model import read_ref_model
 from online_rl.price_check import PriceCheck
 from online_rl.provenance import Provenance, take_provenance
 from online_rl.ranks import collectives
@@ -77,9 +79,10 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
     refuse_late_adapting([*(judge for judge, _ in judges), *guards], cfg)
     algorithm = make_algorithm(cfg)
     demo = prepare(cfg)
-    studies = _read_data_and_join(cfg, given, demo)
+    studies = read_data_and_join(cfg, given, demo)
     path = str(demo.policy or cfg.model.path)
     model_config, processor = read_policy(path, cfg)
+    ref_path = read_ref_model(cfg, model_config, processor)
     watchdog = Watchdog(cfg.train.collective_timeout_s * EARLIER)
     undo.callback(watchdog.close)
     scorer = Scorer(judges, cfg, guards, make_blend(cfg))
@@ -103,15 +106,16 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
     sampler = make_sampler(cfg, studies.train)
     messages += sampler.notes()
     banned = banned_token_ids(model_config, tokenizer)
-    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     with out_of_memory_explained("loading the policy"):
-        policy = Policy(path, cfg, algorithm, banned, pad_id)
+        policy = Policy(path, cfg, algorithm, banned, pad_token_id(tokenizer), ref_path)
     with torchs_own_linear():
         engine = RolloutEngine(path, cfg, processor, banned)
     unseen = engine.locate(policy.trained_weights()) if cfg.rollout.verify_sync_every else []
     if unseen:
         messages.append(f"warning: {_cannot_compare(unseen)}")
-    monitor = _open_monitor(cfg, found.step if found else 0, watchdog, messages)
+    monitor = open_monitor(
+        cfg, found.step if found else 0, watchdog, messages, hyperparameters(cfg), final_metrics(cfg)
+    )
     undo.callback(monitor.close)
     scorer.calls.tell(monitor.say)
     monitor.on_step = given.on_step
@@ -142,7 +146,7 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
     return loop
 
 
-def _read_data_and_join(cfg: Config, given: Given, demo: Demo) -> Studies:
+def read_data_and_join(cfg: Config, given: Given, demo: Demo) -> Studies:
     """Read the studies and join the other ranks, in the order in which wrong data is reported soonest.
 
     All ranks of one machine read the same files, so they can read before DeepSpeed is imported, which takes many
@@ -181,12 +185,23 @@ def _claim_folder_and_try_judges(
     return found, warnings
 
 
-def _open_monitor(cfg: Config, start_step: int, watchdog: Watchdog, messages: Sequence[str]) -> Monitor:
+def open_monitor(
+    cfg: Config,
+    start_step: int,
+    watchdog: Watchdog,
+    messages: Sequence[str],
+    hparams: dict[str, Any],
+    final: list[str],
+) -> Monitor:
+    """The run's monitor, which has said `messages`; every rank gets one, and the first rank's is enabled.
+
+    hparams, final  settings and last values that TensorBoard's *HParams* tab lists, see `monitor.hparams`
+    """
     run_dir = Path(cfg.run.dir)
     trackers: list[Tracker] = []
     with collectives.together():
         if collectives.rank() == 0:
-            trackers = open_trackers(cfg.monitor.trackers, run_dir, hyperparameters(cfg))
+            trackers = open_trackers(cfg.monitor.trackers, run_dir, hparams)
     monitor = Monitor(
         run_dir,
         cfg.train.max_steps,
@@ -201,7 +216,7 @@ def _open_monitor(cfg: Config, start_step: int, watchdog: Watchdog, messages: Se
     monitor.in_use = in_use(cfg)
     monitor.profile = cfg.debug.profile
     monitor.log_config(cfg.resolved_yaml())
-    monitor.log_hparams(hyperparameters(cfg), final_metrics(cfg))
+    monitor.log_hparams(hparams, final)
     for message in messages:
         monitor.note(message)
     return monitor
@@ -218,7 +233,7 @@ def _cannot_compare(names: Sequence[str]) -> str:
 def finish(loop: Loop, before: Evaluation, after: Evaluation) -> None:
     """Export the trained policy as a Hugging Face folder, print the table, draw the pictures."""
     run_dir = Path(loop.cfg.run.dir)
-    _export(loop, run_dir / "model")
+    export_policy(loop.policy, loop.collector.builder.processor, run_dir / "model")
     loop.monitor.close()
     if collectives.rank():
         return
@@ -232,12 +247,17 @@ def finish(loop: Loop, before: Evaluation, after: Evaluation) -> None:
     best = f" (step {loop.exported_step}, the best by {loop.cfg.eval.metric_for_best_model})"
     print(f"trained policy  {run_dir / 'model'}{best if loop.exported_step != loop.step else ''}")
     draw(run_dir)
+    print(how_to_show(run_dir))
+
+
+def how_to_show(run_dir: Path) -> str:
+    """A line with the command that shows the run's curves."""
     script = Path(__file__).resolve().parents[1] / "launch" / "tensorboard.sh"  # not in the wheel
     show = f"bash {shlex.quote(str(script))}" if script.is_file() else "tensorboard --logdir"
-    print(f"TensorBoard     {show} {shlex.quote(str(run_dir))}")
+    return f"TensorBoard     {show} {shlex.quote(str(run_dir))}"
 
 
-def _export(loop: Loop, folder: Path) -> None:
+def export_policy(policy: Policy, processor: Any, folder: Path) -> None:
     """Write the policy aside, then give it its name. Raises CheckpointError on all ranks if one cannot write; the last
     step is saved by then, so that a resume only exports."""
     partial = folder.with_name(f".{folder.name}.partial")
@@ -245,7 +265,7 @@ def _export(loop: Loop, folder: Path) -> None:
         if collectives.rank() == 0:
             shutil.rmtree(partial, ignore_errors=True)
     with checkpoint.written(partial):
-        loop.policy.export(partial, loop.collector.builder.processor)
+        policy.export(partial, processor)
     with checkpoint.written(partial):
         if collectives.rank() == 0:
             shutil.rmtree(folder, ignore_errors=True)  # of an earlier end of the run

@@ -89,6 +89,19 @@ def train(
     raise typer.Exit(run(file, settings) or 0)
 
 
+@app.command("sft")
+def sft(overrides: Overrides = None, config: ConfigFile = None) -> None:
+    """Fine-tune on reference reports, on one rank: the stage before `train`, which continues by model.path=run:RUN.
+
+    For several ranks: deepspeed --num_gpus N --module online_rl.sft CONFIG.
+    """
+    from online_rl.sft import run
+
+    file, settings = config_in(config, overrides, needed=True)
+    assert file is not None
+    raise typer.Exit(run(file, settings) or 0)
+
+
 @app.command("plot")
 def plot(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders; several are drawn side by side.")],

@@ -24,6 +24,7 @@ SHOWN_FILES = 3
 DIGITS = 12  # of a hash in a message
 ABSENT = "absent"
 KEY = "provenance"  # in a checkpoint's state
+ONLINE, SUPERVISED = "online", "supervised"  # what a run learns from: scores of its own reports, or reference reports
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,13 @@ class Provenance:
     """judges  name of a judge or guard -> source file -> SHA-256
     data    split -> part of its rows, in their order (ids, references, ...) -> SHA-256, and `studies`, their number
     prompt  SHA-256 of a rendered and tokenised prompt
+    stage   ONLINE or SUPERVISED
     """
 
     judges: dict[str, dict[str, str]]
     data: dict[str, dict[str, Any]]
     prompt: str
+    stage: str = ONLINE
 
     def state_dict(self) -> dict[str, Any]:
         return {KEY: asdict(self)}
@@ -46,23 +49,44 @@ class Provenance:
 
 def take_provenance(
     cfg: Config,
-    judges: Sequence[Judge],
+    judges: Sequence[Judge] | None,
     train: Sequence[Study],
     evaluation: Sequence[Study],
     render: Callable[[str, int], tuple[str, Sequence[int]]],
 ) -> Provenance:
     """Hash what the run is about to be trained with.
 
-    judges  those of `cfg.judges`, then those of `cfg.guards`
+    judges  those of `cfg.judges`, then those of `cfg.guards`; None for a supervised run, which asks none
     render  (indication, number of images) -> the prompt's text and token ids
     """
-    entries = [*cfg.judges, *cfg.guards]
-    code = {entry.label: code_hashes(judge, entry.use) for judge, entry in zip(judges, entries, strict=True)}
+    entries = [] if judges is None else [*cfg.judges, *cfg.guards]
+    code = {entry.label: code_hashes(judge, entry.use) for judge, entry in zip(judges or (), entries, strict=True)}
     prompts = [render("chest pain", images) for images in range(1, cfg.data.max_images + 1)]
     return Provenance(
         judges=code,
         data={"train": data_hashes(train), "eval": data_hashes(evaluation)},
         prompt=_sha256(f"{text}\n{list(ids)}" for text, ids in prompts),
+        stage=SUPERVISED if judges is None else ONLINE,
+    )
+
+
+def stage_of(state: Mapping[str, Any]) -> str:
+    """ONLINE or SUPERVISED, of the run that wrote a checkpoint with this state."""
+    return state.get(KEY, {}).get("stage", ONLINE)
+
+
+def refuse_another_stage(folder: Path, state: Mapping[str, Any], now: Provenance) -> None:
+    """Raise CheckpointError if the checkpoint in `folder` is of the other stage: supervised, or online."""
+    if stage_of(state) == now.stage:
+        return
+    if now.stage == ONLINE:
+        raise CheckpointError(
+            f"{folder}: found a checkpoint of `online-rl sft`, expected one of online training. Start from the policy "
+            "that it has trained, by model.path=run:RUN with another run.dir, or continue it by `online-rl sft`."
+        )
+    raise CheckpointError(
+        f"{folder}: found a checkpoint of online training, expected one of `online-rl sft`. Choose another run.dir for "
+        "the supervised stage, or continue this run by `online-rl train`."
     )
 
 

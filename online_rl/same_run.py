@@ -19,7 +19,7 @@ from online_rl.config import Config
 from online_rl.config.messages import dotted, valid_names
 from online_rl.config.migrate import migrate, moved_note
 from online_rl.errors import CheckpointError
-from online_rl.provenance import Provenance, refuse_other_provenance
+from online_rl.provenance import Provenance, refuse_another_stage, refuse_other_provenance
 from online_rl.ranks import collectives
 
 # What may differ when a run resumes; everything else would make it another run.
@@ -56,6 +56,7 @@ FREE_KEYS = (
     "model.gradient_checkpointing",
     "debug.read_ahead",
     "debug.profile",
+    "sft",  # a supervised run has its numbers in `train`
 )
 
 
@@ -68,6 +69,8 @@ def refuse_another_run(
 
     seen  what this launch would train with; None leaves judge code, data and prompt uncompared
     """
+    if seen:
+        refuse_another_stage(folder, state, seen)
     world = state["world_size"]
     if world != collectives.world_size():
         raise CheckpointError(

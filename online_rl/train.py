@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -43,8 +43,13 @@ def _steps(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="online_rl.train", description="Train a policy online, judge in the loop.")
+def main(
+    run: Callable[[str, Sequence[str]], int] = run,
+    prog: str = "online_rl.train",
+    about: str = "Train a policy online, judge in the loop.",
+) -> int:
+    """Read the command line of a rank and return the exit code of `run(config, overrides)`."""
+    parser = argparse.ArgumentParser(prog=prog, description=about)
     parser.add_argument("--config", metavar="FILE", help="YAML configuration, such as configs/demo_grpo.yaml")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument(
@@ -92,7 +97,8 @@ def _end(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _main_to_the_end() -> NoReturn:
+def to_the_end(main: Callable[[], int] = main) -> NoReturn:
+    """Run `main` as the whole of this process, which ends with its exit code."""
     try:
         code = main()
     except SystemExit as end:  # argparse has said what is wrong
@@ -121,4 +127,4 @@ def _tell(problem: BaseException) -> int:
 
 
 if __name__ == "__main__":
-    _main_to_the_end()
+    to_the_end()

@@ -36,12 +36,13 @@ def _missing(cfg: Config) -> Iterator[str]:
         if problem := kind.missing(use):
             yield problem
     yield from _missing_data(cfg)
-    if cfg.model.path not in DEMO_POLICIES:
-        try:
-            refuse_no_model(cfg.model.path)
-            refuse_broken_weights(cfg.model.path)
-        except ConfigError as problem:
-            yield str(problem)
+    for key, path in (("model.path", cfg.model.path), ("ref_model.path", cfg.ref_model.path)):
+        if path is not None and path not in DEMO_POLICIES:
+            try:
+                refuse_no_model(path, key)
+                refuse_broken_weights(path, key)
+            except ConfigError as problem:
+                yield str(problem)
 
 
 def _missing_data(cfg: Config) -> Iterator[str]:

@@ -209,7 +209,7 @@ def trained_parameters(shape: Shape, cfg: Config) -> int:
 
 def copies_policy(cfg: Config) -> bool:
     """Whether a frozen copy of the policy is held."""
-    return cfg.algorithm.needs_ref_model and not cfg.model.lora.rank
+    return cfg.algorithm.needs_ref_model and (not cfg.model.lora.rank or cfg.ref_model.path is not None)
 
 
 def shape_of(config: Any) -> Shape:

@@ -9,7 +9,9 @@ from pydantic import Field, PrivateAttr, field_validator
 
 from online_rl.config.algorithm import Algorithm
 from online_rl.config.data import Data
+from online_rl.config.runs import PolicyPath
 from online_rl.config.section import MOST, Args, Count, Fraction, Path, Positive, Section
+from online_rl.config.supervised import Sft
 from online_rl.config.yaml_text import dump_yaml
 from online_rl.errors import ConfigError
 
@@ -35,8 +37,8 @@ class Lora(Section):
 
 
 class Model(Section):
-    path: Path = Field(
-        default="demo", description='"demo", "demo-no-habits", a folder, or a name on the Hugging Face hub'
+    path: PolicyPath = Field(
+        default="demo", description='"demo", "demo-no-habits", a folder, run:RUN, or a name on the Hugging Face hub'
     )
     revision: str | None = Field(
         default=None, description="branch, tag or commit on the hub; null = its default branch"
@@ -57,6 +59,9 @@ class Model(Section):
 
 
 class RefModel(Section):
+    path: PolicyPath | None = Field(
+        default=None, description="the frozen policy, named as in model.path; null = the one that training starts with"
+    )
     offload: Literal["none", "cpu"] = Field(default="none", description="keep the frozen copy in CPU memory")
     sync_steps: Count = Field(default=0, description="steps between refreshes from the policy; 0 = never")
     mixup_alpha: float = Field(
@@ -318,6 +323,7 @@ class Config(Section):
     algorithm: Algorithm = Field(default_factory=Algorithm, description="how the policy learns from scores")
     ref_model: RefModel = Field(default_factory=RefModel, description="the frozen policy for KL and preferences")
     train: Train = Field(default_factory=Train, description="steps, optimiser, checkpoints")
+    sft: Sft = Field(default_factory=Sft, description="the supervised stage before it: online-rl sft")
     eval: Eval = Field(default_factory=Eval, description="measuring on held-out studies")
     monitor: Monitor = Field(default_factory=Monitor, description="what is written about the run")
     deepspeed: DeepSpeed = Field(default_factory=DeepSpeed, description="ZeRO-3; the rest is derived")

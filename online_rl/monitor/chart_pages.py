@@ -44,6 +44,17 @@ PAGES: dict[str, dict[str, tuple[str, list[Any]]]] = {
         ),
         "Alarms (1 = has rung)": (LINES, ["^eval/alarms/.*$"]),
     },
+    "Supervised stage": {
+        "Loss in training (nats per token of the reference reports)": (LINES, ["^train/loss$"]),
+        "Share of tokens that are the most likely one, in training": (LINES, ["^train/mean_token_accuracy$"]),
+        "Loss on held-out studies": (BAND, [_bare("eval/loss")]),
+        "Perplexity on held-out studies": (BAND, [_bare("eval/perplexity")]),
+        "Share of tokens that are the most likely one, on held-out studies": (
+            BAND,
+            [_bare("eval/mean_token_accuracy")],
+        ),
+        "Epoch": (LINES, ["^train/epoch$"]),
+    },
     "Reward and length": {
         "Reward in training": (LINES, ["^train/reward$"]),
         "Reward in evaluation (greedy reports, held-out studies)": (BAND, [_bare("eval/reward")]),
@@ -132,6 +143,8 @@ def stacked_errors(metrics: dict[str, float]) -> dict[str, float]:
 def pages(tags: Collection[str]) -> dict[str, dict[str, tuple[str, list[Any]]]]:
     """`PAGES` without the charts that none of `tags` is in, and with the stacked errors of the judges in `tags`."""
     wanted = {page: dict(charts) for page, charts in PAGES.items()}
+    if "train/mean_token_accuracy" not in tags:  # an online run has a loss too, which is on its page already
+        del wanted["Supervised stage"]
     judges = sorted({tag.split("/")[1] for tag in tags if tag.startswith("stacked/") and tag != FLOOR})
     stacks = {f"Errors per report, stacked (a) to (f): judge {judge}": (BAND, _bands(judge, tags)) for judge in judges}
     wanted["Judge"] = {**stacks, **wanted["Judge"]}

@@ -31,6 +31,17 @@ def hyperparameters(cfg: Config) -> dict[str, bool | float | str]:
     return {**values, "judges": " + ".join(judges)}
 
 
+SUPERVISED = ("model.path", "run.seed", "rollout.studies_per_step", "train.learning_rate", "train.max_steps")
+
+
+def supervised_hyperparameters(cfg: Config) -> dict[str, bool | float | str]:
+    """What a supervised run is told apart by: it has no algorithm and no judges."""
+    return {**{key: _value(cfg, key) for key in SUPERVISED}, "algorithm.name": "supervised"}
+
+
+SUPERVISED_METRICS = ["eval/loss", "eval/perplexity", "eval/mean_token_accuracy", "train/step_time"]
+
+
 def final_metrics(cfg: Config) -> list[str]:
     """The scalar tags whose last value stands beside the settings."""
     raw = [f"eval/raw_reward/{judge.label}" for judge in cfg.judges if judge.length_control != "none"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from statistics import fmean
+from typing import Any
 
 Fields = list[tuple[str, str, str]]  # (label, metric, format)
 
@@ -22,6 +24,11 @@ STEP_FIELDS: Fields = [
     ("accuracy", "rewards/accuracies", ".2f"),
     ("grad_norm", "grad_norm", ".2f"),
     ("lr", "learning_rate", ".1e"),
+]
+SUPERVISED_FIELDS: Fields = [  # of a run whose metrics have the last of these names
+    ("loss", "loss", ".3f"),
+    ("perplexity", "perplexity", ".3f"),
+    ("accuracy", "mean_token_accuracy", ".3f"),
 ]
 TIME_PARTS = {
     "generate": "time/generate",
@@ -43,7 +50,13 @@ def fields(metrics: dict[str, float]) -> list[tuple[str, str]]:
     """The (label, text) pairs of the metrics that are there."""
     raw = raw_score(metrics)
     values = metrics if raw is None else {**metrics, "raw": raw}
-    return [(label, format(values[name], spec)) for label, name, spec in STEP_FIELDS if name in values]
+    shown = [*SUPERVISED_FIELDS, *STEP_FIELDS] if is_supervised(metrics) else STEP_FIELDS
+    return [(label, format(values[name], spec)) for label, name, spec in shown if name in values]
+
+
+def is_supervised(metrics: Mapping[str, Any]) -> bool:
+    """Whether a step or an evaluation is one of the supervised stage, whose loss says how it fares."""
+    return SUPERVISED_FIELDS[-1][1] in metrics
 
 
 def time_parts(metrics: dict[str, float]) -> dict[str, float]:

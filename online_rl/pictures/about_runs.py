@@ -10,6 +10,7 @@ from typing import Any
 from online_rl.config import Config, load_config
 from online_rl.errors import ConfigError
 from online_rl.monitor.records import Record
+from online_rl.monitor.summary import is_supervised
 from online_rl.pictures.final_table import table_rows
 
 # What makes one reward another.
@@ -39,6 +40,10 @@ def facts(run_dir: Path, records: list[Record]) -> list[tuple[str, str]]:
     if cfg is not None:
         lines = dict(line.split(maxsplit=1) for line in cfg.summary().splitlines())
         names = {"policy": "policy", "data": "data", "judges": "reward", "guards": "guards", "rollout": "each step"}
+        if any(map(is_supervised, records)):
+            names = {"policy": "policy", "data": "data"}
+            about = f"{cfg.rollout.studies_per_step} reference reports per step, {cfg.train.lr_schedule}"
+            lines["learning"] = f"supervised, {about}, learning rate {cfg.train.learning_rate:g}"
         found = [(name, lines[key]) for key, name in names.items() if key in lines]
         found.append(("learning", lines["learning"]))
         found.append(("steps", f"{max((r['step'] for r in records), default=0)} of {cfg.train.max_steps}"))

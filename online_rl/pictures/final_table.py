@@ -12,6 +12,11 @@ TRUTH = (  # what no reward pays for; labels only in the demo
     ("diversity/largest_cluster", "most frequent report"),
     ("image/gain_f1", "F1 gain of the image"),
 )
+SUPERVISED = (  # of reference reports under the policy
+    ("loss", "loss, nats per token"),
+    ("perplexity", "perplexity"),
+    ("mean_token_accuracy", "token accuracy"),
+)
 ROWS = (("reward", "reward"), ("verbosity/mean", "verbosity"), ("completions/mean_words", "words per report"))
 ERRORS = (
     "false_finding",
@@ -26,7 +31,7 @@ ERRORS = (
 
 def table_rows(before: dict[str, float], after: dict[str, float]) -> list[tuple[str, float, float]]:
     """(label, before, after) of the metrics that a reader asks for first, where both evaluations have them."""
-    rows = [("reward", "reward"), *_judge_rows(after), *TRUTH, *ROWS[1:]]
+    rows = [("reward", "reward"), *_judge_rows(after), *TRUTH, *ROWS[1:], *SUPERVISED]
     for error in ERRORS:
         keys = [key for key in sorted(after) if key.endswith("/" + error)]
         rows += [(key, error.replace("_", " ") + (f" ({_judge_of(key)})" if len(keys) > 1 else "")) for key in keys]
@@ -52,10 +57,17 @@ def _judge_of(key: str) -> str:
     return key.split("/", 1)[1].removesuffix("/mean").rpartition("/")[0] or key.split("/", 1)[1].removesuffix("/mean")
 
 
-def final_table(before: dict[str, float], after: dict[str, float], studies: int, width: int = 80) -> str:
+def final_table(
+    before: dict[str, float],
+    after: dict[str, float],
+    studies: int,
+    width: int = 80,
+    what: str = "greedy reports",
+) -> str:
     """Plain text, so that it reads the same on a terminal and in a log; on a narrow terminal with a digit less.
 
     width  columns of the terminal
+    what   what was evaluated of the studies
     """
     rows = table_rows(before, after)
     first = max((len(label) for label, _, _ in rows), default=0)
@@ -65,7 +77,7 @@ def final_table(before: dict[str, float], after: dict[str, float], studies: int,
     def line(label: str, *cells: str) -> str:
         return gap.join([f"{label:{first}}", *(f"{cell:>{column}}" for cell in cells)])
 
-    lines = [f"greedy reports of {studies} held-out studies", line("", "before", "after", "change")]
+    lines = [f"{what} of {studies} held-out studies", line("", "before", "after", "change")]
     lines += [
         line(label, f"{old:.{digits}f}", f"{new:.{digits}f}", f"{new - old:+.{digits}f}") for label, old, new in rows
     ]

@@ -16,10 +16,13 @@ from PIL import Image
 
 from online_rl import __version__
 from online_rl.monitor.records import Record
+from online_rl.monitor.summary import is_supervised
 from online_rl.pictures.about_runs import facts
 from online_rl.pictures.before_after import open_image, sample_pairs, score_text
 from online_rl.pictures.choice import Pair, choose, how_chosen
 from online_rl.pictures.final_table import table_rows
+from online_rl.pictures.plots import load_run
+from online_rl.pictures.supervised_plot import starting_stage
 from online_rl.whole_file import whole_file
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -42,6 +45,11 @@ WORDS = (
     ("(d) wrong severity", "The finding is right, how severe it is said to be is not."),
     ("(e) false comparison", "The report compares with a prior study where the reference report does not."),
     ("(f) omitted comparison", "The report leaves out a change from a prior study that the reference report names."),
+    (
+        "loss, perplexity",
+        "Of a supervised stage: how unlikely the policy finds the reference reports, per token; e to the power of the "
+        "loss is the perplexity, and 1 would be certainty.",
+    ),
     ("KL to the ref_model", "How far the policy has moved from the one that training started with."),
 )
 
@@ -57,6 +65,7 @@ class Run:
     table: list[tuple[str, str, str, str]]
     samples: list[dict[str, Any]]
     how_chosen: str
+    supervised: bool
 
 
 def describe(name: str, run_dir: Path, train: list[Record], evals: list[Record], notes: list[str]) -> Run:
@@ -65,7 +74,20 @@ def describe(name: str, run_dir: Path, train: list[Record], evals: list[Record],
     table = [(label, f"{old:.3f}", f"{new:.3f}", f"{new - old:+.3f}") for label, old, new in rows]
     pairs, when = sample_pairs(run_dir)
     samples = [_sample(label, pair, run_dir, when) for label, pair in choose(pairs)] if pairs else []
-    return Run(name, train[-1]["step"], notes, facts(run_dir, [*train, *evals]), table, samples, how_chosen(pairs))
+    about = [*facts(run_dir, [*train, *evals]), *_stage(run_dir)]
+    supervised = is_supervised(train[-1])
+    return Run(name, train[-1]["step"], notes, about, table, samples, how_chosen(pairs), supervised)
+
+
+def _stage(run_dir: Path) -> list[tuple[str, str]]:
+    """One more fact of a run that has started from a supervised stage: how that one fared on held-out studies."""
+    folder = starting_stage(run_dir)
+    if folder is None:
+        return []
+    train, evals = load_run(folder)
+    rows = table_rows(_numbers(evals[0]), _numbers(evals[-1])) if len(evals) > 1 else []
+    told = [f"{label} {old:.3f} to {new:.3f}" for label, old, new in rows]
+    return [("supervised stage", "; ".join([f"{folder.resolve().name}, {train[-1]['step']} steps", *told]))]
 
 
 def write_html(

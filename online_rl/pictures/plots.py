@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from online_rl.errors import DataError
 from online_rl.monitor.records import Record, read_records
-from online_rl.monitor.summary import raw_score, time_split
+from online_rl.monitor.summary import is_supervised, raw_score, time_split
 from online_rl.pictures.before_after import plot_before_after
 from online_rl.pictures.error_plot import errors_figure
 from online_rl.pictures.style import (
@@ -31,6 +31,7 @@ from online_rl.pictures.style import (
     spread_band,
     style,
 )
+from online_rl.pictures.supervised_plot import starting_stage, supervised_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 
 
 def plot_run(run_dir: Path, place: Path | None = None) -> list[Path]:
-    """Write `curves.png`, and `errors.png` and `before_after.png` where the run has what they need.
+    """Write `curves.png`, and `errors.png`, `before_after.png` and `supervised.png`, the curves of the supervised stage
+    that the run started from, where the run has what they need.
 
     place  the folder to write to; None = `plots` in the run folder
 
@@ -50,9 +52,15 @@ def plot_run(run_dir: Path, place: Path | None = None) -> list[Path]:
     runs = {run_dir.resolve().name: load_run(run_dir)}
     [(name, (train, evals))] = runs.items()
     with style():
+        if is_supervised(train[-1]):
+            return [save(supervised_figure(train, evals, name), place / "curves.png")]
         written = [save(curves_figure(train, evals, name), place / "curves.png")]
         errors = errors_figure(runs)
         written += [save(errors, place / "errors.png")] if errors else []
+        stage = starting_stage(run_dir)
+        if stage is not None:
+            figure = supervised_figure(*load_run(stage), stage.resolve().name)
+            written.append(save(figure, place / "supervised.png"))
     before_after = plot_before_after(run_dir, place / "before_after.png")
     return written + ([before_after] if before_after else [])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from online_rl.errors import ConfigError
 from online_rl.monitor.records import Record
-from online_rl.monitor.summary import duration
+from online_rl.monitor.summary import duration, is_supervised
 
 QUIET_STEPS = 5  # a run that has written nothing for this many of its steps is not running any more
 LEAST_QUIET_S = 120.0
@@ -35,7 +35,7 @@ def run_notes(run_dir: Path, train: list[Record], now: float | None = None) -> l
     else:
         if last < steps:
             notes.append(_unfinished(run_dir, train, last, steps, time.time() if now is None else now))
-    if not any("reward" in record for record in train):
+    if not any("reward" in record or is_supervised(record) for record in train):
         notes.append("no step has a reward; another version or another program wrote metrics.jsonl.")
     return notes
 

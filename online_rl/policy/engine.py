@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -44,8 +45,18 @@ class Pass:
 class Policy(Weights):
     """Weights that learn. `warn` takes messages for the user; a run sets it to the monitor's."""
 
-    def __init__(self, model_path: str, cfg: Config, algorithm: Algorithm, banned_ids: list[int], pad_id: int) -> None:
-        super().__init__(model_path, cfg, algorithm, banned_ids)
+    rate_key: ClassVar[str] = "train.learning_rate"  # of the configuration, for messages
+
+    def __init__(
+        self,
+        model_path: str,
+        cfg: Config,
+        algorithm: Algorithm,
+        banned_ids: list[int],
+        pad_id: int,
+        ref_path: str | None = None,
+    ) -> None:
+        super().__init__(model_path, cfg, algorithm, banned_ids, ref_path)
         self.pad_id, self.device = pad_id, collectives.device()
         self.warn: Callable[[str], None] = print
         self._dropout = bool(cfg.model.lora.dropout)
@@ -163,7 +174,7 @@ class Policy(Weights):
         self.engine.step()
         if not self.engine.was_step_applied():
             studies = studies_of(one.mb for one in passes)
-            raise not_applied(set().union(*collectives.gather(studies)), step, self.cfg)
+            raise not_applied(set().union(*collectives.gather(studies)), step, self.cfg, self.rate_key)
         self.version += 1
         return float(self.engine.get_global_grad_norm()), counted
 

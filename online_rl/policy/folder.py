@@ -8,6 +8,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from online_rl.config.runs import refuse_no_policy
 from online_rl.errors import ConfigError
 
 CONFIG, ADAPTER = "config.json", "adapter_config.json"
@@ -20,6 +21,7 @@ SHOWN = 3  # names in a message
 def refuse_no_model(path: str, key: str = "model.path") -> None:
     """Raise ConfigError, which begins with `key`, if `path` is on this disk and no model's folder, or cannot be a name
     on the hub and is not there."""
+    refuse_no_policy(path, key)
     folder = Path(path).expanduser()
     if folder.is_file():
         raise ConfigError(f"{key}: {path!r} is a file, expected a model's folder with {CONFIG} and its weights.")
@@ -62,7 +64,10 @@ def _what_it_is(folder: Path) -> str:
         )
     if "config.resolved.yaml" in names or "checkpoints" in names:
         if (folder / "model" / CONFIG).is_file():
-            return f"is a run's folder, expected a model's. Name {folder / 'model'}, which the run has trained."
+            return (
+                f"is a run's folder, expected a model's. Write run:{folder}, or name {folder / 'model'}, which the run "
+                "has trained."
+            )
         return f"is a run's folder, expected a model's. Write one: `online-rl export {folder} --output FOLDER`."
     if "zero_to_fp32.py" in names or "latest" in names:
         return (

@@ -89,9 +89,12 @@ class PolicyModel(nn.Module):
         logp = torch.log_softmax(logp, dim=-1)
         chosen = logp.gather(1, targets[:, None])[:, 0]  # (N,)
         with torch.no_grad():
-            p = logp.exp()
-            entropy = torch.special.entr(p, out=p).sum(-1)  # (N,); 0 log 0 = 0
-        return chosen, entropy
+            return chosen, self._measured(logp, targets)
+
+    def _measured(self, logp: Tensor, targets: Tensor) -> Tensor:
+        """What is measured of each token beside its log-probability: the entropy, nats (N,). logp (N, V) is used up."""
+        p = logp.exp()
+        return torch.special.entr(p, out=p).sum(-1)  # 0 log 0 = 0
 
 
 def refuse_undivided(model: nn.Module) -> None:
@@ -145,6 +148,11 @@ IMAGE_ID_KEYS = (
     "eoi_token_index",
 )
 IMAGE_WORDS = ("<image>", "<fake_token_around_image>", "<global-img>", "<|image_pad|>", "<|video_pad|>")
+
+
+def pad_token_id(tokenizer: Any) -> int:
+    """The token that rows are padded with; of a tokenizer without one, the end token: padding is masked anyway."""
+    return tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
 
 
 def banned_token_ids(model_config: Any, tokenizer: Any) -> list[int]:

@@ -34,13 +34,7 @@ def refuse(nonfinite_studies: set[str], gap: float, unusable: float, step: int, 
     gap                mean difference between trainer and vLLM, nats per token
     unusable           fraction of the tokens whose log-probability from vLLM cannot be used
     """
-    if nonfinite_studies:
-        names = ", ".join(sorted(nonfinite_studies)[:SHOWN]) + (" ..." if len(nonfinite_studies) > SHOWN else "")
-        raise NonFiniteUpdate(
-            f"step {step}: the loss is not finite in passes over {len(nonfinite_studies)} studies ({names}; all in "
-            f"{_named(nonfinite_studies, step, cfg)}), so no rank applied the update. Look at their rewards; lower "
-            "train.learning_rate, or set model.dtype=float32."
-        )
+    refuse_nonfinite(nonfinite_studies, step, cfg, "Look at their rewards; lower train.learning_rate")
     limit = logp_limit(cfg)
     late = (
         " With scoring.behind=1 the last update is part of it: lower train.learning_rate." if cfg.scoring.behind else ""
@@ -60,12 +54,22 @@ def refuse(nonfinite_studies: set[str], gap: float, unusable: float, step: int, 
         )
 
 
-def not_applied(studies: set[str], step: int, cfg: Config) -> NonFiniteUpdate:
+def refuse_nonfinite(studies: set[str], step: int, cfg: Config, remedy: str) -> None:
+    """Raise, on every rank, if there are studies, of all ranks, whose loss is not finite."""
+    if not studies:
+        return
+    names = ", ".join(sorted(studies)[:SHOWN]) + (" ..." if len(studies) > SHOWN else "")
+    raise NonFiniteUpdate(
+        f"step {step}: the loss is not finite in passes over {len(studies)} studies ({names}; all in "
+        f"{_named(studies, step, cfg)}), so no rank applied the update. {remedy}, or set model.dtype=float32."
+    )
+
+
+def not_applied(studies: set[str], step: int, cfg: Config, rate_key: str = "train.learning_rate") -> NonFiniteUpdate:
     """The error for a gradient that is not finite; `studies` are those of the step, of all ranks."""
     return NonFiniteUpdate(
         f"step {step}: the gradient is not finite, so no rank applied the update; {_named(studies, step, cfg)} names "
-        "the step's studies. Lower train.learning_rate, or set model.dtype=float32 to see whether precision is the "
-        "cause."
+        f"the step's studies. Lower {rate_key}, or set model.dtype=float32 to see whether precision is the cause."
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -31,7 +31,17 @@ class Weights:
     version  the number of optimiser steps applied
     """
 
-    def __init__(self, model_path: str, cfg: Config, algorithm: Algorithm, banned_ids: list[int]) -> None:
+    model_class: ClassVar[type[PolicyModel]] = PolicyModel
+
+    def __init__(
+        self,
+        model_path: str,
+        cfg: Config,
+        algorithm: Algorithm,
+        banned_ids: list[int],
+        ref_path: str | None = None,
+    ) -> None:
+        """ref_path  the ref_model's folder or name; None = that of the policy"""
         self.cfg, self.algorithm = cfg, algorithm
         self.version = 0
         self._ds_config = deepspeed_config(cfg, collectives.world_size())
@@ -50,25 +60,27 @@ class Weights:
         self.engine = self._engine_of(model, self._ds_config)
         self.engine.train()
         self._base = frozen_sums(self.engine.module) if self.adapters else []
-        self.ref_model = self._make_ref_model(model_path) if algorithm.needs_ref_model else None
+        self.ref_model = self._make_ref_model(model_path, ref_path) if algorithm.needs_ref_model else None
 
     def _engine_of(self, model: torch.nn.Module, ds_config: dict[str, Any]) -> Any:
-        wrapped = PolicyModel(model, self._banned, self.cfg.rollout.temperature)
+        wrapped = self.model_class(model, self._banned, self.cfg.rollout.temperature)
         wrapped.cut = vision_cut(model) if self.cfg.debug.image_features_once else None
         return initialize(wrapped, ds_config)
 
-    def _make_ref_model(self, model_path: str) -> RefModel:
+    def _make_ref_model(self, model_path: str, ref_path: str | None) -> RefModel:
         """The policy without its adapters, or a frozen copy under ZeRO-3."""
         settings, engine = self.cfg.ref_model, self.engine
-        if not self.adapters:
+        if not self.adapters or ref_path:
             ds_config = {k: v for k, v in self._ds_config.items() if k != "optimizer"}
             if settings.offload == "cpu" and torch.cuda.is_available():
                 offload = {"offload_param": {"device": "cpu", "pin_memory": True}}
                 ds_config["zero_optimization"] = ds_config["zero_optimization"] | offload
-            model = load_model(model_path, self.cfg, ds_config)  # puts each shard where it stays
+            model = load_model(ref_path or model_path, self.cfg, ds_config)  # puts each shard where it stays
             model.requires_grad_(False)
             engine = self._engine_of(model, ds_config)
             engine.eval()
+            if ref_path:
+                engine.module.cut = None  # its encoder may be another, so it encodes images itself
         return RefModel(engine, self.engine, settings)
 
     def trained_weights(self) -> Iterator[tuple[str, Tensor]]:

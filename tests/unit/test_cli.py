@@ -93,7 +93,19 @@ def test_train_hands_config_and_overrides_on(module):
     assert calls == [("a.yaml", ["resume=auto", "train.max_steps=3"])]
 
 
-@pytest.mark.parametrize("command", ["train", "doctor", "size", "config check"])
+def test_the_supervised_stage_runs_in_a_folder_of_its_own(module, monkeypatch, tmp_path):
+    from online_rl import sft
+
+    seen = []
+    module("online_rl.supervised.build", train_supervised=lambda cfg: seen.append(cfg.run.dir) or ({}, {}))
+    monkeypatch.setattr("online_rl.environment.prepare_environment", lambda: None)
+    (tmp_path / "a.yaml").write_text("run: {dir: runs/mine}\n")
+    assert main(["sft", "--config", str(tmp_path / "a.yaml")]) == 0
+    assert sft.run(tmp_path / "a.yaml", ["run.dir=runs/it's first", "train.max_steps=3"]) == 0
+    assert seen == ["runs/mine-sft", "runs/it's first"]
+
+
+@pytest.mark.parametrize("command", ["train", "sft", "doctor", "size", "config check"])
 def test_a_configuration_is_named_by_place_or_by_option(command, tmp_path, monkeypatch, capsys):
     """Every command that reads one refuses this one in the same words, wherever it stands on the line."""
     monkeypatch.chdir(tmp_path)
@@ -106,7 +118,7 @@ def test_a_configuration_is_named_by_place_or_by_option(command, tmp_path, monke
     assert all("rollout.group_size: found 1" in text for text in said)
 
 
-@pytest.mark.parametrize("command", ["train", "config check"])
+@pytest.mark.parametrize("command", ["train", "sft", "config check"])
 def test_a_configuration_that_is_needed_is_asked_for(command, capsys):
     for words in ([], ["train.max_steps=2"]):
         assert main([*command.split(), *words]) == 2

@@ -40,8 +40,11 @@ METRIC_SOURCES = (
     "monitor/starting_policy.py",
     "policy/engine.py",
     "policy/passes/token_batch.py",
+    "policy/supervised.py",
     "scoring/stats.py",
     "scoring/canary.py",
+    "supervised/held_out.py",
+    "supervised/lessons.py",
     "truth/names.py",
     *(f"algorithms/{name}.py" for name in ("base", "learn_grpo", "learn_preference", "learn_kto", "mismatch")),
 )

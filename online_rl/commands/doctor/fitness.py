@@ -93,6 +93,9 @@ class Examination:
         from online_rl.policy.load import check_weights
 
         check_weights(self.model_path, self.cfg, self.model_config)
+        from online_rl.policy.other_ref_model import read_ref_model
+
+        read_ref_model(self.cfg, self.model_config, self.processor)
         name = type(self.model_config).__name__.removesuffix("Config")
         return Finding("policy", "ok", f"{name}, {self.shape.parameters / 1e6:.1f} M parameters{frozen}")
 

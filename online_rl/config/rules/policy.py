@@ -38,7 +38,8 @@ def adapters_have_a_place(cfg: Config) -> str | None:
 
 @rule(REF, LORA, *NEEDS)
 def settings_of_the_ref_model_need_one(cfg: Config) -> str | None:
-    key = next((key for key in ("sync_steps", "offload") if getattr(cfg.ref_model, key) not in (0, "none")), None)
+    unset = (0, "none", None)
+    key = next((key for key in ("path", "sync_steps", "offload") if getattr(cfg.ref_model, key) not in unset), None)
     if key is None:
         return None
     found = f"ref_model.{key}: found {getattr(cfg.ref_model, key)!r}"
@@ -46,12 +47,23 @@ def settings_of_the_ref_model_need_one(cfg: Config) -> str | None:
         family = cfg.algorithm.name in GRPO_FAMILY
         why = "algorithm.grpo.kl_coef=0" if family else f"algorithm.name={cfg.algorithm.name}"
         return f"{found} beside {why}, which keeps no ref_model. Remove it, or choose an algorithm that needs one."
-    if cfg.model.lora.rank:
+    if cfg.model.lora.rank and cfg.ref_model.path is None:
         return (
             f"{found} beside model.lora.rank={cfg.model.lora.rank}, where the ref_model is the policy with its "
             "adapters switched off: there is no copy to move or to refresh. Remove it, or set model.lora.rank to null."
         )
     return None
+
+
+@rule(REF)
+def a_ref_model_of_its_own_stays(cfg: Config) -> str | None:
+    ref = cfg.ref_model
+    if ref.path is None or not ref.sync_steps:
+        return None
+    return (
+        f"ref_model.sync_steps: found {ref.sync_steps} beside ref_model.path={ref.path!r}, expected 0: a refresh would "
+        "replace that policy by the trained one. Set it to 0, or ref_model.path to null."
+    )
 
 
 @rule(REF)

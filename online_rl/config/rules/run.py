@@ -173,11 +173,22 @@ def reasoning_has_a_beginning_and_an_end(cfg: Config) -> str | None:
     return f"rollout.reasoning_tags: found {tags}, expected two different texts, such as [<think>, </think>], or []."
 
 
-@rule("run.dir", "model.path", "data.path", "data.image_root", "demo.reports", "demo.cache", "judges", "guards")
+@rule(
+    "run.dir",
+    "model.path",
+    "ref_model.path",
+    "data.path",
+    "data.image_root",
+    "demo.reports",
+    "demo.cache",
+    "judges",
+    "guards",
+)
 def what_is_read_is_not_written(cfg: Config) -> str | None:
     run = Path(cfg.run.dir)
     reads = {
         "model.path": cfg.model.path if Path(cfg.model.path).exists() else None,  # else a name on the hub
+        "ref_model.path": ref if (ref := cfg.ref_model.path) and Path(ref).exists() else None,
         "data.path": cfg.data.path,
         "data.image_root": cfg.data.image_root,
         "demo.reports": cfg.demo.reports,

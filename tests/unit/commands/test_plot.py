@@ -73,6 +73,50 @@ def test_the_html_is_one_file_that_fetches_nothing_and_escapes_every_text(tmp_pa
     assert cells[:3] == ["0.250", "0.750", "+0.500"]
 
 
+def write_stage(folder):
+    """A supervised run of three steps, ended."""
+    folder.mkdir(parents=True)
+    lines = [{"step": 0, "eval": True, "loss": 1.0, "perplexity": 2.72, "mean_token_accuracy": 0.6}]
+    lines += [{"step": s, "loss": 1.0 - 0.1 * s, "mean_token_accuracy": 0.7, "grad_norm": 1.0} for s in (1, 2, 3)]
+    lines.append({"step": 3, "eval": True, "loss": 0.6, "perplexity": 1.82, "mean_token_accuracy": 0.75})
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "model").mkdir()
+    (folder / "model" / "config.json").write_text("{}")
+    save_resolved(config_from_dict({"train": {"max_steps": 3}, "rollout": {"studies_per_step": 32}}), folder)
+    return folder
+
+
+def test_a_supervised_run_has_curves_and_a_report_of_its_own(tmp_path):
+    run = write_stage(tmp_path / "first")
+    said = []
+    written = plot([run], html=True, note=said.append)
+    assert [path.name for path in written] == ["curves.png", "report.html"] and said == []
+    page = written[-1].read_text()
+    assert "A supervised stage: how likely" in page and "supervised, 32 reference reports per step" in page
+    assert "reference reports, held-out studies" in page and "dr_grpo" not in page and "monitor.samples" not in page
+    assert re.findall(r'<td class="number">([^<]*)</td>', page)[:3] == ["1.000", "0.600", "-0.400"]
+
+
+def test_the_report_of_an_online_run_shows_the_stage_that_it_started_from(tmp_path):
+    stage, run = write_stage(tmp_path / "first"), write_run(tmp_path / "run")
+    save_resolved(config_from_dict({"model": {"path": f"run:{stage}"}, "train": {"max_steps": 6}}), run)
+    *pictures, page = plot([run], html=True)
+    assert [path.name for path in pictures] == ["curves.png", "errors.png", "supervised.png"]
+    assert "The supervised stage that the run has started from" in page.read_text()
+    assert "first, 3 steps; loss, nats per token 1.000 to 0.600; perplexity 2.720 to 1.820" in page.read_text()
+    both = plot([stage, run], html=True, output=tmp_path / "out")  # the stage is shown once
+    assert [path.name for path in both] == ["curves.png", "errors.png", "supervised.png", "report.html"]
+    assert "<h2>first, 3 steps</h2>" in both[-1].read_text()
+
+
+def test_stages_beside_online_runs_are_drawn_by_themselves(tmp_path):
+    runs = [write_stage(tmp_path / "first"), write_run(tmp_path / "a"), write_run(tmp_path / "b")]
+    written = plot(runs, output=tmp_path / "out")
+    assert [path.name for path in written] == ["comparison.png", "errors.png", "supervised_first.png"]
+    stages = [runs[0], write_stage(tmp_path / "second")]
+    assert [p.name for p in plot(stages, output=tmp_path / "o")] == ["supervised_first.png", "supervised_second.png"]
+
+
 def test_error_categories_are_read_per_judge(tmp_path):
     more = {"judge/green/wrong_location": 0.2, "judge/green/insignificant_false_finding": 9.0, "judge/retries": 1.0}
     train, _ = load_run(write_run(tmp_path / "run", **more))

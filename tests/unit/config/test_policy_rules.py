@@ -29,6 +29,11 @@ KL = {"grpo": {"kl_coef": 0.1}}
             {"ref_model": {"sync_steps": 4}, "algorithm": KL, "model": {"lora": {"rank": 8}}},
             ["ref_model.sync_steps", "found 4", "model.lora.rank=8", "switched off"],
         ),
+        ({"ref_model": {"path": "mine"}}, ["ref_model.path", "found 'mine'", "kl_coef=0"]),
+        (
+            {"ref_model": {"path": "mine", "sync_steps": 4}, "algorithm": KL},
+            ["ref_model.sync_steps", "found 4", "ref_model.path='mine'", "expected 0"],
+        ),
         ({"ref_model": {"mixup_alpha": 0.5}, "algorithm": KL}, ["mixup_alpha", "found 0.5", "sync_steps=0"]),
         ({"ref_model": {"mixup_alpha": 1.5}}, ["mixup_alpha", "found 1.5", "at most 1"]),
         ({"ref_model": {"ref_model_sync_steps": 5}}, ["unknown key", "ref_model.sync_steps"]),

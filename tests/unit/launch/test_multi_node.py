@@ -20,6 +20,11 @@ def test_a_good_hostfile_gives_the_deepspeed_command(hostfile: Path, config: Pat
     assert f"--module online_rl.train --config {config} train.max_steps=5" in result.stdout
 
 
+def test_the_supervised_stage_is_named_before_the_hostfile(hostfile: Path, config: Path) -> None:
+    result = launch("multi_node.sh", "--dry-run", "sft", str(hostfile), str(config))
+    assert f"--module online_rl.sft --config {config}\n" in result.stdout
+
+
 def test_a_missing_hostfile_is_refused_not_run_locally(tmp_path: Path, config: Path) -> None:
     result = launch("multi_node.sh", "--dry-run", str(tmp_path / "nowhere"), str(config))
     assert result.returncode == 2

@@ -35,6 +35,13 @@ def test_single_node_runs_the_trainer_in_its_environment(fake_launcher: Path, co
         assert variable in result.stdout
 
 
+@pytest.mark.parametrize(("words", "module"), [(["sft"], "sft"), (["sft", "--config"], "sft"), (["train"], "train")])
+def test_the_first_word_may_name_the_stage(words: list[str], module: str, fake_launcher: Path, config: Path) -> None:
+    result = single_node(fake_launcher, *words, "config.yaml", "sft.epochs=2", FAKE_CODE="75")
+    assert f"--module online_rl.{module} --config config.yaml sft.epochs=2\n" in result.stdout
+    assert f"single_node.sh {' '.join(words[:1])} config.yaml sft.epochs=2 resume=auto" in result.stderr
+
+
 def test_the_launcher_repeats_no_error_unless_asked(fake_launcher: Path, config: Path) -> None:
     """After a refusal it would print "[ERROR] ... exits with return code = 2" below the message."""
     assert "--log_level critical " in single_node(fake_launcher, "config.yaml").stdout

@@ -65,6 +65,11 @@ def test_the_tasks_of_an_array_differ_by_their_number(slurm: Path, config: Path)
     assert "runs/100%a" in alone.stdout, "outside of an array %a is what it says"
 
 
+def test_a_job_of_the_supervised_stage(slurm: Path, config: Path) -> None:
+    result = batch(slurm, "sft", "config.yaml")
+    assert f"--module online_rl.sft --config {config} resume=auto\n" in result.stdout, result.stderr
+
+
 def signalled(folder: Path, config: Path, signal_name: str, **env: str) -> list[str]:
     """What a job of two nodes says that gets a signal while it trains, and ends with 75."""
     rank = f"trap 'echo rank saves; sleep 0.3; exit 75' TERM; {WORKS}"

@@ -48,7 +48,10 @@ def refusal(folder) -> str:
         ),
         ({"adapter_config.json": "{}", "adapter_model.safetensors": "x"}, "is an adapter .*expected a whole model"),
         ({"state.json": "{}", "complete": "{}"}, "is a checkpoint of online-rl.*online-rl export .*/policy --output"),
-        ({"config.resolved.yaml": "", "model/config.json": "{}"}, "is a run's folder.*Name .*/policy/model, which"),
+        (
+            {"config.resolved.yaml": "", "model/config.json": "{}"},
+            "is a run's folder.*Write run:.*, or name .*/policy/model, which",
+        ),
         ({"config.resolved.yaml": "", "checkpoints/a": ""}, "is a run's folder.*online-rl export"),
         ({"latest": "global_step8", "zero_to_fp32.py": ""}, "is a checkpoint of DeepSpeed.*zero_to_fp32.py"),
         ({"snapshots/abc/config.json": "{}"}, "has no config.json; .*/policy/snapshots/abc has one"),

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from online_rl.errors import ConfigError
 from online_rl.policy.model import PolicyModel, banned_token_ids, freeze_vision, is_vision, without_dropout
 from online_rl.policy.passes.collate import collate
+from online_rl.policy.supervised import SupervisedModel
 from tests.unit.policy.gradients import gradients, same_gradients
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -132,6 +133,20 @@ def test_banned_tokens_have_no_probability(demo_model, completions):
 def test_banned_tokens_leave_gradients_finite(demo_model, completions):
     *_, taken = gradients(demo_model, batch_of(completions), slices=1)
     assert all(torch.isfinite(g).all() for g in taken.values())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("slices", [1, 3])
+def test_the_supervised_model_tells_which_tokens_are_the_most_likely(demo_model, completions, slices):
+    batch = replace(batch_of(completions), slices=slices)
+    logp, hits = SupervisedModel(demo_model, [], 1.0)(batch)
+    torch.testing.assert_close(logp, PolicyModel(demo_model, [], 1.0)(batch)[0])
+    for row, completion in enumerate(completions):
+        best = plain(demo_model, completion).argmax(-1)  # (T,)
+        expected = (best == torch.tensor(completion.ids)).float()
+        assert hits[row].tolist() == [*expected.tolist(), *[0.0] * (hits.shape[1] - len(expected))]
+    chosen = plain(demo_model, completions[1]).argmax(-1).tolist()
+    assert SupervisedModel(demo_model, [], 1.0)(batch_of([replace(completions[1], ids=tuple(chosen))]))[1].sum() == 1
 
 
 @torch.no_grad()

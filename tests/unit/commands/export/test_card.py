@@ -38,6 +38,17 @@ def row(text: str, judge: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
+def test_the_card_of_a_supervised_stage_names_no_reward(tmp_path):
+    line = {"step": 3, "eval": True, "split": "eval", "loss": 0.5, "perplexity": 1.65}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 1, "loss": 1.0}) + "\n" + json.dumps(line) + "\n")
+    state = {"before": {"loss": 0.75, "perplexity": 2.12}, "provenance": {"stage": "supervised"}}
+    cfg = config({"use": "findings"}, rollout={"studies_per_step": 32})
+    text = card.model_card(Checkpoint(tmp_path / "checkpoints" / "step-3", 3, state), tmp_path, cfg, TRIAL)
+    assert "by supervised fine-tuning: every step raises the likelihood of the reference reports of 32 studies" in text
+    assert "## Reward" not in text and "- supervised-fine-tuning" in text and "grpo" not in text
+    assert "| reference reports, held-out studies |" in text and "| loss, nats per token | 0.750 | 0.500 |" in text
+
+
 def test_the_card_says_what_it_should_and_no_path(tmp_path):
     lines = (
         {"step": 1, "reward": 0.1},
