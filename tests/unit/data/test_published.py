@@ -11,8 +11,10 @@ import pytest
 from online_rl.config import config_from_dict
 from online_rl.data.images import load_image
 from online_rl.data.readers import read_studies
+from online_rl.data.study import Study
 from online_rl.data.summary import describe
 from online_rl.errors import ConfigError, DataError
+from online_rl.rollout.prompts import PromptBuilder
 
 SPLIT_OF = {"train": "train", "valid": "eval", "test": "test"}
 
@@ -73,6 +75,23 @@ def test_the_same_studies_in_every_form(forms, tmp_path, name):
     if "impression" not in lacks:
         by_impression = read(name.split()[0], root / place, section="impression")
         assert {s.reference for s in everyone(by_impression)} == {exam.impression for exam in forms.EXAMS}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_the_same_prompts_token_for_token_from_every_form(forms, tmp_path, name, demo_processor):
+    """And the same pixels: what a policy is shown of a study does not depend on the form that it came in."""
+    function, arguments, place, lacks = WRITTEN[name]
+    root = tmp_path / "data" / "set"
+    getattr(forms, function)(root, **arguments)
+    builder = PromptBuilder(demo_processor, config_from_dict({"data": {"max_images": 2}}))
+    found = {study.reference: study for study in everyone(read(name.split()[0], root / place, max_images=2))}
+    for exam in forms.EXAMS[:4]:
+        images = tuple(forms.picture(grey) for _, grey in exam.images)
+        indication = "" if "indication" in lacks else exam.indication
+        plain = Study("s", "p", images, indication, exam.findings)
+        got, expected = builder.build_all([found[exam.findings], plain])
+        assert got.ids == expected.ids and len(set(got.ids)) > 10
+        assert got.inputs["pixel_values"].equal(expected.inputs["pixel_values"])
 
 
 def test_views_are_in_order_whatever_the_order_of_the_metadata(forms, tmp_path):
