@@ -75,11 +75,10 @@ def test_the_largest_entries_come_first_with_their_share():
 
 def test_the_command_line_names_steps_by_commas(monkeypatch, capsys):
     seen = {}
-    monkeypatch.setattr("online_rl.train.run", lambda config, overrides: seen.update(overrides=list(overrides)) or 0)
     monkeypatch.setattr("online_rl.train.end_on_signals", lambda: None)
     monkeypatch.setattr("online_rl.train.watch_ancestors", lambda: None)
     monkeypatch.setattr("sys.argv", ["train", "--config", "x.yaml", "--profile", "3,8", "run.seed=1"])
-    assert main() == 0
+    assert main(lambda config, overrides: seen.update(overrides=list(overrides)) or 0) == 0
     assert seen["overrides"] == ["run.seed=1", "debug.profile=[3, 8]"]
     monkeypatch.setattr("sys.argv", ["train", "--config", "x.yaml", "--profile", "all"])
     with pytest.raises(SystemExit):
