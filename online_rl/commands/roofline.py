@@ -5,7 +5,8 @@ bytes each, T trained ones, S studies and C completions of t tokens per GPU, p t
 
     prompts   S x PREPARE_S                                     images decoded and resized, one thread
     generate  2 P S p / flops + t rounds (b P + KV) / memory    prompts, then decoding max_num_seqs at a time
-    judge     what its answers take beyond generating           ANSWER tokens each, IN_FLIGHT at a time on every server
+    judge     what its answers take beyond generating           ANSWER tokens each, IN_FLIGHT at a time on every server;
+                                                                beyond the whole step with scoring.behind
     sleep     2 b P / PCIe                                      there and back, where frozen weights are kept (level 1)
     update    (6 T + 2 (P - T) + 2 P ref_model + 2 P checkpointing) c / flops
               + n 2 b P / link, for n passes                    ZeRO-3 gathers the weights forwards and backwards
@@ -87,14 +88,13 @@ def step_parts(shape: Shape, cfg: Config, ranks: int, gpu: str, servers: int = 1
     """
     if gpu not in GPUS:
         raise ConfigError(f"--gpu: found {gpu!r}, expected one of {', '.join(GPUS)}.")
+    prepare = studies(cfg, ranks) * constant("prepare_s")
+    prompts = Part("prompts", prepare, "one core", "fewer images, data.image_max_side")
     generate = generation(shape, cfg, ranks, GPUS[gpu])
-    parts = [
-        Part("prompts", studies(cfg, ranks) * constant("prepare_s"), "one core", "fewer images, data.image_max_side"),
-        generate,
-        judging(cfg, GPUS[gpu], servers, generate.seconds),
-        sleeping(shape, cfg, GPUS[gpu]),
-        *update(shape, cfg, ranks, GPUS[gpu]),
-    ]
+    rest = [sleeping(shape, cfg, GPUS[gpu]), *update(shape, cfg, ranks, GPUS[gpu])]
+    behind = [prompts, generate, *rest]  # what a late judge has time for
+    hidden = sum(part.seconds for part in (behind if cfg.scoring.behind else [generate]))
+    parts = [prompts, generate, judging(cfg, GPUS[gpu], servers, hidden), *rest]
     return [part for part in parts if part.seconds > 0]
 
 
@@ -120,7 +120,7 @@ def generation(shape: Shape, cfg: Config, ranks: int, gpu: Gpu) -> Part:
 
 
 def judging(cfg: Config, gpu: Gpu, servers: int, hidden: float) -> Part:
-    """What the judge `green` takes beyond `hidden` seconds of sampling; 0 for other judges, which take next to none."""
+    """What the judge `green` takes beyond the `hidden` seconds; 0 for other judges, which take next to none."""
     green = [entry for entry in (*cfg.judges, *cfg.guards) if entry.use == "green"]
     if not green:
         return Part("judge beyond generation", 0.0, "", "")
@@ -132,9 +132,9 @@ def judging(cfg: Config, gpu: Gpu, servers: int, hidden: float) -> Part:
     passes = math.ceil(answers / in_flight) * constant("answer_tokens") / constant("speculation")
     prefill = 2 * GREEN.parameters * answers * constant("judge_prompt") / (gpu.flops * constant("compute"))
     seconds = max(0.0, prefill + passes * one_pass - hidden)
-    return Part(
-        "judge beyond generation", seconds, "memory bandwidth", "more judge servers (--servers), GPUs of their own"
-    )
+    advice = "more judge servers (--servers), GPUs of their own" + ("" if cfg.scoring.behind else ", scoring.behind=1")
+    name = "judge beyond the step" if cfg.scoring.behind else "judge beyond generation"
+    return Part(name, seconds, "memory bandwidth", advice)
 
 
 def sleeping(shape: Shape, cfg: Config, gpu: Gpu) -> Part:

@@ -6,7 +6,7 @@ import pytest
 
 from online_rl.commands import roofline
 from online_rl.commands.sizing import KNOWN, Shape
-from online_rl.config import config_from_dict
+from online_rl.config import config_from_dict, load_config
 from online_rl.errors import ConfigError
 
 SMALL = Shape(parameters=1_000_000, vision=200_000, layers=2, hidden=8, kv_heads=2, head_dim=4, vocabulary=50)
@@ -75,3 +75,35 @@ def test_every_constant_says_where_it_is_from():
 def test_an_unknown_gpu_is_refused():
     with pytest.raises(ConfigError, match="found 'b999', expected one of a100, h100, h200"):
         roofline.step_parts(QWEN_3B, config(), 8, "b999")
+
+
+GPUS, SERVERS = (1, 2, 4, 8, 16, 32, 64), (1, 2, 4, 8)
+
+
+def scaling(root, behind: int) -> str:
+    """The table of docs/scaling.md: seconds of a step by GPUs and judge servers."""
+    heads = " | ".join(f"{n} judge server{'s' if n > 1 else ''}" for n in SERVERS)
+    rows = [f"| GPUs | {heads} | without the judge | bound by |", "|" + "---|" * (len(SERVERS) + 3)]
+    settings = ["judges.0.args={}", f"scoring.behind={behind}"]
+    cfg = load_config(root / "configs" / "qwen2_5_vl_3b_grpo.yaml", settings)
+    for gpus in GPUS:
+        cells = [f"{sum(seconds(cfg, gpus, servers=servers).values()):.1f}" for servers in SERVERS]
+        rest = {name: s for name, s in seconds(cfg, gpus).items() if not name.startswith("judge")}
+        total, most = sum(rest.values()), max(rest, key=lambda name: rest[name])
+        rows.append(f"| {gpus} | {' | '.join(cells)} | {total:.1f} | {most}, {rest[most] / total:.0%} |")
+    return "\n".join(rows)
+
+
+@pytest.mark.parametrize("behind", [0, 1])
+def test_the_page_on_scaling_shows_what_is_computed(root, behind):
+    assert scaling(root, behind) in (root / "docs" / "scaling.md").read_text()
+
+
+def test_a_late_judge_costs_what_it_takes_beyond_the_whole_step(root):
+    green = ({"use": "green"},)
+    late = config_from_dict(config(green).model_dump() | {"scoring": {"behind": 1}})
+    prompt, behind = seconds(config(green)), seconds(late)
+    rest = sum(s for name, s in behind.items() if not name.startswith("judge"))
+    whole = prompt["judge beyond generation"] + prompt["generate"]
+    assert behind["judge beyond the step"] == pytest.approx(whole - rest)
+    assert "judge beyond the step" not in seconds(late, servers=8)
