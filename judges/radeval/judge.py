@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from judges.radeval.scorers import Scorer, make_scorer
 from judges.radeval.weights import look_up
 
 PROBE = ("Small left pleural effusion. No pneumothorax.", "Small left effusion. The heart is normal.")
+WORD = re.compile(r"\w+|[^\w\s]+")  # as RadGraph counts them
 Values = tuple["dict[str, float | None]", "Labels | None"]  # of one pair
 
 
@@ -37,8 +39,8 @@ class WeightsMissing(JudgeError):
 def remedy(metrics: str) -> str:
     """What to do about missing weights."""
     return (
-        f"Where the hub can be reached: bash launch/metrics_server.sh --download {metrics}; then copy these folders here, "
-        "or set HF_HOME (the hub's cache), XDG_CACHE_HOME (the user's) and NLTK_DATA to where they lie."
+        f"Where the hub can be reached: bash launch/metrics_server.sh --download {metrics}; then copy these folders "
+        "here, or set HF_HOME (the hub's cache), XDG_CACHE_HOME (the user's) and NLTK_DATA to where they lie."
     )
 
 
@@ -47,22 +49,32 @@ class RadEvalJudge:
 
     key         which of RadEval's numbers is the value; None is the metric's usual one. The others are parts
     references  for radcliq: JSONL or CSV with the reference reports of the data set, by which it weighs words
-    text        "raw": as sampled and as the data have it, which published numbers are of; "cleaned": as other judges read
+    text        "raw": as sampled and as the data have it, as published numbers are; "cleaned": what other judges read
     batch       pairs that RadEval is given at once
+    most_words  for radgraph and radcliq: a longer report is unscorable. RadGraph compares each part of a report with
+                every other one, and what a few thousand words take ends the process
 
     A pair that crashes the metric, or of which it gives no finite number, is unscorable and costs no other pair.
     """
 
     def __init__(
-        self, metric: str, key: str | None = None, references: str | None = None, text: str = "raw", batch: int = 256
+        self,
+        metric: str,
+        key: str | None = None,
+        references: str | None = None,
+        text: str = "raw",
+        batch: int = 256,
+        most_words: int = 500,
     ) -> None:
         known = metric_named(metric)
         if text not in ("raw", "cleaned"):
             raise JudgeError(f"judge {metric}: text is {text!r}, expected 'raw' or 'cleaned'.")
-        if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-            raise JudgeError(f"judge {metric}: batch is {batch!r}, expected a whole number from 1 on.")
+        for name, number in {"batch": batch, "most_words": most_words}.items():
+            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+                raise JudgeError(f"judge {metric}: {name} is {number!r}, expected a whole number from 1 on.")
         self.name = self.metric = metric
         self.key, self.text, self.batch = key or known.key, text, batch
+        self.most_words = most_words if known.radgraph else None
         self._references = read_references(references) if references else []
         self._scorer: Scorer | None = None
 
@@ -76,7 +88,7 @@ class RadEvalJudge:
 
     @property
     def fingerprint(self) -> str:
-        """What the values depend on beside this code: RadEval, the weights, and the reports that words are weighed by."""
+        """What values depend on beside this code: RadEval, the weights, the reports that words are weighed by."""
         try:
             revisions = look_up(self.metric).revisions
         except ImportError:
@@ -127,10 +139,10 @@ class RadEvalJudge:
         pairs: list[tuple[int, tuple[str, str]]] = []
         for i, case in enumerate(cases):
             reference, candidate = self._texts(case)
-            if reference.strip():
-                pairs.append((i, (reference, candidate)))
+            if problem := self._unfit(reference, candidate):
+                scores[i] = Score.unscorable(problem)
             else:
-                scores[i] = Score.unscorable("the reference report is empty")
+                pairs.append((i, (reference, candidate)))
         for first in range(0, len(pairs), self.batch):
             some = pairs[first : first + self.batch]
             found = isolate(self._compute, [pair for _, pair in some])
@@ -139,6 +151,16 @@ class RadEvalJudge:
             for (i, _), values in zip(some, found):  # noqa: B905 - as long as each other
                 scores[i] = self._as_score(values)
         return [score for score in scores if score is not None]
+
+    def _unfit(self, reference: str, candidate: str) -> str:
+        """Why a pair is not even shown to RadEval; empty if it is."""
+        if not reference.strip():
+            return "the reference report is empty"
+        if self.most_words is not None:
+            words = max(len(WORD.findall(text)) for text in (reference, candidate))
+            if words > self.most_words:
+                return f"{words} words and marks, most_words is {self.most_words}"
+        return ""
 
     def _texts(self, case: Case) -> tuple[str, str]:
         if self.text == "raw":

@@ -20,7 +20,8 @@ def read_references(path: str) -> list[str]:
         text = row.get("reference") if isinstance(row, dict) else None
         if not isinstance(text, str):
             raise JudgeError(
-                f"references: {file}, row {number} has no text under 'reference'; expected JSONL or CSV with that column."
+                f"references: {file}, row {number} has no text under 'reference'; expected JSONL or CSV with that "
+                "column."
             )
         texts.append(text)
     if len(set(texts)) < 2:

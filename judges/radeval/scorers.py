@@ -5,7 +5,7 @@ Most are RadEval's adapters as they are. Made here are those that do more than a
     f1chexbert  on a CPU its adapter fails, and it gives no labels; labels are read once, and agreement counted
     sembscore   has no adapter; the cosine of CheXbert's embeddings, as `radeval.metrics.RadCliQv1.semb_score` has it
     srrbert     its adapter asks the network for NLTK's data whenever it is made
-    radcliq     weighs words by the reference reports of the call, so that a value would depend on what is scored beside it
+    radcliq     weighs words by the reference reports of the call: a value would depend on what is scored beside it
     ratescore   gives 0.5 if it finds no entity in one of the reports, which `no_entity` says
 """
 
@@ -127,7 +127,7 @@ def _ratescore() -> Scorer:
 
 
 def find_radgraph() -> None:
-    """Let RadEval's RadGraph import itself: it calls its own package `RadEval`, which only folders that ignore case find."""
+    """Let RadEval's RadGraph import itself: it calls the package `RadEval`, which is found where case is ignored."""
     import radeval
 
     sys.modules.setdefault("RadEval", radeval)

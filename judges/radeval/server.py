@@ -1,7 +1,7 @@
 """`python -m judges.radeval.server METRIC ...`: RadEval's metrics behind one port, those that work on this machine.
 
-It says for each metric whether it can be computed, and if not why; the rest is served. `launch/metrics_server.sh` runs it in
-the environment of the metrics. Nothing is fetched from the hub unless --download says so.
+It says for each metric whether it can be computed, and if not why; the rest is served. `launch/metrics_server.sh` runs
+it in the environment of the metrics. Nothing is fetched from the hub unless --download says so.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from judges.errors import JudgeError, UserError
 from judges.identity import identify
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _be_quiet(download: bool) -> None:
-    """Keep progress bars and warnings of the libraries out of the table, and NLTK, which RadEval calls, from the network."""
+    """Keep the libraries' progress bars and warnings out of the table, and NLTK, which RadEval calls, offline."""
     warnings.simplefilter("ignore")
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     try:
@@ -71,7 +72,7 @@ def _started(names: Sequence[str], references: str | None, text: str) -> tuple[l
     served: list[ServedJudge] = []
     lacking: list[str] = []
     for name in names:
-        args = {"metric": name, "text": text}
+        args: dict[str, Any] = {"metric": name, "text": text}
         if name == "radcliq" and references is not None:
             args["references"] = references
         judge = RadEvalJudge(**args)

@@ -1,4 +1,4 @@
-"""RadEval's metrics as judges, with a stand-in for RadEval: what becomes of cases that crash, of NaN, of missing weights."""
+"""RadEval's metrics as judges, with a stand-in for RadEval: cases that crash it, NaN, missing weights."""
 
 from __future__ import annotations
 
@@ -113,6 +113,15 @@ def test_cases_that_all_crash_are_the_cases_fault_while_the_trial_pair_works(ada
     with pytest.raises(JudgeError, match="can't score any more.*RuntimeError") as caught:
         judge.score(cases("fine", "fine"))
     assert SECRET not in str(caught.value)
+
+
+def test_a_report_whose_length_would_end_the_process_is_not_shown_to_radgraph():
+    seen: list[str] = []
+    judge = RadEvalJudge("radgraph", most_words=4)
+    judge._scorer = lambda refs, hyps: (seen.extend(hyps), Numbers({judge.key: [1.0] * len(hyps)}))[1]
+    short, long = judge.score(cases("no effusion, no", "no,effusion,no"))
+    assert short.value == 1.0 and seen == ["no effusion, no"]
+    assert long.status is Status.UNSCORABLE and long.detail == "5 words and marks, most_words is 4"
 
 
 def test_text_is_raw_unless_cleaned_is_asked_for(adapter):
