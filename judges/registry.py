@@ -21,6 +21,7 @@ from judges.radeval.metrics import METRICS, metric_named
 from judges.transform import Steps, Transformed
 
 BUILT_IN = {
+    "crimson": "judges.crimson:CrimsonJudge",
     "findings": "judges.findings:FindingsJudge",
     "findings_f1": "judges.findings:FindingsF1",
     "green": "judges.green.judge:GreenJudge",

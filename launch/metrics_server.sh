@@ -45,6 +45,7 @@ step() { # WHAT COMMAND...: runs quietly and shows the end of the log when it fa
     local what="$1" started=$SECONDS
     shift
     printf 'metrics: %s ...' "$what" >&2
+    printf '$ %s\n' "$*" >>"$log"
     if ! "$@" >>"$log" 2>&1; then
         printf ' failed after %d s. The end of %s:\n' $((SECONDS - started)) "$log" >&2
         grep -v 'is ignored: it is neither a file nor a directory' "$log" | tail -n 25 >&2
