@@ -93,7 +93,8 @@ class Kind:
         else:
             top = place.partition(".")[0]
             there = top in sys.modules or importlib.util.find_spec(top) is not None
-            problem = None if there else f"no module {top!r} is installed. Install it, or write a file's path."
+            near = self.hint(use) if any(name.startswith(f"{place}:") for name in self.built_in) else ""
+            problem = None if there else f"no module {top!r} is installed. Install it, or write a file's path.{near}"
         return f"{self.what} {use!r}: {problem}" if problem else None
 
     def hint(self, use: str) -> str:

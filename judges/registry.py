@@ -17,14 +17,17 @@ from judges.callable import CallableJudge
 from judges.errors import JudgeError
 from judges.length import LengthControlled, Unit
 from judges.objects import Kind, last_word
+from judges.radeval.metrics import METRICS, metric_named
 from judges.transform import Steps, Transformed
 
 BUILT_IN = {
+    "crimson": "judges.crimson:CrimsonJudge",
     "findings": "judges.findings:FindingsJudge",
     "findings_f1": "judges.findings:FindingsF1",
     "green": "judges.green.judge:GreenJudge",
     "http": "judges.remote:HttpJudge",
     "rubric": "judges.rubric.judge:RubricJudge",
+    **{f"radeval:{metric}": f"judges.radeval.client:{metric}" for metric in METRICS},
 }
 JUDGES = Kind("judge", BUILT_IN, "online_rl.judges", JudgeError)
 GIVEN = "python"  # python:NAME stands in a run's configuration for a judge that was given as an object
@@ -67,6 +70,8 @@ def _find(use: str) -> Any:
             f"judge {use!r} was given to online_rl.train in Python, so it cannot be found by name. Give it again, or "
             "name a judge: a built-in one, package.module:object, or path/to/file.py:object."
         )
+    if use.startswith("radeval:"):
+        metric_named(use.removeprefix("radeval:"))
     return JUDGES.load(use)
 
 

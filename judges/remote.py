@@ -30,6 +30,7 @@ class HttpJudge:
     """
 
     name = "http"
+    how_to_start = "python -m judges.serve --use NAME --port PORT"
 
     def __init__(
         self,
@@ -60,6 +61,21 @@ class HttpJudge:
 
     def start(self) -> None:
         """Check that the server is there and serves what is expected. Raises ConfigError."""
+        found = self._who_is_there()
+        if isinstance(found.get("judges"), list):  # of a server with several judges, each has a path of its own
+            wanted = self.expected["name"]
+            if wanted not in found["judges"]:
+                raise ConfigError(
+                    f"judge {self.name!r}: {self.url} serves {', '.join(map(str, found['judges']))}; args.judge is "
+                    f"{wanted!r}, expected one of these. Correct args.judge, or look at what the server said at its "
+                    "start about judges that are not there."
+                )
+            self.url = f"{self.url}/{wanted}"
+            found = self._who_is_there()
+        self._check(found)
+
+    def _who_is_there(self) -> dict[str, Any]:
+        """The answer of GET /judge, waiting for a server that is still loading. Raises ConfigError."""
         deadline = time.monotonic() + START_PATIENCE_S
         while True:
             try:
@@ -74,15 +90,15 @@ class HttpJudge:
             if time.monotonic() > deadline:
                 raise ConfigError(
                     f"judge {self.name!r}: {self.url} {problem}, expected a judge server. Start it with "
-                    "python -m judges.serve --use NAME --port PORT, or correct args.url."
+                    f"{self.how_to_start}, or correct args.url."
                 )
             time.sleep(0.5)
         if answer.status != 200:
             raise ConfigError(
                 f"judge {self.name!r}: {self.url}/judge answers HTTP {answer.status}, expected 200 of a judge "
-                "server (python -m judges.serve). Correct args.url."
+                f"server ({self.how_to_start}). Correct args.url."
             )
-        self._check(_object(answer.content))
+        return _object(answer.content)
 
     def _check(self, served: dict[str, Any]) -> None:
         if served.get("protocol") != PROTOCOL or not all(isinstance(served.get(k), str) for k in self.expected):

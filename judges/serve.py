@@ -1,5 +1,7 @@
 """`python -m judges.serve --use NAME --port P`: any judge over HTTP, with the standard library alone.
 
+`JudgeServer` can hold several judges, each under its own path; `launch/metrics_server.sh` makes use of that.
+
 For judges whose packages clash with the trainer's, or that live on a node of their own: this package is all that their
 environment needs (Python 3.10 or newer). The trainer reaches it by
 
@@ -34,16 +36,10 @@ from judges.wire import PROTOCOL, decode_cases, encode_scores
 MOST_BYTES = 256 * 2**20  # of one request
 
 
-class JudgeServer(ThreadingHTTPServer):
-    """One judge behind a port. Calls are made one after another unless the judge is said to be thread-safe."""
+class ServedJudge:
+    """A judge behind a port. Calls are made one after another unless the judge is said to be thread-safe."""
 
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(
-        self, address: tuple[str, int], judge: Judge, identity: Identity, workers: int = 1, max_wait: float = 100.0
-    ) -> None:
-        super().__init__(address, _Handler)
+    def __init__(self, judge: Judge, identity: Identity, workers: int = 1, max_wait: float = 100.0) -> None:
         self.judge, self.identity, self.max_wait = judge, identity, max_wait
         self.calls = threading.BoundedSemaphore(workers)
 
@@ -66,6 +62,52 @@ class JudgeServer(ThreadingHTTPServer):
             )
         return scores
 
+    def describe(self) -> dict[str, Any]:
+        """The answer to GET /judge."""
+        granularity = getattr(self.judge, "granularity", "completion")
+        told = {key: value for key, value in self.identity.as_dict().items() if key != "file"}
+        return {"protocol": PROTOCOL, "granularity": granularity, **told}
+
+    def close(self) -> None:
+        """Run the judge's own `close`, if it has one; what that raises is logged."""
+        if hasattr(self.judge, "close"):
+            try:
+                self.judge.close()
+            except BaseException as problem:
+                _log(f"judge {self.judge.name!r}: close() raised {where(problem)}")
+
+
+class JudgeServer(ThreadingHTTPServer):
+    """Judges behind a port, by name: one at /judge and /score, each of several at /NAME/judge and /NAME/score."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], served: Sequence[ServedJudge]) -> None:
+        super().__init__(address, _Handler)
+        self.served = {one.judge.name: one for one in served}
+
+    def behind(self, path: str, end: str) -> ServedJudge | None:
+        """The judge that a path such as /radgraph/score or, if it is the only one, /score means."""
+        name = path.removesuffix(end).removeprefix("/")
+        if not path.endswith(end):
+            return None
+        return next(iter(self.served.values())) if not name and len(self.served) == 1 else self.served.get(name)
+
+    def run_until_stopped(self) -> None:
+        """Serve until SIGTERM or Ctrl-C, then close the judges."""
+        signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=self.shutdown).start())
+        paths = [f"/{name}" for name in self.served] if len(self.served) > 1 else [""]
+        for path in paths:
+            _log(f"listening on http://{self.server_address[0]!s}:{self.server_address[1]}{path}")
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                self.serve_forever(poll_interval=0.1)
+        finally:
+            self.server_close()
+            for one in self.served.values():
+                one.close()
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that broke; http.server would print a traceback."""
         _log(f"connection lost: {type(sys.exc_info()[1]).__name__}")
@@ -77,11 +119,12 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 600.0  # a client that stops in the middle of a request frees its thread
 
     def do_GET(self) -> None:
-        if self.path != "/judge":
-            return self._answer(404, {"error": "there is GET /judge and POST /score"})
-        granularity = getattr(self.server.judge, "granularity", "completion")
-        told = {key: value for key, value in self.server.identity.as_dict().items() if key != "file"}
-        self._answer(200, {"protocol": PROTOCOL, "granularity": granularity, **told})
+        one = self.server.behind(self.path, "/judge")
+        if one is not None:
+            return self._answer(200, one.describe())
+        if self.path == "/judge":
+            return self._answer(200, {"protocol": PROTOCOL, "judges": sorted(self.server.served)})
+        self._answer(404, self._paths())
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
@@ -89,20 +132,27 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # what follows on it is not a request
             return self._answer(413, {"error": f"expected a Content-Length of at most {MOST_BYTES} bytes"})
         body = self.rfile.read(int(length))
-        if self.path != "/score":
-            return self._answer(404, {"error": "there is GET /judge and POST /score"})
+        one = self.server.behind(self.path, "/score")
+        if one is None:
+            return self._answer(404, self._paths())
         try:
             cases = decode_cases(body)
         except (ValueError, KeyError, TypeError, RecursionError):
             return self._answer(400, {"error": "the request is not a list of cases; see judges/wire.py"})
         started = time.perf_counter()
-        status, answer = self._score(cases)
-        _log(f"{len(cases)} case(s), HTTP {status}, {time.perf_counter() - started:.3f} s")
+        status, answer = self._score(one, cases)
+        name = f"{one.judge.name}: " if len(self.server.served) > 1 else ""
+        _log(f"{name}{len(cases)} case(s), HTTP {status}, {time.perf_counter() - started:.3f} s")
         self._answer(status, answer)
 
-    def _score(self, cases: list[Case]) -> tuple[int, dict[str, Any]]:
+    def _paths(self) -> dict[str, Any]:
+        names = sorted(self.server.served)
+        beginnings = f"; before them one of {', '.join(f'/{name}' for name in names)}" if len(names) > 1 else ""
+        return {"error": f"there is GET /judge and POST /score{beginnings}"}
+
+    def _score(self, one: ServedJudge, cases: list[Case]) -> tuple[int, dict[str, Any]]:
         try:
-            scores = encode_scores(self.server.score(cases))
+            scores = encode_scores(one.score(cases))
         except (JudgeFailed, TimeoutError) as problem:
             return 503, {"error": f"the judge could not be reached ({type(problem).__name__})"}
         except UserError as problem:
@@ -113,8 +163,8 @@ class _Handler(BaseHTTPRequestHandler):
             # The message may quote a report; where it was raised cannot.
             place = traceback.extract_tb(problem.__traceback__)[-1]
             _log(f"{type(problem).__name__} in {place.filename}:{place.lineno}")
-            return 422, {"error": f"judge {self.server.judge.name!r} raised {where(problem)}."}
-        identity = self.server.identity
+            return 422, {"error": f"judge {one.judge.name!r} raised {where(problem)}."}
+        identity = one.identity
         return 200, {"name": identity.name, "hash": identity.hash, "scores": scores}
 
     def _answer(self, status: int, content: dict[str, Any]) -> None:
@@ -165,28 +215,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(judge, "start"):
             with border(f"judge {judge.name!r}", "start()"):
                 judge.start()
-        server = JudgeServer((options.host, options.port), judge, identity, max(1, options.workers), options.max_wait)
+        served = ServedJudge(judge, identity, max(1, options.workers), options.max_wait)
+        server = JudgeServer((options.host, options.port), [served])
     except (UserError, OSError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     _log(identity.line())
-    _log(f"listening on http://{options.host}:{server.server_address[1]}")
-    try:
-        with contextlib.suppress(KeyboardInterrupt):
-            server.serve_forever(poll_interval=0.1)
-    finally:
-        server.server_close()
-        if hasattr(judge, "close"):
-            _close(judge)
+    server.run_until_stopped()
     return 0
-
-
-def _close(judge: Judge) -> None:
-    try:
-        judge.close()  # type: ignore[attr-defined]
-    except BaseException as problem:
-        _log(f"judge {judge.name!r}: close() raised {where(problem)}")
 
 
 def _json_object(text: str) -> dict[str, Any]:

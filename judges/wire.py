@@ -7,6 +7,9 @@
                   -> {"error": "..."}     400 not a request, 413 too large, 422 the judge broke its contract,
                                           503 the judge could not be reached or fell over
 
+A server with several judges answers GET /judge with {"protocol": 2, "judges": [names]} and has each of them under
+/NAME/judge and /NAME/score.
+
 `candidate` and `reference` are cleaned; the raw texts may be left out if they are the same. An image is a path, or
 `{"base64": ...}` for the bytes of an image file. `labels` is null or may be left out, otherwise
 `{"said": [names], "true": [names]}`. No message holds report text.

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from judges.base import Case, Score
 from judges.errors import ConfigError
@@ -40,6 +40,19 @@ _KEY = "It asks for a key: name the environment variable that holds it in args.a
 LOG = logging.getLogger(__name__)
 
 
+class Rules(Protocol):
+    """What asks a question and reads its answer: a Rubric, or something in its form such as `judges.crimson`."""
+
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def schema(self) -> dict[str, Any]: ...
+    @property
+    def empty(self) -> Score: ...
+    def messages(self, reference: str, candidate: str, indication: str) -> list[dict[str, str]]: ...
+    def score(self, text: str) -> Score: ...
+
+
 @dataclass
 class _Pair:
     """One question, and the places in the batch that wait for its score."""
@@ -55,7 +68,7 @@ class RubricJudge:
 
     url, urls    OpenAI-compatible servers of the model (vLLM, SGLang, llama.cpp, Ollama ...); several share the load
     model        name under which they serve it
-    rubric       error_count, severity, or a file (docs/judges.md)
+    rubric       error_count, severity, a file (docs/judges.md), or in Python an object in the form of Rules
     max_tokens   of an answer; one that is cut is unscorable
     in_flight    requests that one server has at once
     timeout_s    of one request
@@ -74,7 +87,7 @@ class RubricJudge:
         url: str | None = None,
         urls: Sequence[str] | None = None,
         model: str = "",
-        rubric: str = "error_count",
+        rubric: str | Rules = "error_count",
         max_tokens: int = 1024,
         in_flight: int = 64,
         timeout_s: float = 50.0,
@@ -92,7 +105,7 @@ class RubricJudge:
             raise ConfigError(f"judge rubric: in_flight is {in_flight}, max_tokens {max_tokens}; expected 1 or more.")
         self.name = "rubric"
         self.model = model
-        self.rubric = load_rubric(rubric)
+        self.rubric: Rules = load_rubric(rubric) if isinstance(rubric, str) else rubric
         self.fingerprint = self.rubric.fingerprint
         self.max_tokens, self.body, self.start_s = max_tokens, dict(body or {}), start_s
         self._client = Client(

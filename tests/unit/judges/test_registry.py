@@ -129,7 +129,7 @@ def test_entry_point_is_loaded_only_when_named(entry_point_folder):
     assert "bad_judge" not in sys.modules
     with pytest.raises(JudgeError, match="'bad'.*RuntimeError"):
         load_judge("bad")
-    with pytest.raises(JudgeError, match="'god'.*bad, findings, findings_f1, good.*'good'"):
+    with pytest.raises(JudgeError, match="'god'.*bad, crimson, findings, findings_f1, good.*'good'"):
         load_judge("god")
 
 

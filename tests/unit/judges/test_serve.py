@@ -20,8 +20,10 @@ import pytest
 
 from judges import remote
 from judges.base import Case, Labels, Score, Status
+from judges.identity import identify
 from judges.registry import load_judge
 from judges.remote import HttpJudge
+from judges.serve import JudgeServer, ServedJudge
 from judges.wire import decode_cases, decode_score, encode_cases, encode_scores
 from online_rl.errors import CheckpointError, ConfigError, JudgeError
 
@@ -296,6 +298,51 @@ def test_wrong_arguments_end_with_one_message():
         assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
 
 
+# Several judges behind one port.
+
+
+@pytest.fixture(scope="module")
+def several() -> Iterator[str]:
+    served = []
+    for use in ("findings", "findings_f1"):
+        judge = load_judge(use)
+        judge.name = use
+        served.append(ServedJudge(judge, identify(judge, use)))
+    server = JudgeServer(("127.0.0.1", 0), served)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+@pytest.mark.parametrize("name", ["findings", "findings_f1"])
+def test_each_of_several_judges_is_found_by_its_name_or_its_path(several, name):
+    expected = [s.value for s in load_judge(name).score(CASES)]
+    for args in ({"url": several, "judge": name}, {"url": f"{several}/{name}"}):
+        judge = load_judge("http", args)
+        judge.start()
+        assert [s.value for s in judge.score(CASES)] == expected
+        assert judge.state_dict()["name"] == name
+
+
+@pytest.mark.parametrize("args", [{}, {"judge": "radgraph"}])
+def test_a_judge_that_is_not_among_several_is_refused_with_those_that_are(several, args):
+    with pytest.raises(ConfigError, match=r"serves findings, findings_f1; args\.judge is .*expected one of these"):
+        load_judge("http", {"url": several, **args}).start()
+    with pytest.raises(ConfigError, match="HTTP 404"):
+        load_judge("http", {"url": f"{several}/radgraph"}).start()
+
+
+def test_a_score_for_nobody_in_particular_is_refused(several):
+    connection = http.client.HTTPConnection(several.removeprefix("http://"), timeout=20)
+    connection.request("POST", "/score", encode_cases(CASES))
+    answer = connection.getresponse()
+    assert answer.status == 404 and "/findings, /findings_f1" in json.loads(answer.read())["error"]
+    connection.close()
+
+
 # Servers that are something else.
 
 
@@ -326,7 +373,8 @@ def test_a_column_that_json_cannot_carry_is_named(value):
 
 SERVED = (
     *("__init__", "base", "callable", "composite", "extras", "identity"),
-    *("length", "network", "registry", "serve", "sources", "wire"),
+    *("length", "network", "radeval/isolate", "radeval/judge", "radeval/metrics", "radeval/scorers", "radeval/server"),
+    *("registry", "serve", "sources", "wire"),
 )
 
 
