@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,18 @@ def counts(path: Path) -> dict[str, tuple[int, int, int]]:
     return found
 
 
+def recall_by_finding(path: Path) -> dict[str, tuple[float, int]]:
+    """Of each finding in the labels: the share of its reports that name it, and how many there are."""
+    named: Counter[str] = Counter()
+    there: Counter[str] = Counter()
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        labels = label_names(labelled()[row["study_id"]].columns) or ()
+        there.update(labels)
+        named.update(set(labels) & set(read_report(row["candidate"]).present))
+    return {finding: (named[finding] / there[finding], there[finding]) for finding in sorted(there)}
+
+
 def difference(before: Path, after: Path) -> bootstrap.Estimate:
     """F1 after - F1 before on the same studies."""
     ours, theirs = counts(after), counts(before)
@@ -116,6 +129,8 @@ def read(run: Run) -> dict[str, Any]:
     gain = difference(*(run.folder / "samples" / f"{when}.jsonl" for when in ("before", "after")))
     start = figures["F1"][0]
     figures |= {"gain": [gain.value, gain.low, gain.high], "gap closed": gain.value / (goal() - start)}
+    for when in ("before", "after"):
+        figures[f"recall {when}"] = recall_by_finding(run.folder / "samples" / f"{when}.jsonl")
     rang = {key: [e["step"] for e in evaluations if e.get(key)] for e in evaluations for key in e if "alarms/" in key}
     figures |= {"alarms": {key: at for key, at in rang.items() if at and at[-1] > 0}, "steps": len(steps)}
     figures["seconds per step"] = statistics.median(step["step_time"] for step in steps)
@@ -132,6 +147,20 @@ def table(results: dict[str, dict[int, dict]]) -> str:
             rang = ", ".join(f"{key.removeprefix('alarms/')} at {at}" for key, at in run["alarms"].items()) or "none"
             cells = [arm, str(seed), *arrows, f"{value:+.3f} ({low:+.3f} to {high:+.3f})", f"{run['gap closed']:.0%}"]
             rows.append("| " + " | ".join([*cells, rang]) + " |")
+    return "\n".join(rows)
+
+
+def findings_table(results: dict[str, dict[int, dict]]) -> str:
+    """Recall of each finding: of the start, and from the lowest to the highest seed of each arm."""
+    start = next(iter(next(iter(results.values())).values()))["recall before"]
+    rows = [f"| finding (reports) | start | {' | '.join(results)} |", "|---|---|" + "---|" * len(results)]
+    for finding, (share, there) in sorted(start.items(), key=lambda item: -item[1][1]):
+        cells = []
+        for runs in results.values():
+            found = [run["recall after"][finding][0] for run in runs.values()]
+            fewer = " (!)" if max(found) < share else ""
+            cells.append(f"{min(found):.2f} to {max(found):.2f}{fewer}")
+        rows.append(f"| {finding.replace('_', ' ')} ({there}) | {share:.2f} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
@@ -215,6 +244,8 @@ def main() -> int:
         f"# Do reports get better, not just the reward?\n\n`{command_line()}` on {where['cpu']}, {where['cores']} "
         f"cores, Python {where['python']}. {len(finished)} of {len(runs)} runs made. F1 of the policy without habits "
         f"on the same studies: {goal():.3f}.\n\n{EXPLAINED.format(steps=first['steps'])}\n\n{table(results)}\n\n"
+        "Share of the reports with a finding that name it, against the labels, from the lowest to the highest seed; "
+        f"(!) where every seed names it less often than the start:\n\n{findings_table(results)}\n\n"
         "With the blend, runs in which it holds:\n\n" + "".join(f"- {line}\n" for line in held)
     )
     blend = [run for arm, found in results.items() if arm.endswith("blend") for run in found.values()]
