@@ -107,6 +107,7 @@ def untimed(lines: list[dict]) -> list[dict]:
     return [{name: value for name, value in line.items() if not name.startswith(TIMED)} for line in lines]
 
 
+@pytest.mark.long
 def test_a_script_learns_what_the_command_line_learns_bit_for_bit(by_command, by_script):
     expected, got = records(by_command.run_dir), records(by_script[1])
     assert [line["step"] for line in got] == [1, 2, 3]
@@ -115,6 +116,7 @@ def test_a_script_learns_what_the_command_line_learns_bit_for_bit(by_command, by
     assert untimed([start]) == untimed([other])
 
 
+@pytest.mark.long
 def test_a_run_that_stopped_is_continued_in_the_same_process(by_script):
     for seen in by_script[0]:
         assert seen["stopped"] == [None, None], "stopped early"
@@ -126,11 +128,13 @@ def test_a_run_that_stopped_is_continued_in_the_same_process(by_script):
     assert first["metrics"] == second["metrics"] == records(by_script[1])
 
 
+@pytest.mark.long
 def test_on_step_is_called_on_the_first_rank(by_script):
     (first, second), lines = by_script[0], records(by_script[1])
     assert first["steps"] == [[line["step"], line["reward"]] for line in lines] and second["steps"] == []
 
 
+@pytest.mark.long
 def test_errors_are_exceptions_that_every_rank_raises(by_script):
     (first, second), _ = by_script
     missing, nan, mine = first["told"]
