@@ -95,7 +95,7 @@ def counts(path: Path) -> dict[str, tuple[int, int, int]]:
 
 
 def recall_by_finding(path: Path) -> dict[str, tuple[float, int]]:
-    """Of each finding in the labels: the share of its reports that name it, and how many there are."""
+    """For each labelled finding, the share of the reports that name it, and how many reports should."""
     named: Counter[str] = Counter()
     there: Counter[str] = Counter()
     for line in path.read_text(encoding="utf-8").splitlines():
