@@ -58,6 +58,7 @@ from online_rl.scoring.setup import (
     refuse_late_adapting,
 )
 from online_rl.scoring.tryout import references_that_judges_cannot_score
+from online_rl.truth.lost import told
 
 
 def build(config: Source, overrides: Overrides = (), given: Given | None = None) -> Loop:
@@ -244,6 +245,8 @@ def finish(loop: Loop, before: Evaluation, after: Evaluation) -> None:
     print(f"\n{final_table(before.metrics, after.metrics, studies, width)}\n")
     for sentence in loop.evaluator.alarms.on.values():
         print(f"alarm: {sentence}\n")
+    if loop.evaluator.lost:
+        print(f"{told(loop.evaluator.lost)}\n")
     best = f" (step {loop.exported_step}, the best by {loop.cfg.eval.metric_for_best_model})"
     print(f"trained policy  {run_dir / 'model'}{best if loop.exported_step != loop.step else ''}")
     draw(run_dir)

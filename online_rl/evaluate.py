@@ -25,6 +25,7 @@ from online_rl.truth.findings import NO_FINDINGS
 from online_rl.truth.held_out import held_out
 from online_rl.truth.image_check import ImageCheck, check_images
 from online_rl.truth.labels import Reader
+from online_rl.truth.lost import Lost, told
 from online_rl.truth.results import Result, result_of, truth_metrics
 
 
@@ -87,6 +88,7 @@ class Evaluator:
     reader   reads reports for `labels/...`; None without drawn labels
     before   the evaluation of the starting policy
     rang     what alarms have said since this process began, those of the starting policy aside
+    lost     findings that the start wrote better than the policy of the last evaluation
     best     the best evaluation so far by `eval.metric_for_best_model`; None without that key
     """
 
@@ -101,6 +103,7 @@ class Evaluator:
     before: Evaluation | None = None
     best: Best | None = None
     rang: list[str] = field(default_factory=list)
+    lost: list[Lost] = field(default_factory=list)
 
     def evaluate(self, step: int, name: str, log: bool = True) -> Evaluation:
         """Evaluate, and write `samples/<name>.jsonl` if samples are kept.
@@ -152,11 +155,18 @@ class Evaluator:
         """Add the alarms to the metrics, and say those that are new."""
         if evaluation.results and "findings/none_share" not in evaluation.metrics:
             self.monitor.warn(NO_FINDINGS)
-        news = self.alarms.check(held_out(evaluation.results), (image.rows, image.patients) if image else None)
+        now = held_out(evaluation.results)
+        news = self.alarms.check(now, (image.rows, image.patients) if image else None)
         for sentence in news:
             self.monitor.note(f"alarm: step {step}, {sentence}")
         self.rang += news if step else []  # what the starting policy does is no collapse
         evaluation.metrics.update(self.alarms.metrics())
+        lost = self.alarms.lost(now)
+        if lost is not None:
+            evaluation.metrics["findings/lost"] = float(len(lost))
+        self.lost = lost or []
+        if lost:
+            self.monitor.note(f"step {step}: {told(lost)}")
 
     def is_due(self, step: int) -> bool:
         """Whether `eval.every` asks for an evaluation at this step, which is not the run's last."""

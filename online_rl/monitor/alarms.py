@@ -22,6 +22,7 @@ from online_rl.truth import bootstrap
 from online_rl.truth.bootstrap import Estimate, ratio, recall
 from online_rl.truth.held_out import HeldOut
 from online_rl.truth.image_check import MIN_STUDIES, f1_gain
+from online_rl.truth.lost import Lost, lost_findings
 
 SILENT = 0.80
 KEPT = 0.60
@@ -62,6 +63,14 @@ class Alarms:
                 self.on[name] = sentence
                 news.append(f"{name}: {sentence}")
         return news
+
+    def lost(self, now: HeldOut) -> list[Lost] | None:
+        """Findings that the first evaluation wrote better; None if the two cannot be compared. No alarm rings by it: a
+        policy that gives up one finding and writes the others better has not collapsed, but nobody should miss it."""
+        start = self._start
+        if start is None or start is now or start.key != now.key or not start.claims:
+            return None
+        return lost_findings(start.claims, now.claims, now.patients)
 
     def remember(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Turn on what the metrics of an evaluation say had rung by then, if it is not on."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from online_rl.truth.counts import Claims
 from online_rl.truth.diversity import uniqueness
 from online_rl.truth.results import Result
 
@@ -23,6 +24,8 @@ class HeldOut:
     uniqueness  1 / number of equal reports among the compared ones: the studies with a finding, or all studies if no
                 reference is understood; None for the others
     in_cluster  whether the report is of the largest group of equal ones; None as above
+    claims      by the drawn labels if every study has them, else by the rules, as in `counts`; empty in a checkpoint of
+                a version that did not keep them
     """
 
     key: str
@@ -31,14 +34,17 @@ class HeldOut:
     counts: list[tuple[int, int, int] | None]
     uniqueness: list[float | None]
     in_cluster: list[bool | None]
+    claims: list[Claims | None]
 
     def state_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        claims = [None if c is None else [sorted(c.said), sorted(c.true)] for c in self.claims]
+        return {**asdict(self), "claims": claims}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> HeldOut:
         counts = [None if row is None else tuple(row) for row in state["counts"]]
-        return cls(**{**state, "counts": counts})
+        claims = [None if c is None else Claims(*map(frozenset, c)) for c in state.get("claims", ())]
+        return cls(**{**state, "counts": counts, "claims": claims})
 
     @property
     def abnormal(self) -> list[int]:
@@ -50,6 +56,7 @@ def held_out(results: Sequence[Result]) -> HeldOut:
     """The columns of one evaluation, whose results come in the order of its studies."""
     number = {patient: i for i, patient in enumerate(dict.fromkeys(r.patient_id for r in results))}
     understood = any(r.found is not None for r in results)
+    labelled = all(r.labelled is not None for r in results)
     compared = [i for i, r in enumerate(results) if (r.found is not None and r.found.abnormal) or not understood]
     reports = [results[i].report for i in compared]
     unique = dict(zip(compared, uniqueness(reports), strict=True))
@@ -62,4 +69,5 @@ def held_out(results: Sequence[Result]) -> HeldOut:
         counts=[None if r.found is None else r.found.counts for r in results],
         uniqueness=[unique.get(i) for i in range(len(results))],
         in_cluster=[cluster.get(i) for i in range(len(results))],
+        claims=[r.labelled for r in results] if labelled else [r.found for r in results],
     )

@@ -10,6 +10,7 @@ FINDINGS = (
     "findings/silent_on_abnormal",
     "findings/unread_references",
     "findings/f1/<finding>",
+    "findings/lost",
 )
 LABELS = (
     "labels/f1",
