@@ -39,9 +39,9 @@ METRICS = {
     "F1": "labels/f1",
 }
 EXPLAINED = f"""The recipes of configs/algorithms/, {STEPS} steps of {STUDIES} studies, 8 sampled reports each. Greedy
-reports of 128 held-out studies; rewarded is the recipes' blend, ROUGE-L and F1 (pooled, of present findings, against the
-drawn labels) are watched only. Seconds are the median step's: grpo and dr_grpo learn once from all reports, dapo, gspo and cispo twice,
-online_* once from two of each eight. What was not run is blank."""
+reports of 128 held-out studies; rewarded is the recipes' blend, ROUGE-L and F1 (pooled, of present findings, against
+the drawn labels) are watched only. Seconds are the median step's: grpo and dr_grpo learn once from all reports, the
+rest of their family twice, online_* once from two of each eight. What was not run is blank."""
 COLOURS = {"grpo": "#2563eb", "online": "#d97706"}  # by the first word of the name: the family
 Key = tuple[str, int]  # algorithm, seed
 Figures = dict[str, list[float]]  # metric -> [before, after]; SECONDS -> [of the median step]
