@@ -10,7 +10,6 @@ FINDINGS = (
     "findings/silent_on_abnormal",
     "findings/unread_references",
     "findings/f1/<finding>",
-    "findings/lost",
 )
 LABELS = (
     "labels/f1",
@@ -37,4 +36,5 @@ IMAGE = (
     "image/f1_wrong",
     "image/left_out",
 )
+COMPARED = ("findings/lost",)  # with the first evaluation
 ALARMS = ("alarms/nothing_present", "alarms/recall", "alarms/same_report", "alarms/image")
