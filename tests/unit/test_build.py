@@ -12,19 +12,20 @@ from online_rl.config import config_from_dict
 from online_rl.errors import CheckpointError
 from online_rl.evaluate import Evaluation
 from online_rl.monitor import Monitor
+from online_rl.truth.lost import Lost
 
 
 @pytest.fixture
 def end(tmp_path, capsys):
     """Finish a run in `tmp_path`; returns what is on the console."""
 
-    def end(export=lambda folder, processor: folder.mkdir()) -> list[str]:
+    def end(export=lambda folder, processor: folder.mkdir(), lost=()) -> list[str]:
         loop = SimpleNamespace(
             cfg=config_from_dict({"run": {"dir": str(tmp_path)}}),
             policy=SimpleNamespace(export=export),
             collector=SimpleNamespace(builder=SimpleNamespace(processor=None)),
             monitor=Monitor(tmp_path, 2, enabled=False, tensorboard=False),
-            evaluator=SimpleNamespace(studies=["one"], alarms=SimpleNamespace(on={})),
+            evaluator=SimpleNamespace(studies=["one"], alarms=SimpleNamespace(on={}), lost=lost),
             step=2,
             exported_step=2,
         )
@@ -50,6 +51,13 @@ def test_the_table_comes_first_and_the_pictures_are_named(end, tmp_path):
     assert shown(lines) == ["greedy", "before", "reward", "trained", "picture", "TensorBoard"]
     assert lines[2].split() == ["reward", "0.250", "0.750", "+0.500"]
     assert lines[4].endswith("curves.png")
+
+
+def test_a_finding_that_was_given_up_stands_under_the_table(end, tmp_path):
+    write_metrics(tmp_path)
+    lines = end(lost=[Lost("nasogastric_tube", 44, was=0.55, is_now=0.21)])
+    assert shown(lines) == ["greedy", "before", "reward", "reports", "trained", "picture", "TensorBoard"]
+    assert "nasogastric tube 0.55 to 0.21 (44 studies)" in lines[3]
 
 
 def test_without_metrics_there_is_the_table_and_one_warning(end, tmp_path):
