@@ -83,7 +83,7 @@ class Alarms:
         return {f"alarms/{name}": float(name in self.on) for name in NAMES if name in self._watched | self.on.keys()}
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps; numbers alone, and no study's name."""
+        """What a checkpoint keeps: numbers and names of findings, and no study's name."""
         state = {
             "on": dict(self.on),
             "start": self._start.state_dict() if self._start else None,
