@@ -7,6 +7,7 @@ or do not answer. The first rank that answers prints that, once; the stacks foll
 
 from __future__ import annotations
 
+import atexit
 import faulthandler
 import json
 import os
@@ -47,6 +48,8 @@ class Watchdog:
         self.beat("starting")
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()
+        # A daemon thread that the interpreter's end meets inside the store's C++ code aborts the whole process.
+        atexit.register(self.close)
 
     def beat(self, place: str) -> None:
         """This rank is alive, and about to do what `place` says."""
@@ -56,7 +59,10 @@ class Watchdog:
             self._store.set(f"{KEY}/{collectives.rank()}", json.dumps([place, time.time(), self._beats]))
 
     def close(self) -> None:
+        """Say no more, and wait until the thread has left the store."""
         self._ended.set()
+        atexit.unregister(self.close)
+        self._thread.join(ANSWER_S)
 
     def _watch(self) -> None:
         while not self._ended.wait(min(1.0, self.patience_s / 4)):
@@ -67,14 +73,14 @@ class Watchdog:
     def _tell(self) -> None:
         beats = self._beats
         self._say_where_i_stand(beats)
-        self._ended.wait(ANSWER_S)
-        if self._beats != beats:  # it was only slow
+        if self._ended.wait(ANSWER_S) or self._beats != beats:  # closed, or it was only slow
             return
         places, stands = self._read(KEY), self._read(STANDS)
         answers = {rank: where for rank, (where, at) in stands.items() if at == places.get(rank, ("", 0, 0))[2]}
         if min(answers, default=collectives.rank()) == collectives.rank():
             _print("\n".join(self._report(places, answers)))
-        self._ended.wait(0.3 * collectives.rank())  # so that the stacks come one after another
+        if self._ended.wait(0.3 * collectives.rank()):  # so that the stacks come one after another
+            return
         _print(f"Stacks of rank {collectives.rank()}:\n{_stacks()}")
 
     def _report(self, places: Mapping[int, Any], answers: Mapping[int, str]) -> list[str]:
@@ -103,6 +109,8 @@ class Watchdog:
         """What each rank has written under `key`; without those that have not, or if the first rank is gone."""
         found = {}
         for rank in range(collectives.world_size()) if self._store is not None else ():
+            if self._ended.is_set():
+                break
             try:
                 if self._store.check([f"{key}/{rank}"]):
                     found[rank] = json.loads(self._store.get(f"{key}/{rank}"))

@@ -94,3 +94,40 @@ def test_the_rank_that_waits_says_where_the_others_were_last_seen():
     assert "waits_for_the_other" in told[0]  # the stack
     assert told[0].count("has not moved") == 1
     assert "has not moved" not in told[1]
+
+
+ENDS = textwrap.dedent(
+    """
+    import threading
+    from datetime import timedelta
+    import torch.distributed as dist
+    from online_rl.ranks.watchdog import Watchdog
+
+    dist.init_process_group("gloo", timeout=timedelta(seconds=60))
+    dog = Watchdog(0.01)
+    asked = threading.Event()
+
+    class Slow:  # the store of a loaded machine: the interpreter ends while the thread is inside
+        def __init__(self, store):
+            self._store = store
+
+        def __getattr__(self, name):
+            return getattr(self._store, name)
+
+        def check(self, keys):
+            asked.set()
+            for _ in range(50):
+                try:
+                    self._store.wait(["never written"], timedelta(milliseconds=20))
+                except dist.DistStoreError:
+                    pass
+            return self._store.check(keys)
+
+    dog._store = Slow(dog._store)
+    assert asked.wait(30)
+    """
+)
+
+
+def test_a_run_that_ends_while_the_watchdog_asks_the_store_ends_well():
+    run(ENDS, 1)
