@@ -58,6 +58,7 @@ from online_rl.scoring.setup import (
     refuse_late_adapting,
 )
 from online_rl.scoring.tryout import references_that_judges_cannot_score
+from online_rl.teacher_forcing import teacher_forcing
 from online_rl.truth.lost import told
 
 
@@ -127,7 +128,8 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
     alarms = Alarms()
     drawn = cfg.data.reader == "demo" and cfg.demo.reports is None and given.studies is None
     reader = read_report if drawn else None  # the demo's sentences alone are known to it
-    evaluator = Evaluator(cfg, studies.eval, builder, engine, scorer, monitor, alarms, reader)
+    forcing = teacher_forcing(engine, builder, cfg)
+    evaluator = Evaluator(cfg, studies.eval, builder, engine, scorer, monitor, alarms, reader, forcing)
     loop = Loop(
         cfg=cfg,
         collector=collector,

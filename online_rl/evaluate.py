@@ -21,9 +21,10 @@ from online_rl.ranks import collectives
 from online_rl.rollout.prompts import PromptBuilder
 from online_rl.samples import image_path, make_sample, write_samples
 from online_rl.scoring.scorer import Candidate, Scorer
+from online_rl.teacher_forcing import TeacherForcing
 from online_rl.truth.findings import NO_FINDINGS
 from online_rl.truth.held_out import held_out
-from online_rl.truth.image_check import ImageCheck, check_images
+from online_rl.truth.image_check import ImageCheck, Likelihood, check_images
 from online_rl.truth.labels import Reader
 from online_rl.truth.lost import Lost, told
 from online_rl.truth.results import Result, result_of, truth_metrics
@@ -86,6 +87,7 @@ class Evaluator:
     studies  held-out studies, the same list on every rank
     alarms   compare every evaluation with the first one
     reader   reads reports for `labels/...`; None without drawn labels
+    forcing  reads reference reports for the image check; None for a policy that has no place for them
     before   the evaluation of the starting policy
     rang     what alarms have said since this process began, those of the starting policy aside
     lost     findings that the start wrote better than the policy of the last evaluation
@@ -100,6 +102,7 @@ class Evaluator:
     monitor: Monitor
     alarms: Alarms = field(default_factory=Alarms)
     reader: Reader | None = None
+    forcing: TeacherForcing | None = None
     before: Evaluation | None = None
     best: Best | None = None
     rang: list[str] = field(default_factory=list)
@@ -137,6 +140,14 @@ class Evaluator:
     def _write(self, studies: Sequence[Study], samples: int = 0) -> Evaluation:
         return evaluate(self.engine, self.builder, self.scorer, studies, samples, self.reader)
 
+    def _read(self, studies: Sequence[Study]) -> dict[str, Likelihood]:
+        """How likely the policy finds the references of these studies, which the ranks share."""
+        found: dict[str, Likelihood] = {}
+        with collectives.together():
+            if self.forcing:
+                found = self.forcing(studies[collectives.rank() :: collectives.world_size()])
+        return {study_id: read for part in collectives.gather(found) for study_id, read in part.items()}
+
     def _check_images(self, step: int, results: Sequence[Result]) -> ImageCheck | None:
         """Evaluate again with other patients' images if `eval.image_check` asks for it at this step."""
         when = self.cfg.eval.image_check
@@ -147,6 +158,7 @@ class Evaluator:
                 self._chosen,
                 {result.study_id: result for result in results},
                 lambda studies: {result.study_id: result for result in self._write(studies).results},
+                self._read if self.forcing else None,
             )
         self.monitor.note(f"step {step}: {image.verdict()}")
         return image

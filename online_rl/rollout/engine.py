@@ -20,6 +20,7 @@ from online_rl.rollout.types import Completion, Prompt, Rollouts
 from online_rl.rollout.versions import check_version, prepare_runner
 
 BATCHED_TOKENS = 8192
+LOGIT_BYTES = 2 + 4 + 4  # a logit in bf16, in float32, and its log-probability
 
 
 def served_architectures() -> set[str]:
@@ -125,6 +126,44 @@ class RolloutEngine:
         """The single most likely report of each prompt, token by token."""
         params = self._sampling_params(n=1, temperature=0.0, **self._common())
         return Rollouts(self._stream([(prompt, params) for prompt in prompts]), len(prompts), 1, self.version)
+
+    def likelihood(self, completions: Sequence[Completion]) -> Iterator[tuple[Completion, tuple[float, ...]]]:
+        """How likely the policy finds texts that it did not write: the log-probability of each token, in nats (T,).
+
+        They come as they are read. A text that does not fit behind its prompt is cut at `rollout.max_model_len`. Left
+        out are completions whose prompt vLLM divides in another way than the trainer, and those too long for the
+        memory that is free on a GPU.
+        """
+        engine = self.llm.llm_engine
+        waiting: dict[str, tuple[Completion, tuple[int, ...]]] = {}
+        params = self._sampling_params(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
+        for completion in completions:
+            prompt = completion.prompt
+            room = self.cfg.rollout.max_model_len - len(prompt.ids) - 1  # vLLM must have room to write one
+            ids = completion.ids[:room]
+            if not self._has_memory(len(prompt.ids) + len(ids)):
+                continue
+            self._requests += 1
+            waiting[f"r{self._requests}"] = (completion, (*prompt.ids, *ids))
+            payload = {
+                "prompt_token_ids": [*self.tokenizer(prompt.text)["input_ids"], *ids],
+                "multi_modal_data": {"image": list(prompt.images)},
+            }
+            engine.add_request(f"r{self._requests}", payload, params)
+        while engine.has_unfinished_requests():
+            for output in self._step():
+                completion, expected = waiting.pop(output.request_id)
+                read = tuple(output.prompt_token_ids)
+                if read == expected:
+                    behind = range(len(completion.prompt.ids), len(read))
+                    yield completion, tuple(output.prompt_logprobs[i][read[i]].logprob for i in behind)
+
+    def _has_memory(self, tokens: int) -> bool:
+        """Whether logits of every token of a prompt fit beside the engine, which has set no memory aside for them."""
+        if not torch.cuda.is_available():
+            return True
+        needed = tokens * self.llm.model_config.get_vocab_size() * LOGIT_BYTES
+        return needed < torch.cuda.mem_get_info()[0] / 2
 
     def _common(self) -> dict[str, Any]:
         return {

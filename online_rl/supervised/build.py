@@ -31,11 +31,11 @@ from online_rl.ranks import collectives
 from online_rl.ranks.stop import StopRequest
 from online_rl.ranks.watchdog import EARLIER, Watchdog
 from online_rl.rollout.prompts import PromptBuilder
+from online_rl.rollout.targets import TargetBuilder
 from online_rl.run_lock import RunLock
 from online_rl.supervised.held_out import HeldOut
 from online_rl.supervised.lessons import Lessons
 from online_rl.supervised.loop import Results, SupervisedLoop
-from online_rl.supervised.targets import TargetBuilder
 
 
 def build(cfg: Config) -> SupervisedLoop:

@@ -13,7 +13,7 @@ from online_rl.metric_types import over_ranks
 from online_rl.monitor import Monitor
 from online_rl.policy.supervised import LOSS, SupervisedPolicy
 from online_rl.ranks import collectives
-from online_rl.supervised.targets import TargetBuilder
+from online_rl.rollout.targets import TargetBuilder
 
 
 @dataclass

@@ -9,8 +9,8 @@ from typing import Any
 from online_rl.data.sampler import StudySampler
 from online_rl.data.study import Study
 from online_rl.ranks import collectives
+from online_rl.rollout.targets import TargetBuilder
 from online_rl.rollout.types import Completion
-from online_rl.supervised.targets import TargetBuilder
 
 
 @dataclass

@@ -34,6 +34,7 @@ IMAGE = (
     "image/gain_f1_high",
     "image/gain_reward",
     "image/f1_wrong",
+    "image/gain_logp",
     "image/left_out",
 )
 COMPARED = ("findings/lost",)  # with the first evaluation

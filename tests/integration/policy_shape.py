@@ -12,6 +12,7 @@ import io
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ def main() -> int:
     policy.export(folder / "trained", processor)
     after, second = one_step(2)
     base, trained = plain(folder / "base", banned), plain(folder / "trained", banned)
+    read, nothing_banned = list(engine.likelihood(after)), plain(folder / "trained", [])
     own = "sampling/sampling_logp_difference/max"
     result = {
         "banned": processor.tokenizer.convert_ids_to_tokens(banned),
@@ -82,6 +84,8 @@ def main() -> int:
         "trainer_and_vllm": [first[own], second[own]],
         "transformers_and_vllm": [worst(base, before), worst(trained, after)],
         "old_weights_and_vllm": worst(base, after),
+        "read": [len(after), len(read)],
+        "transformers_and_read": worst(nothing_banned, [replace(c, logprobs=logps) for c, logps in read]),
         "blank_image": worst(trained, after, blank=True),
         "grad_norm": first["grad_norm"],
         "names_as_saved": load_file(folder / "trained" / "model.safetensors").keys()

@@ -78,6 +78,7 @@ def test_there_and_back(with_torchvision, work, shape, banned, image_tokens, pix
     assert (found["image_tokens"], found["pixel_shapes"]) == (image_tokens, pixels)
     assert max(found["trainer_and_vllm"]) < EXACT, "before and after an update and its sync"
     assert max(found["transformers_and_vllm"]) < EXACT, "before with the base, after with the exported folder"
+    assert found["read"][0] == found["read"][1] and found["transformers_and_read"] < EXACT, "teacher-forced, by vLLM"
     assert found["old_weights_and_vllm"] > 0.1, "the update has changed what vLLM samples from"
     assert found["blank_image"] > 0.1, "the image matters to the log-probabilities"
     assert found["names_as_saved"]

@@ -12,6 +12,7 @@ from typing import Any
 from online_rl.commands.eval.rows import Row, result_from
 from online_rl.data.study import Study
 from online_rl.errors import DataError
+from online_rl.teacher_forcing import TeacherForcing
 from online_rl.truth.image_check import ImageCheck, check_images
 from online_rl.truth.labels import Reader
 from online_rl.truth.results import Result, result_of
@@ -27,12 +28,14 @@ def check(
     scorer: Any,
     at_once: int,
     reader: Reader | None,
+    forcing: TeacherForcing | None = None,
 ) -> ImageCheck:
     """Exchange the images twice and compare.
 
     rows     what was written with the right images, one per study
     write    studies -> `Rollouts`
     at_once  studies that are written before they are scored
+    forcing  says how likely the policy finds their references
     """
     made = ((study, result_from(row, study)) for row, study in zip(rows, studies, strict=True))
     right = {study.study_id: result for study, result in made if result is not None}
@@ -45,12 +48,12 @@ def check(
                 found[study.study_id] = result_of(study, text, first.reward, reader)
         return found
 
-    return check_images(studies, right, written)
+    return check_images(studies, right, written, forcing)
 
 
 def as_dict(found: ImageCheck) -> dict[str, Any]:
     """The verdict in words, and each figure with its interval; None for one that is undefined."""
-    figures = {name: getattr(found, name) for name in ("gain_f1", "gain_reward", "f1_right", "f1_wrong")}
+    figures = {name: getattr(found, name) for name in ("gain_f1", "gain_reward", "f1_right", "f1_wrong", "gain_logp")}
     return {
         "verdict": found.verdict(),
         "studies": found.studies,

@@ -24,7 +24,7 @@ from online_rl.commands.eval.keeping import is_finished, keeping, write_about
 from online_rl.commands.eval.rows import ROWS, make_row
 from online_rl.commands.eval.source import ABOUT, SCORES, Policy
 from online_rl.commands.eval.summary import read_rows
-from online_rl.commands.eval.writing import make_writer, quiet
+from online_rl.commands.eval.writing import Writer, make_writer, quiet
 from online_rl.commands.score.journal import Journal
 from online_rl.config import Config, config_from_dict
 from online_rl.data.draw import draw_by_patient
@@ -131,7 +131,7 @@ def evaluate(task: Task) -> None:
             _say(f"{policy.label}: {len(studies)} studies again with other patients' images")
             with tools.at_work():
                 rows, at_once = read_rows(folder), cfg.rollout.max_num_seqs
-                image = check(rows, studies, tools.write, tools.scorer, at_once, reader)
+                image = check(rows, studies, tools.write, tools.scorer, at_once, reader, tools.write.forcing)
             write_check(folder, of, image)
     except JudgeFailed as problem:  # the scorer speaks of training
         message = str(problem).replace("start again with resume=auto", "give the same command again")
@@ -143,7 +143,7 @@ def evaluate(task: Task) -> None:
 class _Tools:
     """Judges and engine, started when they are first needed; what they say meanwhile is thrown away."""
 
-    write: Callable[[Sequence[Study]], Any]
+    write: Writer
 
     def __init__(self, scorer: Any, make: Callable[[list[Any]], Any], try_out: Callable[[Any], None]) -> None:
         self.scorer = scorer

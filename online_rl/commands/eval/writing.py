@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -20,9 +21,10 @@ from online_rl.data.study import Study
 from online_rl.errors import ConfigError, JudgeFailed, PolicyMismatch, UserError
 
 if TYPE_CHECKING:
+    from online_rl.rollout.engine import RolloutEngine
+    from online_rl.rollout.prompts import PromptBuilder
     from online_rl.rollout.types import Rollouts
-
-    Write = Callable[[Sequence[Study]], Rollouts]
+    from online_rl.teacher_forcing import TeacherForcing
 
 SHOWN_LINES = 20  # of what the engine said before a fault
 
@@ -53,8 +55,23 @@ def quiet() -> Iterator[TextIO]:
             sys.stdout, sys.stderr = before
 
 
-def make_writer(cfg: Config, policy: Policy, path: str, judges: Sequence[Any], quarantine: Quarantine) -> Write:
-    """Studies in, `Rollouts` out: vLLM with the policy's weights, greedily, one rank, no launcher.
+@dataclass(frozen=True)
+class Writer:
+    """Studies in, `Rollouts` out: the most likely report of each.
+
+    forcing  says how likely the policy finds their references; None for a policy that has no place for them
+    """
+
+    engine: RolloutEngine
+    builder: PromptBuilder
+    forcing: TeacherForcing | None
+
+    def __call__(self, studies: Sequence[Study]) -> Rollouts:
+        return self.engine.greedy(self.builder.build_all(studies))
+
+
+def make_writer(cfg: Config, policy: Policy, path: str, judges: Sequence[Any], quarantine: Quarantine) -> Writer:
+    """Make what writes reports: vLLM with the policy's weights, greedily, one rank, no launcher.
 
     path    what `policy.path` stands for on this machine
     judges  those that count tokens learn how
@@ -68,6 +85,7 @@ def make_writer(cfg: Config, policy: Policy, path: str, judges: Sequence[Any], q
     from online_rl.rollout.engine import RolloutEngine
     from online_rl.rollout.prompts import PromptBuilder
     from online_rl.scoring.setup import count_tokens_with
+    from online_rl.teacher_forcing import teacher_forcing
 
     hub = {
         "revision": None if Path(path).is_dir() else policy.revision,
@@ -89,7 +107,7 @@ def make_writer(cfg: Config, policy: Policy, path: str, judges: Sequence[Any], q
     if policy.shards:
         engine.load_weights(_weights(Path(policy.shards), path, cfg), version=0)
     builder = PromptBuilder(processor, cfg, quarantine)
-    return lambda studies: engine.greedy(builder.build_all(studies))
+    return Writer(engine, builder, teacher_forcing(engine, builder, cfg))
 
 
 def _weights(shards: Path, path: str, cfg: Config) -> list[tuple[str, Any]]:

@@ -3,7 +3,7 @@
 import pytest
 
 from online_rl.data.study import Study
-from online_rl.truth.image_check import DERANGEMENTS, check_images, derangements, with_images_of
+from online_rl.truth.image_check import DERANGEMENTS, Likelihood, check_images, derangements, with_images_of
 from online_rl.truth.results import result_of
 
 SICK = "There is a pleural effusion."
@@ -127,3 +127,50 @@ def test_without_a_partner_nothing_is_written_and_nothing_said():
     found = check_images(studies, write(True)(studies), lambda given: pytest.fail("nothing to write"))
     assert found.metrics() == {"image/left_out": 2.0}
     assert "0 studies (2 left out" in found.verdict()
+
+
+def read(logp, tokens=4):
+    """A policy that gives `logp(study)` to the finding tokens of the abnormal references."""
+    return lambda studies: {s.study_id: Likelihood(tokens, logp(s)) for s in studies if s.reference == SICK}
+
+
+def test_the_gain_in_log_probability_is_per_finding_token_and_over_both_exchanges():
+    studies = corpus(120)
+    fits = read(lambda s: -2.0 if int(s.images[0].split("-")[0]) % 2 else -6.0)
+    found = check_images(studies, write(True)(studies), write(True), fits)
+    other = [sum((i - giver) % 2 for i, giver in enumerate(givers) if i % 2) / 60 for givers in derangements(studies)]
+    assert found.gain_logp.value == pytest.approx(sum(other) / 2)  # 4 nats of 4 tokens where the other image is normal
+    assert found.metrics()["image/gain_logp"] == found.gain_logp.value
+    assert found.gain_logp.low > 0
+
+
+def test_a_policy_whose_reports_are_all_normal_is_seen_to_see():
+    studies = corpus(120)
+    fits = read(lambda s: -2.0 if int(s.images[0].split("-")[0]) % 2 else -6.0)
+    verdict = check_images(studies, write(False)(studies), write(False), fits).verdict()
+    assert (
+        verdict.startswith("no sign that the reports follow the image") and "sees more than its reports say" in verdict
+    )
+    blind = check_images(studies, write(False)(studies), write(False), read(lambda s: -3.0)).verdict()
+    assert "sees more" not in blind and "Check that images reach the policy" in blind
+
+
+def test_a_study_that_was_not_read_with_every_image_counts_for_nothing():
+    studies = corpus(80)
+    lost = with_images_of(studies[1], studies[derangements(studies)[0][1]]).study_id
+
+    def reads(given):
+        found = read(lambda s: -1.0 if " with images of " in s.study_id else -2.0)(given)
+        if lost in found:
+            found[lost] = Likelihood(1, -50.0)  # the report was cut: fewer tokens
+        return found
+
+    found = check_images(studies, write(True)(studies), write(True), reads)
+    assert found.gain_logp.value == pytest.approx(-0.25)
+
+
+@pytest.mark.parametrize("reads", [None, lambda studies: {}])
+def test_without_finding_tokens_the_gain_in_log_probability_is_absent(reads):
+    studies = corpus(80)
+    found = check_images(studies, write(True)(studies), write(True), reads)
+    assert found.gain_logp is None and "image/gain_logp" not in found.metrics()

@@ -13,6 +13,7 @@ from PIL import Image
 from online_rl.cli import main
 from online_rl.commands.eval.paper import as_csv, as_latex, as_markdown, paper_lines, significance
 from online_rl.rollout.types import Completion, Prompt, Rollouts
+from online_rl.truth.image_check import Likelihood
 from tests.unit.commands.eval.writing import FAR, Writes, rows
 
 LABELS = """
@@ -177,6 +178,15 @@ class Looks:
         stream = [Completion(i, 0, Prompt(s, "", (), (1,), {}), (1,), (0.0,), text, False) for i, (s, text) in pairs]
         return Rollouts(stream, len(studies), 1, 0)
 
+    @property
+    def forcing(self):
+        """References with an effusion, of 5 tokens: a nat less likely each where the image does not show it."""
+        return lambda studies: {
+            s.study_id: Likelihood(5, -5.0 if not self.looks or "sick" in s.images[0] else -10.0)
+            for s in studies
+            if s.reference.startswith("There")
+        }
+
 
 @pytest.fixture
 def seventy(folder):
@@ -199,6 +209,7 @@ def test_the_image_check_says_whether_reports_follow_the_image(seventy, evaluate
     found = json.loads(Path("out/ours/image_check.json").read_text())
     assert found["studies"] == 70 and found["f1_right"]["value"] == 1.0
     assert (found["gain_f1"]["value"] > 0.3) is looks
+    assert (0.3 < found["gain_logp"]["value"] < 0.7) is looks, "half of the exchanged images show another thing"
     assert main(["eval", "out/ours", "--image-check", "--json", "all.json"]) == 0
     assert words in " ".join(capsys.readouterr().out.split())
     assert json.loads(Path("all.json").read_text())["policies"][0]["image_check"]["gain_f1"] == found["gain_f1"]

@@ -11,7 +11,7 @@ from online_rl.config import config_from_dict
 from online_rl.demo.policy import make_processor
 from online_rl.errors import ConfigError
 from online_rl.rollout.prompts import PromptBuilder
-from online_rl.supervised.targets import TargetBuilder, turn_of
+from online_rl.rollout.targets import TargetBuilder, turn_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CHATML = (
