@@ -5,7 +5,8 @@
 | nothing_present | of the studies with a finding, at least SILENT of the reports call nothing present              |
 | recall          | recall of present findings is at most KEPT of the start's, and the reward is up                 |
 | same_report     | distinct reports are at most KEPT of the start's, or one report is at least CLUSTER of them all |
-| image           | the right image's gain in F1 is down while the reward is up                                     |
+| image           | the right image's gain in F1 is down, or its gain in log-probability is at most KEPT of the     |
+|                 | start's, while the reward is up                                                                 |
 
 Thresholds are met by intervals: a level by the lower end of its one-sided 95 % interval (Wilson's, with patients as its
 number), a change by more than CHANGE standard errors, paired on the same studies (bootstrap by patient). An alarm that
@@ -16,12 +17,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from online_rl.truth import bootstrap
 from online_rl.truth.bootstrap import Estimate, ratio, recall
 from online_rl.truth.held_out import HeldOut
-from online_rl.truth.image_check import MIN_STUDIES, f1_gain
+from online_rl.truth.image_check import MIN_STUDIES, f1_gain, logp_gain
 from online_rl.truth.lost import Lost, lost_findings
 
 SILENT = 0.80
@@ -37,7 +38,13 @@ WHAT_HELPS = (
     "strategies with the policy's own reward, or start from a policy that names findings"
 )
 
-ImageRows = Sequence[Sequence[float]]  # of `ImageCheck.rows`
+
+class ImageRows(NamedTuple):
+    """What an evaluation's image check counted, as in `ImageCheck`; `logps` is empty if no references were read."""
+
+    counts: Sequence[Sequence[float]]
+    patients: Sequence[str]
+    logps: Sequence[Sequence[float]] = ()
 
 
 class Alarms:
@@ -46,13 +53,13 @@ class Alarms:
     def __init__(self) -> None:
         self.on: dict[str, str] = {}  # name -> what it said when it rang
         self._start: HeldOut | None = None
-        self._start_images: tuple[ImageRows, list[str]] | None = None
+        self._start_images: ImageRows | None = None
         self._watched: set[str] = set()
 
-    def check(self, now: HeldOut, images: tuple[ImageRows, list[str]] | None = None) -> list[str]:
+    def check(self, now: HeldOut, images: ImageRows | None = None) -> list[str]:
         """What rings for the first time, in words.
 
-        images  rows and patients of the evaluation's image check, if it had one
+        images  of the evaluation's image check, if it had one
         """
         if self._start is None or self._start.key != now.key:
             self._start, self._start_images = now, images  # other studies cannot be compared
@@ -98,12 +105,10 @@ class Alarms:
         self.on = dict(state.get("on", {}))
         start, images = state.get("start"), state.get("start_images")
         self._start = HeldOut.from_state(start) if start else None
-        self._start_images = tuple(images) if images else None
+        self._start_images = ImageRows(*images) if images else None
         self._watched = set(state.get("watched", ()))
 
-    def _rules(
-        self, start: HeldOut, now: HeldOut, images: tuple[ImageRows, list[str]] | None
-    ) -> Iterator[tuple[str, str | None]]:
+    def _rules(self, start: HeldOut, now: HeldOut, images: ImageRows | None) -> Iterator[tuple[str, str | None]]:
         """(name, what to say or None) of every alarm that these evaluations can judge."""
         if len(now.patients) < MIN_STUDIES:
             return
@@ -113,7 +118,7 @@ class Alarms:
                 yield "recall", lost_recall(start, now)
         if sum(u is not None for u in now.uniqueness) >= MIN_COMPARED:
             yield "same_report", same_report(start, now)
-        if images and self._start_images and images is not self._start_images and len(images[0]) >= MIN_STUDIES:
+        if images and self._start_images and images is not self._start_images and len(images.counts) >= MIN_STUDIES:
             yield "image", lost_image(start, now, self._start_images, images)
 
 
@@ -167,19 +172,26 @@ def same_report(start: HeldOut, now: HeldOut) -> str | None:
     return None
 
 
-def lost_image(
-    start: HeldOut, now: HeldOut, before: tuple[ImageRows, list[str]], after: tuple[ImageRows, list[str]]
-) -> str | None:
-    if before[1] != after[1] or not reward_rose(start, now):
+def lost_image(start: HeldOut, now: HeldOut, before: ImageRows, after: ImageRows) -> str | None:
+    patients = after.patients
+    if list(before.patients) != list(patients) or not reward_rose(start, now):
         return None
-    was, is_now = (bootstrap.estimate(f1_gain, rows, patients) for rows, patients in (before, after))
-    change = bootstrap.difference(f1_gain, after[0], before[0], after[1])
-    if was is None or is_now is None or change is None or change.z > -CHANGE:
+    was, is_now = (bootstrap.estimate(f1_gain, images.counts, patients) for images in (before, after))
+    change = bootstrap.difference(f1_gain, after.counts, before.counts, patients)
+    if was and is_now and change and change.z < -CHANGE:
+        return (
+            f"the right image's gain in F1 over another patient's fell from {was.value:.3f} to {is_now.value:.3f} "
+            f"while the reward rose: the reports follow the image less. {WHAT_HELPS}."
+        )
+    if not before.logps or not after.logps:
         return None
-    return (
-        f"the right image's gain in F1 over another patient's fell from {was.value:.3f} to {is_now.value:.3f} while "
-        f"the reward rose: the reports follow the image less. {WHAT_HELPS}."
-    )
+    was, is_now = (bootstrap.estimate(logp_gain, images.logps, patients) for images in (before, after))
+    if was and is_now and _fell(was, is_now, bootstrap.difference(logp_gain, after.logps, before.logps, patients)):
+        return (
+            f"the right image makes the references' findings likelier by {is_now.value:.3f} nats per token, by "
+            f"{was.value:.3f} at the start, while the reward rose: the policy sees less in the image. {WHAT_HELPS}."
+        )
+    return None
 
 
 def reward_rose(start: HeldOut, now: HeldOut) -> bool:

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from online_rl.monitor.alarms import Alarms, lower_end
+from online_rl.monitor.alarms import Alarms, ImageRows, lower_end
 from online_rl.truth.counts import Claims
 from online_rl.truth.held_out import held_out
 from online_rl.truth.results import Result
@@ -141,13 +141,17 @@ def test_other_studies_are_never_compared():
     assert rung(start, other) == set()
 
 
-def images(right, wrong, count=128):
-    """Rows of an image check: `right` of the studies are right with their own image, `wrong` with another's."""
+def images(right, wrong, count=128, nats=None):
+    """An image check: `right` of the studies are right with their own image, `wrong` with another's, and the right
+    image makes the 5 finding tokens of every second reference likelier by `nats` each, give or take a tenth."""
     rows = []
     for i in range(count):
         own, swapped = i < right * count, i < wrong * count
         rows.append([own, 0, not own, *[swapped, 0, not swapped] * 2])
-    return rows, [f"p{i}" for i in range(count)]
+    logps = []
+    for i in range(count) if nats is not None else ():
+        logps.append([5.0, -5.0, *[-5.0 - 5 * (nats + 0.1 * (i % 3 - 1))] * 2] if i % 2 else [0.0] * 4)
+    return ImageRows(rows, [f"p{i}" for i in range(count)], logps)
 
 
 def test_the_image_counting_less_rings_while_the_reward_rises():
@@ -158,6 +162,29 @@ def test_the_image_counting_less_rings_while_the_reward_rises():
     assert rung(start, after, images=[looks, blind]) == {"image"}
     assert rung(start, paler, images=[looks, blind]) == set()
     assert rung(start, after, images=[looks, looks]) == set()
+
+
+def test_seeing_less_in_the_image_rings_although_the_reports_do_not_show_it_yet():
+    start = evaluation(silent=0.3, recall=0.5, distinct=0.8, reward=0.5)
+    after = evaluation(silent=0.3, recall=0.5, distinct=0.8, reward=0.6)
+    paler = evaluation(silent=0.3, recall=0.5, distinct=0.8, reward=0.4)
+    sees, less, hardly = (images(0.6, 0.2, nats=nats) for nats in (0.9, 0.7, 0.5))
+    assert rung(start, after, images=[sees, hardly]) == {"image"}
+    assert rung(start, paler, images=[sees, hardly]) == set()
+    assert rung(start, after, images=[sees, less]) == set(), "a fall, but not to 0.6 of the start's"
+    assert rung(start, after, images=[sees, images(0.6, 0.2)]) == set(), "the references were not read again"
+
+
+def test_a_checkpoint_without_log_probabilities_is_continued():
+    start = evaluation(silent=0.3, recall=0.5, distinct=0.8, reward=0.5)
+    after = evaluation(silent=0.3, recall=0.5, distinct=0.8, reward=0.6)
+    alarms, resumed = Alarms(), Alarms()
+    alarms.check(start, images(0.6, 0.2))
+    state = json.loads(json.dumps(alarms.state_dict()))
+    state["alarms"]["start_images"] = state["alarms"]["start_images"][:2]  # as versions before wrote them
+    resumed.load_state_dict(state)
+    assert resumed.check(after, images(0.6, 0.2, nats=0.1)) == []
+    assert resumed.check(after, images(0.4, 0.35, nats=0.1)) != [] and "image" in resumed.on
 
 
 def test_in_another_language_only_a_change_in_diversity_rings():
