@@ -73,14 +73,23 @@ stage_in() { # WORD: the word if it names what to train by, nothing otherwise
     case "$1" in train | sft) echo "$1" ;; esac
 }
 
-save_ranks() { # NAME=VALUE...: SIGTERM to the ranks on this machine that were started with all of them
-    local folder words variable # their launcher, which would kill them after 30 s, gets none
+# shellcheck disable=SC2034 # of the scripts that call save_ranks
+ANY_AGE=999999999
+save_ranks() { # SECONDS NAME=VALUE...: SIGTERM to the ranks on this machine, started with all of them and no longer ago
+    local folder words variable within="$1" up started
+    shift
+    read -r up _ </proc/uptime
     for folder in /proc/[0-9]*; do
         { words="$(tr '\0' ' ' <"$folder/cmdline")"; } 2>/dev/null || continue
+        # Not to their launcher, which would kill them after 30 s.
         [[ "$words" =~ online_rl\.(train|sft).*--local_rank= && "$words" != *deepspeed.launcher* ]] || continue
         for variable in "$@"; do
             grep -Fzqx "$variable" "$folder/environ" 2>/dev/null || continue 2
         done
+        { words="$(<"$folder/stat")"; } 2>/dev/null || continue
+        read -ra words <<<"${words##*) }" # from the state on
+        started=$((words[19] / 100))      # in hundredths of a second since the machine was
+        ((${up%.*} - started <= within)) || continue
         kill -TERM "${folder#/proc/}" 2>/dev/null || true
     done
 }

@@ -14,8 +14,8 @@
 #   OMP_NUM_THREADS=8                        threads per rank (otherwise this machine's cores / the most slots above)
 #   DEEPSPEED_ARGS="--master_addr 10.0.0.1"  anything else for the deepspeed launcher
 #
-# Ctrl-C or SIGTERM asks the ranks on every machine to save and stop; a second one ends them at once. The exit code is
-# the trainer's, as in single_node.sh.
+# Ctrl-C, SIGTERM or a closed terminal asks the ranks on every machine to save and stop, those that start later as well; a
+# second signal ends them at once. The exit code is the trainer's, as in single_node.sh.
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
@@ -24,7 +24,7 @@ dry_run=no
 case "${1:-}" in
     -h | --help) print_help "${BASH_SOURCE[0]}" && exit 0 ;;
     --dry-run) dry_run=yes && shift ;;
-    --save-on-node) save_ranks "MASTER_PORT=$2" && exit 0 ;;
+    --save-on-node) save_ranks "$3" "MASTER_PORT=$2" && exit 0 ;;
 esac
 stage="$(stage_in "${1:-}")"
 [[ -z "$stage" ]] || shift
@@ -89,17 +89,35 @@ export PYTHONPATH="$REPO${PYTHONPATH:+:$PYTHONPATH}"
 [[ $with_pdsh == no ]] || export PYTHONWARNINGS="${PYTHONWARNINGS//\`/\\\`}"
 
 # shellcheck disable=SC2329 # called by the trap
+say() { # a terminal that is closed takes nothing
+    echo "$*" >&2 2>/dev/null || true
+}
+# shellcheck disable=SC2329 # called by the trap
+tell_ranks() { # SECONDS: those on every machine that were started no longer ago; each is told once, as twice ends it
+    PDSH_RCMD_TYPE=ssh pdsh -S -w "$hosts" "$(printf '%q ' bash "$this" --save-on-node "$port" "$1")"
+}
+# shellcheck disable=SC2329 # called by the trap
+tell_later_ranks() { # of a launch that a signal met before every machine had started its ranks
+    local last=$SECONDS now
+    while sleep 5 && kill -0 "$launcher" 2>/dev/null; do
+        now=$SECONDS
+        tell_ranks $((now - last)) >/dev/null 2>&1 || true
+        last=$now
+    done
+}
+# shellcheck disable=SC2329 # called by the trap
 stop() { # the launcher's own way gives the ranks 30 s, and ends every other run of the user on those machines too
     signals=$((signals + 1))
     if ((signals > 1)); then
         kill -TERM "$launcher" 2>/dev/null || true
     elif [[ $with_pdsh == no ]]; then
-        echo "stopping: the launcher is told; whether it lets the ranks save is up to it." >&2
+        say "stopping: the launcher is told; whether it lets the ranks save is up to it."
         kill -TERM -- "-$launcher" 2>/dev/null || true
     else
-        echo "stopping: the ranks save and end; once more to end them at once." >&2
-        PDSH_RCMD_TYPE=ssh pdsh -S -w "$hosts" "$(printf '%q ' bash "$this" --save-on-node "$port")" ||
-            echo "error: not every machine could be told; SIGTERM to one rank on any of them has the same effect." >&2
+        say "stopping: the ranks save and end; once more to end them at once."
+        tell_ranks "$ANY_AGE" ||
+            say "error: not every machine could be told; SIGTERM to one rank on any of them has the same effect."
+        tell_later_ranks &
     fi
 }
 
@@ -108,7 +126,7 @@ set -m # a process group of its own, so that Ctrl-C does not reach it
 "${command[@]}" </dev/null &
 launcher=$!
 set +m
-trap stop INT TERM
+trap stop INT TERM HUP
 wait_for_end "$launcher"
 ((signals < 2)) || status=130
 exit "$status"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -130,9 +132,12 @@ def training(cluster: Path) -> Path:
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize(("stay", "code"), [("", 75), ("yes", 130)])
+@pytest.mark.parametrize(
+    ("number", "stay", "code"),
+    [(signal.SIGTERM, "", 75), (signal.SIGHUP, "", 75), (signal.SIGINT, "", 75), (signal.SIGTERM, "yes", 130)],
+)
 def test_a_signal_reaches_the_ranks_of_this_run_and_a_second_one_the_launcher(
-    stay: str, code: int, training: Path, hostfile: Path, config: Path
+    number: int, stay: str, code: int, training: Path, hostfile: Path, config: Path
 ) -> None:
     port = str(90000 + os.getpid() % 10000)  # none that a real run on this machine could have
     own = {"PATH": path_with(training), "ONLINE_RL_PLATFORM": "cpu", "MASTER_PORT": port, "STAY": stay}
@@ -144,10 +149,42 @@ def test_a_signal_reaches_the_ranks_of_this_run_and_a_second_one_the_launcher(
             first = line == "ready\n" and seen.count("ready") == 3
             second = stay and seen.count(f"rank of {port} told") == 2 and "launcher hit" not in seen
             if first or second:
-                process.terminate()
+                process.send_signal(number)
         assert process.wait(timeout=30) == code
     assert seen.count(f"rank of {port} told") == 2 and f"rank of 1{port} told" not in seen
     assert ("launcher hit" in seen) is bool(stay)
+
+
+@pytest.mark.timeout(60)
+def test_a_rank_that_starts_after_the_signal_is_told_too_and_nobody_twice(
+    training: Path, hostfile: Path, config: Path
+) -> None:
+    """The first seconds of a launch, before every machine has started its ranks."""
+    launcher = """
+        trap 'kill -KILL $first $second; exit 1' TERM
+        MASTER_PORT="$4" rank online_rl.train --local_rank=0 & first=$!
+        sleep 7 & wait $!
+        MASTER_PORT="$4" rank online_rl.train --local_rank=1 & second=$!
+        wait $first $second
+    """
+    stand_in(training / "deepspeed", launcher)
+    port = str(90000 + os.getpid() % 10000)
+    # A rank that is told says so and stays: told twice, it would say it twice.
+    own = {"PATH": path_with(training), "ONLINE_RL_PLATFORM": "cpu", "MASTER_PORT": port, "STAY": "yes"}
+    command = ["bash", str(ROOT / "launch/multi_node.sh"), str(hostfile), str(config)]
+    with started(command, {**os.environ, **own}) as process:
+        told, deadline = 0, time.monotonic() + 40
+        for line in process.stdout:
+            told += line.strip() == f"rank of {port} told"
+            if line == "ready\n" and not told:
+                process.terminate()
+            if told == 2:
+                break
+        assert told == 2 and time.monotonic() < deadline
+        time.sleep(6)  # another round
+        process.send_signal(signal.SIGTERM)  # to the launcher, which takes the ranks along
+        rest = process.stdout.read()
+    assert f"rank of {port} told" not in rest
 
 
 @pytest.mark.skipif(shutil.which("pdsh") is not None, reason="pdsh is installed here")
