@@ -10,7 +10,7 @@ With `scoring.behind` 1 judges have longer, by one step:
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -165,9 +165,14 @@ class Collector:
 
     def _ask(self, studies: Sequence[Study], step: int, canaries: bool) -> Asked:
         with collectives.together():
-            prompts = self.builder.build_all(studies)
+            prompts = self.builder.build_all(studies, self._behind(studies))
             rollouts = self.engine.generate(prompts, step, self.policy.version)
             return self.scorer.ask(rollouts, canaries)
+
+    def _behind(self, studies: Sequence[Study]) -> Iterator[Study]:
+        """Training studies that follow the last of these, and from the first on at the end: the same at every call."""
+        place = self._places[studies[-1].study_id] if studies else 0
+        yield from (self.studies[(place + i) % len(self.studies)] for i in range(1, len(self.studies)))
 
     def _scored(self, asked: Asked) -> tuple[Rollouts, Scored]:
         self._read_ahead(asked.rollouts, asked)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from online_rl.config import Config
@@ -38,13 +39,18 @@ class PromptBuilder:
         self.image_cache = cfg.data.image_cache
         self.room = cfg.rollout.max_model_len - cfg.rollout.max_completion_tokens
 
-    def build_all(self, studies: Sequence[Study]) -> list[Prompt]:
+    def build_all(self, studies: Sequence[Study], spare: Iterable[Study] = ()) -> list[Prompt]:
         """The prompts of the studies whose images can be decoded; the others are set aside.
+
+        spare  tried one after the other where no image of `studies` can be decoded, so that a rank with a single study
+               is not left without one
 
         Raises DataError as `build` does, when the budget for such images is spent, and when no study is left.
         """
-        prompts = []
-        for study in studies:
+        prompts: list[Prompt] = []
+        for number, study in enumerate(chain(studies, spare if studies else ())):
+            if prompts and number >= len(studies):
+                break
             try:
                 prompts.append(self.build(study))
             except ImageError as problem:

@@ -10,7 +10,7 @@ off the policy's chat template, once, with a probe in the place of a report:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,9 +50,9 @@ class TargetBuilder:
         self.turn = turn_of(builder.processor, cfg.model.path)
         self._asked = self._ids(self.turn.asked)
 
-    def build_all(self, studies: Sequence[Study]) -> list[Completion]:
-        """Targets of the studies whose images can be decoded; raises what `PromptBuilder.build_all` raises."""
-        return [self.target(prompt, group) for group, prompt in enumerate(self.builder.build_all(studies))]
+    def build_all(self, studies: Sequence[Study], spare: Iterable[Study] = ()) -> list[Completion]:
+        """Targets of the studies whose images can be decoded; takes and raises what `PromptBuilder.build_all` does."""
+        return [self.target(prompt, group) for group, prompt in enumerate(self.builder.build_all(studies, spare))]
 
     def target(self, prompt: Prompt, group: int = 0) -> Completion:
         """The reference report of the prompt's study behind it; `group` is its place among those of the step."""

@@ -34,7 +34,8 @@ class Lessons:
         ranks, rank = collectives.world_size(), collectives.rank()
         mine = indices[len(indices) * rank // ranks : len(indices) * (rank + 1) // ranks]
         with collectives.together():
-            made = self.targets.build_all([self.studies[i] for i in mine])
+            behind = (self.studies[(mine[-1] + i) % len(self.studies)] for i in range(1, len(self.studies)))
+            made = self.targets.build_all([self.studies[i] for i in mine], behind if mine else ())
         return made
 
     def end_step(self, tokens: float) -> dict[str, float]:
