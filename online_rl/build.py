@@ -60,6 +60,7 @@ from online_rl.scoring.setup import (
 from online_rl.scoring.tryout import references_that_judges_cannot_score
 from online_rl.teacher_forcing import teacher_forcing
 from online_rl.truth.lost import told
+from online_rl.vqa.exam import draw_questions, make_exam
 
 
 def build(config: Source, overrides: Overrides = (), given: Given | None = None) -> Loop:
@@ -91,6 +92,7 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
     undo.callback(scorer.close)
     builder = PromptBuilder(processor, cfg, studies.quarantine)
     with collectives.together():
+        questions = draw_questions(cfg, demo.world)
         loaded = [judge for judge, _ in scorer.judges]
         seen = take_provenance(cfg, loaded, studies.train, studies.eval, builder.render)
     with collectives.together():
@@ -130,6 +132,7 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
     reader = read_report if drawn else None  # the demo's sentences alone are known to it
     forcing = teacher_forcing(engine, builder, cfg)
     evaluator = Evaluator(cfg, studies.eval, builder, engine, scorer, monitor, alarms, reader, forcing)
+    evaluator.exam = make_exam(cfg, questions, engine, processor)
     loop = Loop(
         cfg=cfg,
         collector=collector,

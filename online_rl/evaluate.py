@@ -28,6 +28,7 @@ from online_rl.truth.image_check import ImageCheck, Likelihood, check_images
 from online_rl.truth.labels import Reader
 from online_rl.truth.lost import Lost, told
 from online_rl.truth.results import Result, result_of, truth_metrics
+from online_rl.vqa.exam import Exam
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Evaluator:
     alarms   compare every evaluation with the first one
     reader   reads reports for `labels/...`; None without drawn labels
     forcing  reads reference reports for the image check; None for a policy that has no place for them
+    exam     closed questions that every evaluation asks; None without any
     before   the evaluation of the starting policy
     rang     what alarms have said since this process began, those of the starting policy aside
     lost     findings that the start wrote better than the policy of the last evaluation
@@ -103,6 +105,7 @@ class Evaluator:
     alarms: Alarms = field(default_factory=Alarms)
     reader: Reader | None = None
     forcing: TeacherForcing | None = None
+    exam: Exam | None = None
     before: Evaluation | None = None
     best: Best | None = None
     rang: list[str] = field(default_factory=list)
@@ -118,6 +121,9 @@ class Evaluator:
         image = self._check_images(step, evaluation.results)
         if image:
             evaluation.metrics.update(image.metrics())
+        if self.exam:
+            with self.monitor.phase("evaluating (closed questions)"):
+                evaluation.metrics.update(self.exam.metrics())
         if log:
             self._ring(step, evaluation, image)
         if step == 0:

@@ -240,6 +240,11 @@ class Eval(Section):
         default="ends",
         description="evaluate with other patients' images as well: before and after training, every time, or never",
     )
+    vqa: dict[str, str] = Field(
+        default_factory=dict,
+        description="closed questions asked at every evaluation, format: file, such as slake: slake/test.json",
+    )
+    vqa_questions: Positive = Field(default=256, description="questions drawn from each of these files")
     metric_for_best_model: str | None = Field(
         default=None,
         description="evaluation metric, such as reward, whose best checkpoint is kept whatever its age; null = none",

@@ -122,9 +122,10 @@ class RolloutEngine:
         ]
         return Rollouts(self._stream(requests), len(prompts), n, version)
 
-    def greedy(self, prompts: Sequence[Prompt]) -> Rollouts:
-        """The single most likely report of each prompt, token by token."""
-        params = self._sampling_params(n=1, temperature=0.0, **self._common())
+    def greedy(self, prompts: Sequence[Prompt], max_tokens: int | None = None) -> Rollouts:
+        """The single most likely report of each prompt, token by token; `max_tokens` instead of the configured ones."""
+        limit = {"max_tokens": max_tokens} if max_tokens else {}
+        params = self._sampling_params(n=1, temperature=0.0, **self._common() | limit)
         return Rollouts(self._stream([(prompt, params) for prompt in prompts]), len(prompts), 1, self.version)
 
     def likelihood(self, completions: Sequence[Completion]) -> Iterator[tuple[Completion, tuple[float, ...]]]:

@@ -1,4 +1,4 @@
-"""The files of four sets of questions, as their authors publish them.
+"""The files of four sets of questions, as their authors publish them, and the demo's studies.
 
 | format    | file                                                  | kept                                   |
 |-----------|-------------------------------------------------------|----------------------------------------|
@@ -6,6 +6,7 @@
 | rexvqa    | {train,valid,test}_vqa_data.json: list, or dict by id | all                                    |
 | vqa_rad   | "VQA_RAD Dataset Public.json": list                   | closed; split test: phrase_type test_* |
 | slake     | {train,validate,test}.json: list                      | closed, in English                     |
+| demo      | studies.jsonl of a drawn world                        | about its labels (demo.py)             |
 
 A row that cannot be asked (no answer among its options, no image) is left out, counted and named.
 """
@@ -21,8 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from online_rl.errors import ConfigError, DataError
+from online_rl.vqa import demo
 from online_rl.vqa.questions import LETTERS, YES_NO, Question
 
+DEMO = "demo"
 Item = Mapping[str, Any]
 
 
@@ -38,22 +41,27 @@ class Questions:
     left_out: list[str] = field(default_factory=list)
 
 
-def read_questions(name: str, path: Path, image_root: Path | None = None, split: str = "test") -> Questions:
+def read_questions(
+    name: str, path: Path, image_root: Path | None = None, split: str = "test", asked_by: str = "--questions"
+) -> Questions:
     """Every closed question of a file.
 
     image_root  where image paths start; None: beside the file, or in the folder that the set calls its images
     split       of vqa_rad, whose file holds both: test, or train for the rest
+    asked_by    option or key that named the file, for messages
 
     Raises ConfigError for an unknown format, DataError for a file that is none or holds no question.
     """
     if name not in FORMATS:
-        raise ConfigError(f"--questions: found format {name!r}, expected one of {', '.join(FORMATS)}.")
+        raise ConfigError(f"{asked_by}: found format {name!r}, expected one of {', '.join(FORMATS)}.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))  # bare NaN included, which two of the sets hold
+        text = path.read_text(encoding="utf-8")
+        # Bare NaN included, which two of the sets hold.
+        content = [json.loads(line) for line in text.splitlines()] if name == DEMO else json.loads(text)
     except OSError as problem:
-        raise DataError(f"--questions: {path}: cannot be read ({problem.strerror}).") from None
+        raise DataError(f"{asked_by}: {path}: cannot be read ({problem.strerror}).") from None
     except ValueError:
-        raise DataError(f"--questions: {path}: not JSON; expected the set's own file (docs/eval.md).") from None
+        raise DataError(f"{asked_by}: {path}: not JSON; expected the set's own file (docs/eval.md).") from None
     rows, make, folders = FORMATS[name]
     roots = [image_root] if image_root else [path.parent / folder for folder in folders]
     found = Questions()
@@ -65,10 +73,10 @@ def read_questions(name: str, path: Path, image_root: Path | None = None, split:
             except _CannotBeAsked as problem:
                 found.left_out.append(f"{place}: {problem}")
     except (TypeError, AttributeError, KeyError):
-        raise DataError(f"--questions: {path}: not laid out as {name} (docs/eval.md). Check the format.") from None
+        raise DataError(f"{asked_by}: {path}: not laid out as {name} (docs/eval.md). Check the format.") from None
     if not found.questions:
         why = f"; {len(found.left_out)} cannot be asked, such as {found.left_out[0]}" if found.left_out else ""
-        raise DataError(f"--questions: {path}: holds no closed question of {name}{why}.")
+        raise DataError(f"{asked_by}: {path}: holds no closed question of {name}{why}.")
     return found
 
 
@@ -148,6 +156,12 @@ def _closed(item: Item, row: str, place: str, images: tuple[str, ...], source: s
     return Question(f"{source}/{row}", source, task, images, _asked(item), options, right, images[0], place)
 
 
+def _demo(item: Item, row: str, place: str, roots: list[Path]) -> Question:
+    images, options = _images(list(item["image_paths"]), roots), tuple(item["options"])
+    group, task = item["patient_id"], item["task"]
+    return Question(f"demo/{row}", DEMO, task, images, _asked(item), options, item["answer"], group, place)
+
+
 def _is_closed(item: Item) -> bool:
     return _text(item.get("answer_type")).strip().upper() == "CLOSED"
 
@@ -201,4 +215,5 @@ FORMATS: dict[str, tuple[Rows, Make, tuple[str, ...]]] = {
     "rexvqa": (_listed_rows, _rexvqa, ("", "..", "../deid_png")),
     "vqa_rad": (_vqa_rad_rows, _vqa_rad, ("VQA_RAD Image Folder", "images", "")),
     "slake": (_slake_rows, _slake, ("imgs", "")),
+    DEMO: (demo.rows, _demo, ("",)),
 }

@@ -8,13 +8,14 @@ from online_rl.data.study import Study
 
 LETTERS = "ABCDEFGHIJ"
 YES_NO = ("yes", "no")
+PROMPT = "{indication}"  # the whole question stands there
 
 
 @dataclass(frozen=True)
 class Question:
     """One question.
 
-    source   chexbench, rexvqa, vqa_rad or slake
+    source   chexbench, rexvqa, vqa_rad, slake or demo
     task     what the source calls its kind
     options  texts to choose from; empty if the answer is a word that the question names
     answer   index of the right option, or the right word

@@ -20,6 +20,8 @@ def dpo(work, small, judges, own_reward) -> Finished:
         "train.max_steps=2",
         "monitor.samples=2",
         "monitor.samples_every=1",
+        "eval.vqa={demo: world}",
+        "eval.vqa_questions=6",
     ]
     run = f"run.dir={work / 'dpo.run'}"
     (own_reward / "slow").touch()
@@ -40,6 +42,13 @@ def test_tensorboard_holds_the_dpo_curves(dpo):
         "rewards/long_words/mean",
     ):
         assert [step for step, _ in board[f"train/{tag}"]] == [1, 2], tag
+
+
+def test_closed_questions_are_asked_before_and_after(dpo):
+    """The demo's policy answers with a report: every answer is unreadable, none is right, and both are curves."""
+    board = scalars(dpo.run_dir)
+    for tag, value in (("accuracy", 0.0), ("demo/accuracy", 0.0), ("demo/unreadable", 1.0)):
+        assert board[f"eval/vqa/{tag}"] == [(0, value), (2, value)], tag
 
 
 def test_tensorboard_shows_the_best_and_the_worst_report_of_both_ranks(dpo):

@@ -24,7 +24,7 @@ STUDIES, GROUP, STEPS = 12, 2, 5
 
 
 class Builder:
-    def build_all(self, studies):
+    def build_all(self, studies, spare=()):
         return [Prompt(study, "", (), (1, 2, 3), {}) for study in studies]
 
 

@@ -47,6 +47,7 @@ METRIC_SOURCES = (
     "supervised/held_out.py",
     "supervised/lessons.py",
     "truth/names.py",
+    "vqa/exam.py",
     *(f"algorithms/{name}.py" for name in ("base", "learn_grpo", "learn_preference", "learn_kto", "mismatch")),
 )
 

@@ -15,7 +15,7 @@ from online_rl.scoring import Scorer
 
 
 class Builder:
-    def build_all(self, studies):
+    def build_all(self, studies, spare=()):
         if any(study.indication == "unreadable" for study in studies):
             raise OSError("no such image")
         return [Prompt(study, "", (), (1, 2), {}) for study in studies]

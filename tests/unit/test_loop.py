@@ -22,7 +22,7 @@ from tests.unit.loops import loop_of
 
 
 class Builder:
-    def build_all(self, studies):
+    def build_all(self, studies, spare=()):
         return [Prompt(study, "", (), (1, 2, 3), {}) for study in studies]
 
 
@@ -119,6 +119,26 @@ def test_the_multiplier_moves_once_per_step_and_survives_a_checkpoint(make_loop)
     assert (again.step, multiplier(again)) == (2, 1.0)
     again.one_step()
     assert multiplier(again) == 1.5
+
+
+def test_a_rank_without_a_study_that_can_be_shown_samples_those_behind_it_in_the_data(make_loop):
+    loop = make_loop()
+    shown: list[list[str]] = []
+
+    class SecondHalfIsDamaged(Builder):
+        def build_all(self, studies, spare=()):
+            whole = [s for s in studies if s.study_id not in ("s2", "s3")]
+            whole = whole or [next(s for s in spare if s.study_id not in ("s2", "s3"))]
+            shown.append([s.study_id for s in whole])
+            return super().build_all(whole)
+
+    loop.collector.builder = SecondHalfIsDamaged()
+    studies = loop.collector.studies
+    for last, first_whole in ((2, "s0"), (3, "s0")):
+        loop.collector._ask([studies[last]], 1, canaries=False)
+        assert shown[-1] == [first_whole]
+    loop.collector._ask([studies[1], studies[2]], 1, canaries=False)
+    assert shown[-1] == ["s1"], "one that can be shown is enough"
 
 
 def test_a_checkpoint_says_whether_the_base_model_was_a_folder(make_loop, tmp_path, monkeypatch):

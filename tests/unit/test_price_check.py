@@ -18,7 +18,7 @@ SICK = "Small left pleural effusion. No pneumothorax."
 
 
 class Builder:
-    def build_all(self, studies):
+    def build_all(self, studies, spare=()):
         return [Prompt(study, "", (), (1, 2), {}) for study in studies]
 
 

@@ -28,11 +28,10 @@ from online_rl.errors import DataError
 from online_rl.exits import run_with_exit_codes
 from online_rl.vqa.answers import is_right, read_answer
 from online_rl.vqa.formats import read_questions
-from online_rl.vqa.questions import Question, as_study
+from online_rl.vqa.questions import PROMPT, Question, as_study
 
 ANSWERS = "answers.jsonl"
 NAMED = 3  # rows that cannot be asked, named; the others are counted
-PROMPT = "{indication}"  # the whole question stands there
 OTHERS = (
     "holds answers to other questions or by another policy (other {}). Add --overwrite to replace them, or name "
     "another --output."

@@ -57,6 +57,8 @@ def the_metric_is_one_of_an_evaluation(cfg: Config) -> str | None:
         known += [name for name in LABELS if "<" not in name]
     if cfg.eval.image_check == "always":
         known += IMAGE
+    if cfg.eval.vqa:
+        known += ["vqa/accuracy", *(f"vqa/{name}/accuracy" for name in cfg.eval.vqa)]
     known += [f"raw_reward/{j.label}" for j in cfg.judges if j.length_control != "none"]
     parts = tuple([f"judge/{j}/" for j in judges] + [f"guards/{g}/" for g in guards])
     if metric in known or metric.startswith((*parts, "findings/f1/", "labels/f1/")):

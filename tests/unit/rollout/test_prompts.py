@@ -120,6 +120,24 @@ def test_damaged_pixels_are_set_aside_within_the_budget_and_listed(demo_processo
         PromptBuilder(demo_processor, config_from_dict({})).build_all([good, bad])
 
 
+def test_a_rank_whose_only_study_is_damaged_takes_the_first_spare_one_that_is_not(demo_processor, make_study):
+    cut = png()[:200]
+    bad, worse, good, more = (
+        make_study(study_id=name, images=(image,), source=f"studies.jsonl:{row}")
+        for row, (name, image) in enumerate({"s1": cut, "s2": cut, "s3": png(), "s4": png()}.items(), start=1)
+    )
+    quarantine = Quarantine(2)
+    builder = PromptBuilder(demo_processor, config_from_dict({}), quarantine)
+    spare = iter([worse, good, more])
+    assert [prompt.study.study_id for prompt in builder.build_all([bad], spare)] == ["s3"]
+    assert list(spare) == [more] or list(spare) == [], "none is decoded in vain"
+    assert sorted(quarantine.problems) == ["studies.jsonl:1", "studies.jsonl:2"]
+    assert [prompt.study.study_id for prompt in builder.build_all([good, bad], [more])] == ["s3"], "one is enough"
+    assert builder.build_all([], [more]) == [], "nothing was asked for"
+    with pytest.raises(DataError, match="no image can be decoded"):
+        builder.build_all([bad], [worse])
+
+
 def test_tokens_in_an_indication_are_read_as_text(builder, demo_processor, make_study):
     """An image token would count as an image and kill the run; an end-of-turn token would end the turn."""
     tokenizer = demo_processor.tokenizer

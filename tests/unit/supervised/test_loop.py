@@ -27,7 +27,7 @@ class Targets:
     def __init__(self, make_completion):
         self.make_completion, self.bad = make_completion, None
 
-    def build_all(self, studies):
+    def build_all(self, studies, spare=()):
         if self.bad in [s.study_id for s in studies]:
             raise DataError(f"{self.bad}: broken")
         return [self.make_completion((5, 2), study=study, group=i) for i, study in enumerate(studies)]

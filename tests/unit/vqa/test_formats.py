@@ -132,3 +132,33 @@ def test_what_is_no_set_of_questions_is_refused(tmp_path, name, content, error, 
         path.write_text(content)
     with pytest.raises(error, match=words):
         read_questions(name, path)
+
+
+def world(folder: Path) -> Path:
+    studies = [
+        ("p1_s1", "p1", "train", "AP", [{"name": "effusion", "side": "left"}]),
+        ("p2_s1", "p2", "eval", "AP", [{"name": "effusion", "side": "left"}, {"name": "cardiomegaly"}]),
+        ("p3_s1", "p3", "test", "PA", []),
+        ("p4_s1", "p4", "test", "lateral", [{"name": "effusion", "side": "bilateral"}]),
+    ]
+    keys = ("study_id", "patient_id", "split", "view", "labels")
+    lines = []
+    for values in studies:
+        image(folder / "images" / f"{values[0]}.png")
+        lines.append(json.dumps(dict(zip(keys, values, strict=True)) | {"image_paths": [f"images/{values[0]}.png"]}))
+    (folder / "studies.jsonl").write_text("\n".join(lines) + "\n")
+    return folder / "studies.jsonl"
+
+
+def test_the_demos_xrays_are_asked_about_by_their_labels(tmp_path):
+    questions = read_questions("demo", world(tmp_path)).questions
+    assert not any("p1" in q.group for q in questions), "what it trains on is not asked"
+    told = {(q.group, q.task): (q.text, q.options[q.answer]) for q in questions}
+    assert told["p2", "view"] == ("Which view is this?", "AP") and told["p3", "view"][1] == "PA"
+    assert ("p4", "view") not in told and ("p4", "side") not in told, "neither view nor side can be chosen"
+    assert told["p2", "side"] == ("On which side is the effusion?", "left")
+    assert told["p3", "presence"][1] == "no", "nothing is there"
+    here = [(q.text, q.options[q.answer]) for q in questions if q.group == "p2" and q.task == "presence"]
+    assert [answer for _, answer in here] == ["yes"], "both findings of this world are there, so none is absent"
+    assert all(Path(q.images[0]).is_file() for q in questions)
+    assert len({q.question_id for q in questions}) == len(questions)

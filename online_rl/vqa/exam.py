@@ -1,0 +1,108 @@
+"""The same closed questions at every evaluation of a training: what the policy forgets while it learns.
+
+vqa/accuracy              share of all questions that are answered rightly
+vqa/<source>/accuracy     of one set
+vqa/<source>/unreadable   share of its answers that are no answer, which count as wrong
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from online_rl.config import Config
+from online_rl.data.quarantine import Quarantine
+from online_rl.errors import DataError
+from online_rl.ranks import collectives
+from online_rl.rollout.prompts import PromptBuilder
+from online_rl.vqa.answers import is_right, read_answer
+from online_rl.vqa.formats import read_questions
+from online_rl.vqa.questions import PROMPT, Question, as_study
+
+WORLD = "world"  # in the place of a file: the studies that the demo has drawn
+ANSWER_TOKENS = 32
+SEED = 20_261  # the same questions whatever the run's seed, so that runs compare
+
+
+def draw_questions(cfg: Config, world: Path | None) -> list[Question]:
+    """At most `eval.vqa_questions` of every set of `eval.vqa`, drawn at random, the same in every run.
+
+    world  folder of the demo's studies, for a file called "world"
+
+    Raises ConfigError and DataError as `read_questions`, naming `eval.vqa`.
+    """
+    drawn: list[Question] = []
+    for name, file in cfg.eval.vqa.items():
+        if file == WORLD and world is None:
+            raise DataError(
+                f"eval.vqa: found {name}={WORLD} with data.reader={cfg.data.reader}, expected a file: the demo alone "
+                "has drawn a world. Name the set's own file."
+            )
+        path = world / "studies.jsonl" if file == WORLD and world else Path(file)
+        questions = read_questions(name, path, asked_by="eval.vqa").questions
+        count = min(cfg.eval.vqa_questions, len(questions))
+        places = random.Random(f"{SEED}/{name}").sample(range(len(questions)), count)
+        drawn += [questions[place] for place in sorted(places)]
+    return drawn
+
+
+@dataclass(frozen=True)
+class Exam:
+    """Asks the policy that the engine holds.
+
+    questions  the same list on every rank
+    engine     has `greedy`, as `RolloutEngine`
+    builder    renders a question in the place of a study
+    """
+
+    questions: Sequence[Question]
+    engine: Any
+    builder: PromptBuilder
+
+    def metrics(self) -> dict[str, float]:
+        """`vqa/...` over all ranks, which all must call; a question whose image cannot be decoded is not asked."""
+        mine = list(self.questions)[collectives.rank() :: collectives.world_size()]
+        answers: list[tuple[str, bool, bool]] = []  # source, whether it can be read, whether it is right
+        with collectives.together():
+            if mine:
+                answers = self._answers(mine)
+        return accuracies([answer for part in collectives.gather(answers) for answer in part])
+
+    def _answers(self, questions: Sequence[Question]) -> list[tuple[str, bool, bool]]:
+        prompts = self.builder.build_all([as_study(question) for question in questions])
+        completions = self.engine.greedy(prompts, ANSWER_TOKENS)
+        said = {completion.prompt.study.study_id: completion.text.strip() for completion in completions}
+        found = []
+        for question in questions:
+            if question.question_id in said:
+                read = read_answer(question, said[question.question_id])
+                found.append((question.source, read is not None, is_right(question, read)))
+        return found
+
+
+def accuracies(answers: Sequence[tuple[str, bool, bool]]) -> dict[str, float]:
+    """The metrics of (source, readable, right) of every question that was asked."""
+    if not answers:
+        return {}
+    found = {"vqa/accuracy": _share([right for _, _, right in answers])}
+    for source in sorted({source for source, _, _ in answers}):
+        own = [(readable, right) for name, readable, right in answers if name == source]
+        found[f"vqa/{source}/accuracy"] = _share([right for _, right in own])
+        found[f"vqa/{source}/unreadable"] = _share([not readable for readable, _ in own])
+    return found
+
+
+def make_exam(cfg: Config, questions: Sequence[Question], engine: Any, processor: Any) -> Exam | None:
+    """None without questions. Prompts are the question alone, whatever `data.prompt` asks of studies."""
+    if not questions:
+        return None
+    data = cfg.data.model_copy(update={"prompt": PROMPT, "prior": "none"})
+    asking = cfg.model_copy(update={"data": data})
+    return Exam(questions, engine, PromptBuilder(processor, asking, Quarantine(cfg.data.bad_images_budget)))
+
+
+def _share(values: Sequence[bool]) -> float:
+    return sum(values) / len(values)
