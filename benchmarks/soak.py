@@ -8,7 +8,8 @@ out of reach for good or not readable for some of the cases (soak_judge.py), and
 images that are cut in the middle.
 
     steady  is left alone. Memory (USS: what would be free if the process ended), threads and open files of every rank
-            are read every second; growth is the slope of the medians of every 50 steps after the first 200 steps.
+            are read every second; growth is the slope of the medians of every 50 steps after the first 200, without
+            the last one's, behind which the policy is exported.
     faults  is hit ten times, in turn by SIGTERM, a rank that is stopped for 5 seconds, SIGKILL of everything, and a
             disk that takes no checkpoint for a while. After each it is continued by the command that began it.
 
@@ -199,7 +200,8 @@ def steady(run_dir: Path, settings: Sequence[str]) -> dict[str, Any]:
         watcher.start()
         if code := launch.process.wait():
             sys.exit(f"{run_dir}: exit code {code}; look at {run_dir}.log.")
-    return growth([json.loads(line) for line in kept.read_text().splitlines()])
+    rows = [json.loads(line) for line in kept.read_text().splitlines()]
+    return growth([row for row in rows if row["step"] < last_step(run_dir)])  # behind it the policy is exported
 
 
 def _watch(launch: Launch, kept: Path) -> None:
