@@ -45,7 +45,9 @@ def make_collector(make_completion, make_study):
             cfg=cfg,
             studies=studies,
             builder=SimpleNamespace(
-                build_all=lambda chosen: [Prompt(s, "", (), (1,), {}) for s in chosen if s.study_id not in unreadable]
+                build_all=lambda chosen, spare: [
+                    Prompt(s, "", (), (1,), {}) for s in chosen if s.study_id not in unreadable
+                ]
             ),
             sampler=make_sampler(cfg, studies),
             engine=Engine(make_completion),

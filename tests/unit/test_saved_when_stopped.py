@@ -118,7 +118,7 @@ def test_the_last_complete_step_is_saved_before_the_run_ends(parts, tmp_path, fa
     if "reward" in fault:
         judge.raises = raised
     elif "image" in fault:
-        loop.collector.builder.build_all = lambda studies: (_ for _ in ()).throw(raised)
+        loop.collector.builder.build_all = lambda studies, spare: (_ for _ in ()).throw(raised)
     else:
         engine.raises = raised
     position = loop.collector.sampler.state_dict()
