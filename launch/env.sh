@@ -75,10 +75,10 @@ stage_in() { # WORD: the word if it names what to train by, nothing otherwise
 
 # shellcheck disable=SC2034 # of the scripts that call save_ranks
 ANY_AGE=999999999
-save_ranks() { # SECONDS NAME=VALUE...: SIGTERM to the ranks on this machine, started with all of them and no longer ago
-    local folder words variable within="$1" up started
+save_ranks() { # HUNDREDTHS NAME=VALUE...: SIGTERM to this machine's ranks, started with all of them and no longer ago
+    local folder words variable within="$1" up
     shift
-    read -r up _ </proc/uptime
+    read -r up _ </proc/uptime # 123.45
     for folder in /proc/[0-9]*; do
         { words="$(tr '\0' ' ' <"$folder/cmdline")"; } 2>/dev/null || continue
         # Not to their launcher, which would kill them after 30 s.
@@ -88,8 +88,7 @@ save_ranks() { # SECONDS NAME=VALUE...: SIGTERM to the ranks on this machine, st
         done
         { words="$(<"$folder/stat")"; } 2>/dev/null || continue
         read -ra words <<<"${words##*) }" # from the state on
-        started=$((words[19] / 100))      # in hundredths of a second since the machine was
-        ((${up%.*} - started <= within)) || continue
+        ((${up/./} - words[19] <= within)) || continue # the start counts from the machine's, in hundredths of a second
         kill -TERM "${folder#/proc/}" 2>/dev/null || true
     done
 }

@@ -93,14 +93,18 @@ say() { # a terminal that is closed takes nothing
     echo "$*" >&2 2>/dev/null || true
 }
 # shellcheck disable=SC2329 # called by the trap
-tell_ranks() { # SECONDS: those on every machine that were started no longer ago; each is told once, as twice ends it
+tell_ranks() { # HUNDREDTHS: those on every machine that were started no longer ago; each is told once, as twice ends it
     PDSH_RCMD_TYPE=ssh pdsh -S -w "$hosts" "$(printf '%q ' bash "$this" --save-on-node "$port" "$1")"
 }
 # shellcheck disable=SC2329 # called by the trap
-tell_later_ranks() { # of a launch that a signal met before every machine had started its ranks
-    local last=$SECONDS now
+hundredths() { # of a second, now
+    echo $((${EPOCHREALTIME//[.,]/} / 10000))
+}
+# shellcheck disable=SC2329 # called by the trap
+tell_later_ranks() { # WHEN the others were told: those of a launch that a signal met before every machine had started its ranks
+    local last="$1" now
     while sleep 5 && kill -0 "$launcher" 2>/dev/null; do
-        now=$SECONDS
+        now="$(hundredths)"
         tell_ranks $((now - last)) >/dev/null 2>&1 || true
         last=$now
     done
@@ -115,9 +119,11 @@ stop() { # the launcher's own way gives the ranks 30 s, and ends every other run
         kill -TERM -- "-$launcher" 2>/dev/null || true
     else
         say "stopping: the ranks save and end; once more to end them at once."
+        local now
+        now="$(hundredths)"
         tell_ranks "$ANY_AGE" ||
             say "error: not every machine could be told; SIGTERM to one rank on any of them has the same effect."
-        tell_later_ranks &
+        tell_later_ranks "$now" &
     fi
 }
 
