@@ -38,9 +38,9 @@ from typing import Any
 
 import psutil
 from machine import command_line, machine, write_json
+from runs import keep
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 CONFIG = "configs/demo_grpo.yaml"
 STUDIES, GROUP, EVAL = 4, 4, 8
 SETTINGS = (
@@ -60,6 +60,7 @@ SETTINGS = (
 )
 FIRST = 200  # steps after which memory should stand still
 BLOCK = 50
+KEPT = 1000  # steps from which on the result is kept
 FAULTS = ("SIGTERM", "a stopped rank", "SIGKILL", "a full disk")
 PATIENCE_S = 600.0
 NO_FIGURE = ("time", "seconds", "latency", "in_flight", "per_second", "retries")  # depend on the clock or the process
@@ -78,11 +79,11 @@ def main() -> int:
         result["faults"] = faulty(folder / "faults", settings, given.steps, given.faults)
     if not given.only:
         result["same"] = compare(folder / "steady", folder / "faults", given.steps)
-    print(table(result))
-    write_json(result, given.json)
-    if not given.only and given.steps >= 1000:
-        (RESULTS / "soak.md").write_text(table(result))
-        write_json(result, RESULTS / "soak.json")
+    if not given.only and given.steps >= KEPT:
+        keep("soak", table(result), result, given.json)
+    else:
+        print(table(result))
+        write_json(result, given.json)
     return 0 if result.get("same", {"ok": True})["ok"] else 1
 
 
