@@ -79,7 +79,7 @@ def main() -> int:
         result["faults"] = faulty(folder / "faults", settings, given.steps, given.faults)
     if not given.only:
         result["same"] = compare(folder / "steady", folder / "faults", given.steps)
-    if not given.only and given.steps >= KEPT:
+    if given.steps >= KEPT:
         keep("soak", table(result), result, given.json)
     else:
         print(table(result))
