@@ -3,9 +3,9 @@
     python benchmarks/soak.py [--steps N] [--only steady|faults] [--runs DIR] [--json FILE] [section.key=value ...]
 
 Both runs take the same cheap steps in float32 (16 candidates of at most 12 tokens), started by launch/single_node.sh,
-with TensorBoard, samples, evaluations and checkpoints on. Both meet the same judge, which is out of reach for a moment,
-out of reach for good or not readable for some of the cases (soak_judge.py), and the same studies, of which two have
-images that are cut in the middle.
+with TensorBoard, samples, evaluations and checkpoints on. Both have the same judge, which fails on some cases, for a
+moment or for good, and leaves others without a score (soak_judge.py), and the same studies, two of them with truncated
+images.
 
     steady  is left alone. Memory (USS: what would be free if the process ended), threads and open files of every rank
             are read every second; growth is the slope of the medians of every 50 steps after the first 200, without
@@ -14,8 +14,8 @@ images that are cut in the middle.
             disk that takes no checkpoint for a while. After each it is continued by the command that began it.
 
 The last rows say whether both are one run: every metric of every step that is no time, all samples accounted for
-(scored, not scorable, failed; studies set aside), and the final policy, bit by bit. A run that is there already is
-read, not repeated; one that was interrupted goes on.
+(scored, not scorable, failed; studies set aside), and the final policy, bit by bit. A finished run is read
+instead of repeated, and an interrupted one is continued.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ import argparse
 import hashlib
 import json
 import os
-import resource
 import signal
 import statistics
 import subprocess
@@ -179,13 +178,17 @@ class Launch:
 
 
 def records(run_dir: Path) -> list[dict[str, Any]]:
-    path = run_dir / "metrics.jsonl"
-    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []  # the last one may be half written
-    return [json.loads(line) for line in lines]
+    return [json.loads(line) for line in _lines(run_dir)]
 
 
 def last_step(run_dir: Path) -> int:
-    return max((record["step"] for record in records(run_dir)), default=0)
+    """Of the last line alone: it is asked for while the run needs the cores."""
+    return next((json.loads(line)["step"] for line in _lines(run_dir)[-1:]), 0)
+
+
+def _lines(run_dir: Path) -> list[bytes]:
+    path = run_dir / "metrics.jsonl"
+    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []  # the last one may be half written
 
 
 # ---- the run that is left alone
@@ -300,8 +303,7 @@ def _fill_the_disk(launch: Launch) -> None:
     own = [p.stat().st_size for p in launch.run_dir.rglob("*") if p.is_file() and "checkpoints" not in p.parts]
     size = max(own) + 2**20
     for process in launch.ranks().values():
-        hard = process.rlimit(psutil.RLIMIT_FSIZE)[1]
-        process.rlimit(psutil.RLIMIT_FSIZE, (size, hard if hard != resource.RLIM_INFINITY else -1))
+        process.rlimit(psutil.RLIMIT_FSIZE, (size, process.rlimit(psutil.RLIMIT_FSIZE)[1]))
 
 
 # ---- are they one run
@@ -354,7 +356,7 @@ def policy_hash(run_dir: Path) -> str:
 def _set_aside(run_dir: Path) -> list[str]:
     path = run_dir / "quarantine.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
-    return sorted({Path(str(json.loads(line).get("source", ""))).name for line in lines})
+    return sorted({json.loads(line)["row"] for line in lines})
 
 
 def table(result: dict[str, Any]) -> str:
