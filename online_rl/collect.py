@@ -19,7 +19,7 @@ from typing import Any
 from online_rl.ahead import Saved, read_ahead, rollouts_of, write_ahead
 from online_rl.algorithms import Algorithm
 from online_rl.config import Config
-from online_rl.data.sampler import StudySampler
+from online_rl.data.sampler import StudySampler, following
 from online_rl.data.study import Study
 from online_rl.metrics import Collected, gather_groups
 from online_rl.monitor.step import Step
@@ -170,9 +170,8 @@ class Collector:
             return self.scorer.ask(rollouts, canaries)
 
     def _behind(self, studies: Sequence[Study]) -> Iterator[Study]:
-        """Training studies that follow the last of these, and from the first on at the end: the same at every call."""
-        place = self._places[studies[-1].study_id] if studies else 0
-        yield from (self.studies[(place + i) % len(self.studies)] for i in range(1, len(self.studies)))
+        """Training studies behind the last of these. Its place is looked up when one is needed, which is rare."""
+        yield from following(self.studies, self._places[studies[-1].study_id])
 
     def _scored(self, asked: Asked) -> tuple[Rollouts, Scored]:
         self._read_ahead(asked.rollouts, asked)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from online_rl.data.study import Study
 from online_rl.errors import CheckpointError, ConfigError
+
+
+def following(studies: Sequence[Study], place: int) -> Iterator[Study]:
+    """The studies behind that place, then those before it: what stands in for one that cannot be shown."""
+    return (studies[(place + i) % len(studies)] for i in range(1, len(studies)))
 
 
 class StudySampler:

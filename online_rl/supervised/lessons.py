@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from online_rl.data.sampler import StudySampler
+from online_rl.data.sampler import StudySampler, following
 from online_rl.data.study import Study
 from online_rl.ranks import collectives
 from online_rl.rollout.targets import TargetBuilder
@@ -34,8 +34,8 @@ class Lessons:
         ranks, rank = collectives.world_size(), collectives.rank()
         mine = indices[len(indices) * rank // ranks : len(indices) * (rank + 1) // ranks]
         with collectives.together():
-            behind = (self.studies[(mine[-1] + i) % len(self.studies)] for i in range(1, len(self.studies)))
-            made = self.targets.build_all([self.studies[i] for i in mine], behind if mine else ())
+            spare = following(self.studies, mine[-1]) if mine else ()
+            made = self.targets.build_all([self.studies[i] for i in mine], spare)
         return made
 
     def end_step(self, tokens: float) -> dict[str, float]:
