@@ -35,7 +35,7 @@ MIN_STUDIES = 64  # below, an interval is too wide to tell a policy that looks f
 
 @dataclass(frozen=True)
 class Likelihood:
-    """Of the tokens of a reference report that call a finding present.
+    """How likely the policy finds those tokens of a reference report that call a finding present.
 
     tokens  how many there are
     logp    sum of their log-probabilities, nats
