@@ -23,11 +23,15 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 class Run(NamedTuple):
-    """One training: a recipe, the settings over it, and the folder that it writes to."""
+    """One training: a recipe, the settings over it, and the folder that it writes to.
+
+    stage  what stands before the recipe on the command line: ("sft",) for the supervised stage
+    """
 
     recipe: str
     folder: Path
     overrides: tuple[str, ...]
+    stage: tuple[str, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -52,8 +56,8 @@ def train_missing(runs: Iterable[Run], at_most: int | None = None, jobs: int = 1
     A run folder of the same settings is read, not repeated; one of other settings ends the benchmark. Where several
     run at a time, each has a rank per core of its share, their seconds compare with each other's alone.
     """
-    missing = [run for run in runs if not _is_there(run)][:at_most]
-    share = {} if jobs == 1 else {"RANKS": str(max(1, (os.cpu_count() or 1) // jobs)), "OMP_NUM_THREADS": "1"}
+    missing = [run for run in runs if not is_there(run)][:at_most]
+    share = share_of(jobs)
     with ThreadPoolExecutor(jobs) as pool:
         started = [pool.submit(train, run, share) for run in missing]
         try:
@@ -64,7 +68,13 @@ def train_missing(runs: Iterable[Run], at_most: int | None = None, jobs: int = 1
                 one.cancel()
 
 
-def _is_there(run: Run) -> bool:
+def share_of(jobs: int) -> dict[str, str]:
+    """The environment of a run of which `jobs` go on at a time: as many ranks as its share of the cores."""
+    return {} if jobs == 1 else {"RANKS": str(max(1, (os.cpu_count() or 1) // jobs)), "OMP_NUM_THREADS": "1"}
+
+
+def is_there(run: Run) -> bool:
+    """Whether the run is finished; ends the benchmark if its folder holds one of other settings."""
     if not run.finished:
         return False
     note = _note(run)
@@ -84,7 +94,15 @@ def train(run: Run, variables: Mapping[str, str]) -> None:
     """
     run.folder.parent.mkdir(parents=True, exist_ok=True)
     _note(run).write_text(json.dumps({"recipe": run.recipe, "overrides": run.overrides}, indent=1) + "\n")
-    command = ["bash", "launch/single_node.sh", run.recipe, f"run.dir={run.folder}", *run.overrides, "resume=auto"]
+    command = [
+        "bash",
+        "launch/single_node.sh",
+        *run.stage,
+        run.recipe,
+        f"run.dir={run.folder}",
+        *run.overrides,
+        "resume=auto",
+    ]
     log, started = run.folder.with_suffix(".log"), time.monotonic()
     with log.open("w") as out:
         done = subprocess.run(

@@ -2,12 +2,15 @@
 # Installs what is missing, then lints, checks types and runs the tests.
 #
 #   bash launch/test.sh [unit|integration|long|metrics] [pytest arguments]
+#   bash launch/test.sh --vllm VERSION
 #
 #   unit          the quick ones only: no engine, no launcher, a few minutes
 #   integration   the ones that start real vLLM and real DeepSpeed: a quarter to half an hour
 #   long          tests marked long, which the others leave out; the log is kept in benchmarks/results/tests_long.log
 #   metrics       the real RadEval in .venv-metrics, which launch/metrics_server.sh makes, with stand-in weights, five
 #                 minutes; not among the others, and its log is kept in benchmarks/results/tests_metrics.log
+#   --vllm VERSION  generation, resume, weight sync and parity with another CPU build of vLLM, such as 0.29.0; a quarter of
+#                   an hour, and a row in benchmarks/results/versions.md
 #
 # Every check runs even when one before it failed; the exit code is non-zero if any did.
 set -euo pipefail
@@ -19,6 +22,7 @@ case "${1:-}" in
     -h | --help) print_help "${BASH_SOURCE[0]}" && exit 0 ;;
     unit | integration) folders=("tests/$1") && shift ;;
     long) folders=(tests/integration) which=(-m long) log=benchmarks/results/tests_long.log && shift ;;
+    --vllm) [[ -n "${2:-}" ]] || die "--vllm needs a version, such as --vllm 0.29.0." ;;
     metrics) folders=(tests/metrics) log=benchmarks/results/tests_metrics.log && shift ;;
     *) folders=(tests/unit tests/integration) ;;
 esac
@@ -26,6 +30,7 @@ cd "$REPO"
 bash launch/setup.sh --test
 # shellcheck source=launch/env.sh
 source launch/env.sh # again, for the environment that was just made
+[[ "${1:-}" != --vllm ]] || exec python benchmarks/vllm_versions.py "${@:2}"
 
 failed=()
 check() { # NAME COMMAND...

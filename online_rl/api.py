@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from judges.base import Judge
 from online_rl.config.load import Overrides, Source, load_config
 from online_rl.config.model import Config
-from online_rl.data.readers import Studies
+from online_rl.data.studies import Studies
 from online_rl.data.study import Study
 from online_rl.given import OnStep, with_given
 

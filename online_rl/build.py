@@ -17,7 +17,8 @@ from online_rl.collect import Collector
 from online_rl.config import Config, load_config, save_resolved
 from online_rl.config.load import Overrides, Source
 from online_rl.data.in_memory import studies_in_memory
-from online_rl.data.readers import Studies, read_studies
+from online_rl.data.readers import read_studies
+from online_rl.data.studies import Studies
 from online_rl.data.weighted_sampler import make_sampler
 from online_rl.demo.prepare import Demo, prepare
 from online_rl.demo.reader import read_report

@@ -80,6 +80,8 @@ class Collector:
         with collectives.together():  # no rank begins the update while a judge or an engine holds memory
             self.engine.sleep()
             self.scorer.sleep()
+        if step.number < self.cfg.train.max_steps:
+            self.builder.prepare(self._share(self.sampler.peek()))  # images are decoded while the policy learns
         return rollouts, scores
 
     @property
@@ -105,7 +107,9 @@ class Collector:
 
     def next_studies(self, count: int | None = None) -> list[Study]:
         """Return this rank's share of the next studies: those of a step, or `count` over all ranks."""
-        indices = self.sampler.next_batch(count)
+        return self._share(self.sampler.next_batch(count))
+
+    def _share(self, indices: Sequence[int]) -> list[Study]:
         ranks, rank = collectives.world_size(), collectives.rank()
         return [self.studies[i] for i in indices[len(indices) * rank // ranks : len(indices) * (rank + 1) // ranks]]
 

@@ -48,6 +48,7 @@ FREE_KEYS = (
     "rollout.gpu_memory_utilization",
     "demo.cache",
     "data.image_cache",
+    "data.study_cache",
     # The same sums in another layout: for a run that continues after it was out of memory.
     "train.micro_batch_tokens",
     "train.logits_chunk",

@@ -58,6 +58,9 @@ class Data(Section):
     image_cache: Path | None = Field(
         default=None, description="folder for shrunken copies of images, which are decoded once; null = none"
     )
+    study_cache: Path | None = Field(
+        default=None, description="folder for what was read of the data, so that later starts are quick; null = none"
+    )
     max_train_studies: Positive | None = Field(default=None, description="train on the first N studies; null = all")
     sampling: Literal["shuffled", "stratified"] = Field(
         default="shuffled", description="every training study once per epoch, or those with rare findings more often"

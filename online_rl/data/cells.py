@@ -62,6 +62,8 @@ def identifier(value: Any, place: str) -> str:
         return ""
     if isinstance(value, str):
         word = without_surrogates(value).strip()
+        if not word[0].isdigit():
+            return word
         if whole := _WHOLE.fullmatch(word):
             return whole.group(1)
         if _ROUNDED.fullmatch(word):

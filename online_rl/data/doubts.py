@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from online_rl.config.model import Config
-    from online_rl.data.readers import Studies
+    from online_rl.data.studies import Studies
 
 _ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from online_rl.data.dataset_files import undecoded
-from online_rl.data.readers import Studies, check_studies
+from online_rl.data.readers import check_studies
 from online_rl.data.rows import COLUMNS, Row
+from online_rl.data.studies import Studies
 from online_rl.data.study import Study
 from online_rl.errors import DataError
 

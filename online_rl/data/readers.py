@@ -6,7 +6,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,9 @@ from online_rl.data.prompt import refuse_unknown_columns
 from online_rl.data.quarantine import Quarantine
 from online_rl.data.rows import LeftOut, Row, to_study
 from online_rl.data.splits import refuse_duplicates, refuse_shared_patients, with_splits
+from online_rl.data.studies import Studies
 from online_rl.data.study import Study
+from online_rl.data.study_cache import cached
 from online_rl.data.where import select
 from online_rl.errors import DataError
 
@@ -34,26 +36,6 @@ DEMO_FILE = "studies.jsonl"
 LEFT_OUT, CLEANED = "left out: ", "cleaned: "  # beginnings of names in a report
 
 
-@dataclass(frozen=True)
-class Studies:
-    """What was read. `report` counts rows, studies per split, and what was left out and why.
-
-    quarantine  knows what was set aside so far; pixels that turn out to be damaged later count in the same budget
-    columns     which columns were used and which were not; None for studies that had none
-    first       reason in `report` -> the first row that was left out for it
-    doubts      what a user should know before training on this, a sentence or two each
-    """
-
-    train: list[Study]
-    eval: list[Study]
-    test: list[Study] = field(default_factory=list)
-    report: dict[str, int] = field(default_factory=dict)
-    quarantine: Quarantine = field(default_factory=lambda: Quarantine(0))
-    columns: Columns | None = None
-    first: dict[str, str] = field(default_factory=dict)
-    doubts: tuple[str, ...] = ()
-
-
 def read_studies(cfg: Config, demo_folder: Path | None = None) -> Studies:
     """Read and check all studies; DataError names the row and the remedy.
 
@@ -61,8 +43,12 @@ def read_studies(cfg: Config, demo_folder: Path | None = None) -> Studies:
     """
     layout = layout_of(cfg.data.reader, cfg.data.args)
     path, image_root = _places(cfg, layout, demo_folder)
-    rows = layout.rows(path, image_root=image_root) if layout.finds else layout.rows(path)
-    return check_studies(rows, cfg, image_root, str(path))
+
+    def read() -> Studies:
+        rows = layout.rows(path, image_root=image_root) if layout.finds else layout.rows(path)
+        return check_studies(rows, cfg, image_root, str(path))
+
+    return cached(cfg, path, image_root, sections_of(cfg.data.section), read)
 
 
 def check_studies(rows: Iterable[Row | LeftOut | Study], cfg: Config, image_root: Path, origin: str) -> Studies:
@@ -133,7 +119,7 @@ class _Reading:
                 self.leave_out("no image", study.source)
             elif says_nothing(study.reference):
                 self.leave_out("no reference", study.source)
-            elif says_nothing((study := self._cleaned(study)).reference):
+            elif self.cfg.data.clean and says_nothing((study := self._cleaned(study)).reference):
                 self.leave_out("nothing left by data.clean", study.source)
             else:
                 self.counts["without patient id"] += not study.patient_id
@@ -146,8 +132,6 @@ class _Reading:
 
     def _cleaned(self, study: Study) -> Study:
         """The study with its reference behind data.clean; each step that changed it is counted."""
-        if not self.cfg.data.clean:
-            return study
         reference, changed = clean_reference(study.reference, self.cfg.data.clean)
         self.counts.update(f"{CLEANED}{name}" for name in changed)
         return replace(study, reference=reference)

@@ -22,7 +22,7 @@ SPLITS = {
     "test": ("test", "testing"),
 }
 _SPLIT_OF = {word: split for split, words in SPLITS.items() for word in words}
-_HERE = Path()
+_HERE = os.fspath(Path())
 KEPT = ("study_date",)  # roles whose column stays among the study's own for rewards and prompts
 BOTH = "FINDINGS: {findings}\nIMPRESSION: {impression}"
 
@@ -102,7 +102,8 @@ def _image(item: str | bytes, image_root: Path, source: str) -> str | bytes:
     if "://" in item:
         raise DataError(f"{source}: image {item}: expected a file path, found a URL. Download the images first.")
     path = os.path.expanduser(item) if item[:1] == "~" else item
-    return path if image_root == _HERE else os.path.join(image_root, path)
+    root = os.fspath(image_root)
+    return path if root == _HERE else os.path.join(root, path)
 
 
 def _split(value: Any, source: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -49,6 +50,10 @@ class StudySampler:
             self.cursor += len(taken)
             batch += taken
         return batch
+
+    def peek(self) -> list[int]:
+        """What `next_batch` would give if nothing happened in between, without giving it out."""
+        return StudySampler.next_batch(copy.copy(self))  # a subclass may count what it gives out
 
     def note_groups(self, taught: Mapping[int, bool]) -> None:
         """Take note of studies whose groups were learned from, and whether these taught anything; here it is all one.

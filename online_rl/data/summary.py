@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from judges.text import clean_report, count_words
 
 if TYPE_CHECKING:
-    from online_rl.data.readers import Studies
+    from online_rl.data.studies import Studies
     from online_rl.data.study import Study
 
 MEASURED = 2000  # references per split whose words are counted

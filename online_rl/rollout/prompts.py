@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
 from online_rl.config import Config
+from online_rl.daemon_threads import DaemonThreads
 from online_rl.data.image_cache import cached_image
 from online_rl.data.prompt import AsText, is_function, study_prompt
 from online_rl.data.quarantine import Quarantine
@@ -38,6 +42,34 @@ class PromptBuilder:
         self.max_side = cfg.data.image_max_side
         self.image_cache = cfg.data.image_cache
         self.room = cfg.rollout.max_model_len - cfg.rollout.max_completion_tokens
+        self._threads = DaemonThreads("prompts")
+        self._ready: dict[str, tuple[Study, Future[Prompt]]] = {}
+
+    def prepare(self, studies: Sequence[Study]) -> None:
+        """Begin to build the prompts of these studies in a thread, and return at once.
+
+        `build` takes what is ready; what went wrong in the thread is raised there. Whatever an earlier call prepared
+        and nobody took is dropped.
+        """
+        for _, future in self._ready.values():
+            future.cancel()
+        self._ready = {study.study_id: (study, Future()) for study in studies}
+        self._threads.run(self._for_the_thread._fill, list(self._ready.values()))
+
+    @cached_property
+    def _for_the_thread(self) -> PromptBuilder:
+        """A builder with a processor of its own: tokenizers refuse to work for two threads at once."""
+        twin = copy.copy(self)
+        twin.processor = copy.deepcopy(self.processor)
+        return twin
+
+    def _fill(self, work: Sequence[tuple[Study, Future[Prompt]]]) -> None:
+        for study, future in work:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(self._render(study))
+                except BaseException as problem:  # raised where the prompt is taken
+                    future.set_exception(problem)
 
     def build_all(self, studies: Sequence[Study], spare: Iterable[Study] = ()) -> list[Prompt]:
         """The prompts of the studies whose images can be decoded; the others are set aside.
@@ -97,6 +129,12 @@ class PromptBuilder:
         Raises ImageError for an unreadable image, DataError for a prompt that leaves no room for the completion:
         nothing is ever cut inside the image tokens.
         """
+        prepared, future = self._ready.pop(study.study_id, (None, None))
+        if prepared is study and future is not None and not future.cancel():  # the thread is at it, or done
+            return future.result()
+        return self._render(study)
+
+    def _render(self, study: Study) -> Prompt:
         images = tuple(
             cached_image(source, self.max_side, study.source, self.image_cache) for source in self._shown(study)
         )

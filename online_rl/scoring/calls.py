@@ -19,9 +19,9 @@ from tenacity import AsyncRetrying, retry_if_result
 from judges.base import Case, Judge, Score, Status, checked_scores
 from judges.border import border, scores_after
 from online_rl.config.model import Scoring
+from online_rl.daemon_threads import DaemonThreads
 from online_rl.errors import JudgeError, JudgeFailed, UserError
 from online_rl.scoring.patience import Outages, Patience
-from online_rl.scoring.threads import DaemonThreads
 
 CLOSE_S = 30.0  # a judge may stop a server of its own in it
 

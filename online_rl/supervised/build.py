@@ -15,8 +15,8 @@ from online_rl.algorithms.likelihood import Likelihood
 from online_rl.build import draw, export_policy, how_to_show, open_monitor, read_data_and_join
 from online_rl.config import Config, save_resolved
 from online_rl.config.supervised import stage_config
-from online_rl.data.readers import Studies
 from online_rl.data.sampler import StudySampler
+from online_rl.data.studies import Studies
 from online_rl.demo.prepare import prepare
 from online_rl.given import Given
 from online_rl.monitor.health import in_use

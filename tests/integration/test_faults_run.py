@@ -50,6 +50,37 @@ def test_sigterm_before_the_first_step_ends_with_75_and_is_no_failure(log, small
     assert "Traceback" not in said and "error" not in finished.err.lower()
 
 
+SMALL_DISK = """
+mount -t tmpfs -o size=48m none "$1"
+"${@:2}"
+code=$?
+df --output=avail "$1" | tail -n 1
+cp -r "$1" "$1.kept"
+exit $code
+"""
+
+
+def test_a_disk_that_fills_keeps_the_older_checkpoint_and_the_run_goes_on_from_it(log, small):
+    """A real file system of 48 MB, seen by this launch alone, with room for one checkpoint and not for two."""
+    alone = ["unshare", "--user", "--map-root-user", "--mount"]
+    if subprocess.run([*alone, "mount", "-t", "tmpfs", "none", "/mnt"], check=False, capture_output=True).returncode:
+        pytest.skip("this machine lets no user mount a file system of their own (unshare --user --mount)")
+    run_dir, settings = Path(f"{log}.run"), [*small, "train.save_every=1"]
+    run_dir.mkdir(parents=True)
+    command = [*alone, "bash", "-c", SMALL_DISK, "bash", str(run_dir), *script(*settings, f"run.dir={run_dir}")]
+    with started(log, command, 2, RANKS="2") as run:
+        message = run.wait().refused("cannot be written", "GiB free", "Older checkpoints are untouched", code=2)
+    assert "step-" in message or "checkpoints" in message
+    kept = Path(f"{run_dir}.kept")
+    taken = len(records(kept))
+    assert 1 <= taken < 4
+    names = [path.name for path in (kept / "checkpoints").iterdir()]
+    assert len(names) == 1 and "partial" not in names[0], names
+    with started(Path(f"{log}.again"), script(*settings, f"run.dir={kept}", "resume=auto"), 2, RANKS="2") as run:
+        run.wait().ok()
+    assert [line["step"] for line in records(kept)] == [1, 2, 3, 4]
+
+
 class Server:
     """The findings judge behind judges.serve, which can be away for a while."""
 

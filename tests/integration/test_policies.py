@@ -34,7 +34,8 @@ def with_torchvision() -> dict[str, str]:
             pytest.skip(f"torchvision is neither installed nor in {OWN} (bash launch/setup.sh --test puts it there)")
         if not SHIM.is_dir():
             pytest.skip(f"{SHIM}, which lets torchvision import beside a CPU-only torch, is not here")
-        env["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(OWN), str(SHIM)])
+        already = os.environ.get("PYTHONPATH", "")  # another vLLM, where benchmarks/vllm_versions.py has put it there
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), str(OWN), str(SHIM), already]))
     return env
 
 

@@ -24,6 +24,8 @@ STUDIES, GROUP, STEPS = 12, 2, 5
 
 
 class Builder:
+    def prepare(self, studies): ...
+
     def build_all(self, studies, spare=()):
         return [Prompt(study, "", (), (1, 2, 3), {}) for study in studies]
 

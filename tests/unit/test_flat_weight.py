@@ -47,7 +47,8 @@ def make_collector(make_completion, make_study):
             builder=SimpleNamespace(
                 build_all=lambda chosen, spare: [
                     Prompt(s, "", (), (1,), {}) for s in chosen if s.study_id not in unreadable
-                ]
+                ],
+                prepare=lambda studies: None,
             ),
             sampler=make_sampler(cfg, studies),
             engine=Engine(make_completion),

@@ -22,6 +22,8 @@ from tests.unit.loops import loop_of
 
 
 class Builder:
+    def prepare(self, studies): ...
+
     def build_all(self, studies, spare=()):
         return [Prompt(study, "", (), (1, 2, 3), {}) for study in studies]
 

@@ -66,7 +66,10 @@ def make_collector(make_completion, make_study):
         return Collector(
             cfg=cfg,
             studies=[make_study(f"s{i}", reference="one two") for i in range(12)],
-            builder=SimpleNamespace(build_all=lambda studies, spare: [Prompt(s, "", (), (1,), {}) for s in studies]),
+            builder=SimpleNamespace(
+                build_all=lambda studies, spare: [Prompt(s, "", (), (1,), {}) for s in studies],
+                prepare=lambda studies: None,
+            ),
             sampler=StudySampler(12, studies_per_step, seed=0),
             engine=Engine(make_completion),
             scorer=scorer,

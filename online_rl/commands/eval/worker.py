@@ -28,7 +28,8 @@ from online_rl.commands.eval.writing import Writer, make_writer, quiet
 from online_rl.commands.score.journal import Journal
 from online_rl.config import Config, config_from_dict
 from online_rl.data.draw import draw_by_patient
-from online_rl.data.readers import Studies, read_studies
+from online_rl.data.readers import read_studies
+from online_rl.data.studies import Studies
 from online_rl.data.study import Study
 from online_rl.errors import DataError, JudgeFailed
 from online_rl.exits import run_with_exit_codes

@@ -72,3 +72,14 @@ def test_batches_of_any_size_walk_the_same_way(n, sizes, seed):
     walk = StudySampler(n, 4, seed).next_batch(sum(sizes))
     sampler = StudySampler(n, 4, seed)
     assert [i for size in sizes for i in sampler.next_batch(size)] == walk
+
+
+@pytest.mark.parametrize("taken", [0, 2, 3, 4, 9])
+def test_looking_ahead_shows_the_next_batch_and_moves_nothing(taken):
+    sampler = StudySampler(10, 3, seed=1)  # batches 4 and 7 cross the border of an epoch
+    for _ in range(taken):
+        sampler.next_batch()
+    before = sampler.state_dict()
+    seen = sampler.peek()
+    assert sampler.peek() == seen and sampler.state_dict() == before
+    assert sampler.next_batch() == seen

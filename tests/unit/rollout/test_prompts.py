@@ -3,6 +3,8 @@
 import io
 import json
 import random
+import threading
+import time
 
 import pytest
 from PIL import Image
@@ -185,3 +187,46 @@ def test_the_priors_image_comes_last(demo_processor, make_study):
         assert [image.getpixel((0, 0)) for image in found] == [
             Image.open(io.BytesIO(png(seed=s))).convert("RGB").getpixel((0, 0)) for s in seeds
         ]
+
+
+def test_what_was_prepared_is_what_would_have_been_built(demo_processor, make_study):
+    studies = [make_study(f"s{i}", images=(png(seed=i),), reference=f"Report {i}.") for i in range(4)]
+    prepared, plain = (PromptBuilder(demo_processor, config_from_dict({})) for _ in range(2))
+    prepared.prepare(studies)
+    for early, late in zip(prepared.build_all(studies), plain.build_all(studies), strict=True):
+        assert (early.text, early.ids) == (late.text, late.ids)
+        assert early.inputs["pixel_values"].equal(late.inputs["pixel_values"])
+
+
+def test_prompts_are_prepared_while_the_caller_does_something_else(builder, make_study, monkeypatch):
+    asked, release = [], threading.Event()
+
+    def slowly(builder, study):
+        asked.append((study.study_id, threading.current_thread().name))
+        release.wait(10)
+        return study.study_id
+
+    monkeypatch.setattr(PromptBuilder, "_render", slowly)
+    studies = [make_study(f"s{i}") for i in range(3)]
+    builder.prepare(studies)  # returns although nothing is ready
+    release.set()
+    assert [builder.build(study) for study in studies] == ["s0", "s1", "s2"]
+    assert len(asked) == 3, "none is built twice"
+    assert asked[0][1].startswith("prompts")
+
+
+def test_a_damaged_image_that_was_prepared_is_set_aside_where_it_is_taken(demo_processor, make_study):
+    quarantine = Quarantine(1)
+    builder = PromptBuilder(demo_processor, config_from_dict({}), quarantine)
+    good, bad = make_study("s1", images=(png(),)), make_study("s2", images=(b"no image",))
+    builder.prepare([bad, good])
+    time.sleep(0.2)
+    assert not quarantine.problems, "nothing is set aside before its step"
+    assert [prompt.study.study_id for prompt in builder.build_all([bad, good])] == ["s1"]
+    assert len(quarantine.problems) == 1
+
+
+def test_another_study_of_the_same_name_is_not_taken_for_the_prepared_one(builder, make_study):
+    builder.prepare([make_study("s1", images=(png(seed=1),))])
+    other = make_study("s1", images=(png(seed=2),))
+    assert builder.build(other).study is other
