@@ -102,6 +102,33 @@ def multiplier(loop: Loop) -> float:
     return loop.collector.scorer.judges[0][0].rule.multiplier  # type: ignore[attr-defined]
 
 
+def test_the_prompts_of_the_next_step_are_prepared_before_the_policy_learns(make_loop):
+    told: list[tuple[str, list[str]]] = []
+
+    class Told(Builder):
+        def prepare(self, studies):
+            told.append(("prepared", [s.study_id for s in studies]))
+
+        def build_all(self, studies, spare=()):
+            told.append(("built", [s.study_id for s in studies]))
+            return super().build_all(studies, spare)
+
+    class Learns(Policy):
+        def update(self, batch, step):
+            told.append(("learned", []))
+            return {}
+
+    loop = make_loop()
+    loop.collector.builder, loop.policy = Told(), Learns()
+    loop.cfg.train.max_steps = 3
+    for _ in range(3):
+        loop.one_step()
+    kinds = [kind for kind, _ in told]
+    assert kinds == ["built", "prepared", "learned"] * 2 + ["built", "learned"], "nothing behind the last step"
+    studies = {kind: [ids for k, ids in told if k == kind] for kind in ("built", "prepared")}
+    assert studies["prepared"] == studies["built"][1:]
+
+
 def test_the_multiplier_moves_once_per_step_and_survives_a_checkpoint(make_loop):
     whole = make_loop()
     seen = []

@@ -56,6 +56,16 @@ def test_an_epoch_rounds_each_weight_up_or_down(times, seed):
     assert abs(sum(counts.values()) - sum(times)) < 1 + 1e-9
 
 
+def test_looking_ahead_counts_no_study_as_drawn():
+    strata = [frozenset({NORMAL}) if study % 2 else frozenset({"edema"}) for study in range(10)]
+    sampler = WeightedSampler([1.0] * 10, 4, 7, 1.0, strata)
+    sampler.next_batch()
+    before = sampler.state_dict(), sampler.metrics()
+    ahead = sampler.peek()
+    assert (sampler.state_dict(), sampler.metrics()) == before
+    assert sampler.next_batch() == ahead
+
+
 def test_over_many_epochs_studies_come_as_often_as_their_weights_say():
     times = [0.5, 0.25, 1.0, 2.3, 3.95]
     sampler = WeightedSampler(times, 4, seed=1)
