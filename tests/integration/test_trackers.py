@@ -9,6 +9,7 @@ import importlib.util
 import json
 import sqlite3
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -85,18 +86,33 @@ def test_wandb_has_the_values_of_tensorboard(run):
     folder = run("wandb")
     [file] = folder.glob("wandb/offline-run-*/*.wandb")
     found = {}
-    for row in wandb_history(file):
+    for row in wandb_history(complete(file)):
         step = row.pop("step")
         found |= {(tag, step): v for tag, v in row.items() if not tag.startswith(("_", "samples/"))}
     same(found, folder)
     assert list(folder.glob("wandb/offline-run-*/files/media/images/**/*.png"))
 
 
-def wandb_history(file: Path) -> list[dict]:
-    """The rows of a `.wandb` file: LevelDB's log format, 7 bytes of header, blocks of 32 KiB."""
+def complete(file: Path) -> list:
+    """The records of the file once its writer, a process of wandb's own, has ended it with the run's exit."""
+    deadline = time.monotonic() + 60
+    while not (records := wandb_records(file)) or records[-1].WhichOneof("record_type") != "exit":
+        assert time.monotonic() < deadline, f"wandb has not ended {file.name}"
+        time.sleep(0.1)
+    return records
+
+
+def wandb_history(records: list) -> list[dict]:
+    """The rows that were logged."""
+    rows = [record.history.item for record in records if record.WhichOneof("record_type") == "history"]
+    return [{i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in items} for items in rows]
+
+
+def wandb_records(file: Path) -> list:
+    """What is in a `.wandb` file: LevelDB's log format, 7 bytes of header, blocks of 32 KiB."""
     from wandb.proto.wandb_internal_pb2 import Record
 
-    data, at, parts, rows = file.read_bytes(), 7, b"", []
+    data, at, parts, records = file.read_bytes(), 7, b"", []
     while at + 7 <= len(data):
         if 32768 - at % 32768 < 7:
             at += 32768 - at % 32768
@@ -104,8 +120,6 @@ def wandb_history(file: Path) -> list[dict]:
         length, kind = struct.unpack("<HB", data[at + 4 : at + 7])
         parts, at = parts + data[at + 7 : at + 7 + length], at + 7 + length
         if kind in (1, 4):  # whole, or the last part
-            record, parts = Record.FromString(parts), b""
-            if record.WhichOneof("record_type") == "history":
-                items = record.history.item
-                rows.append({i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in items})
-    return rows
+            records.append(Record.FromString(parts))
+            parts = b""
+    return records
