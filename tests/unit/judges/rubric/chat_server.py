@@ -33,7 +33,7 @@ def by_the_rules(body: dict[str, Any]) -> str:
     text = body["messages"][-1]["content"]
     reference, candidate = (re.search(rf"<{tag}>(.*?)</{tag}>", text, re.S)[1] for tag in ("reference", "candidate"))
     [score] = FindingsJudge().score([Case("s", candidate, reference)])
-    return counts(**{name: int(score.parts[name]) for name in COUNTS})
+    return counts(**{name: int(score.parts.get(name, 0)) for name in COUNTS})
 
 
 @dataclass
