@@ -32,6 +32,7 @@ from online_rl.data.layouts import PYTHON
 from online_rl.data.quarantine import Quarantine
 from online_rl.data.studies import Studies
 from online_rl.data.study import Study
+from online_rl.errors import ConfigError
 from online_rl.whole_file import private_folder, whole_file
 
 SPLITS = ("train", "eval", "test")
@@ -45,13 +46,19 @@ def cached(
 ) -> Studies:
     """What `read()` gives, from `data.study_cache` if it is there; else it is read by one process and kept.
 
-    Not for data without a path of their own: those in memory, of the hub, or behind a reader from outside.
+    Not for data without a path of their own: those in memory, of the hub, or behind a reader from outside. Raises
+    ConfigError for a folder that cannot be made.
     """
     folder = cfg.data.study_cache
     if folder is None or cfg.data.reader == PYTHON or ":" in cfg.data.reader or not path.exists():
         return read()
     place = _place(Path(folder), cfg, path, image_root)
-    private_folder(place.parent)
+    try:
+        private_folder(place.parent)
+    except OSError as problem:
+        raise ConfigError(
+            f"data.study_cache: {place.parent} cannot be made ({problem.strerror}). Name a folder of your own, or null."
+        ) from None
     with FileLock(place.with_suffix(".lock"), mode=0o600):
         found = _load(place, cfg, sections)
         if found is None:

@@ -16,6 +16,7 @@ from PIL import Image
 from online_rl.config import config_from_dict
 from online_rl.data import readers
 from online_rl.data.readers import read_studies
+from online_rl.errors import ConfigError
 
 LINES = [
     {
@@ -130,6 +131,12 @@ def test_a_folder_that_cannot_be_written_costs_the_cache_and_not_the_start(read,
         assert read().train
     assert "cannot be written" in caplog.text
     assert read().train and len(reads) == 2
+
+
+def test_a_place_that_is_no_folder_is_named(read, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"data\.study_cache: .*file.* cannot be made"):
+        read(study_cache=str(tmp_path / "file" / "cache"))
 
 
 SCRIPT = """
