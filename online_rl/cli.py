@@ -219,6 +219,10 @@ def evaluate(
     rexrank: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write the reports as ReXrank's submission.")
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that share the studies, each on a GPU of its own; otherwise one per GPU."),
+    ] = None,
 ) -> None:
     """Greedy reports of a policy for a split, scored, with 95 % intervals; two policies compared study by study.
 
@@ -244,6 +248,7 @@ def evaluate(
         image_check,
         table,
         rexrank,
+        processes,
         say=lambda line: typer.echo(line, err=True),
     )
     console = Console(highlight=False)

@@ -12,7 +12,7 @@ from online_rl import __version__
 from online_rl.commands.eval import worker
 from online_rl.commands.eval.image_check import read_check
 from online_rl.commands.eval.keeping import write_report
-from online_rl.commands.eval.process import Say, run_worker
+from online_rl.commands.eval.process import Say, run_worker, run_workers, visible_gpus
 from online_rl.commands.eval.source import ABOUT, SCORES, START, Policy, Results, find, find_run
 from online_rl.commands.eval.summary import Evaluated, compare, method, read_results, summarise
 from online_rl.config import Config, config_from_dict, load_config
@@ -36,6 +36,7 @@ def evaluate_policies(
     image_check: bool = False,
     table: str | None = None,
     rexrank: Path | None = None,
+    processes: int | None = None,
     say: Say = lambda line: None,
 ) -> dict[str, Any]:
     """Evaluate one policy, or two on the same studies; return what `--json` holds.
@@ -50,11 +51,13 @@ def evaluate_policies(
     image_check      write reports on other patients' images as well
     table            "paper": also write `paper.md`, `paper.tex` and `paper.csv`
     rexrank          also write the reports of `policy` as ReXrank takes them; they are then kept in the rows as well
+    processes        that share the studies, each on a GPU of its own; None = one per GPU
 
     Raises UserError; RankFailed, whose error the worker has printed already.
     """
     if table not in (None, "paper"):
         raise ConfigError(f"--table: found {table!r}, expected paper.")
+    gpus = _gpus(processes)
     split, reports = _split(split), reports or rexrank is not None
     run = find_run(policy) or (find_run(against) if against and policy == START else None)
     cfg = read_config(policy, config, run, overrides, judges) if config or run else None
@@ -74,7 +77,7 @@ def evaluate_policies(
             what = dataclasses.replace(source, label=label).as_dict()
             folder = place / label
             dump = cfg.model_dump(mode="json")
-            _evaluate(worker.Task(dump, what, str(folder), split, studies, reports, overwrite, image_check), say)
+            _evaluate(worker.Task(dump, what, str(folder), split, studies, reports, overwrite, image_check), gpus, say)
         else:
             folder = source.folder
             if image_check and read_check(folder) is None:
@@ -194,8 +197,27 @@ def _is_report(path: Path) -> bool:
     return isinstance(content, dict) and {"version", "policies"} <= content.keys()
 
 
-def _evaluate(task: worker.Task, say: Say) -> None:
-    run_worker("online_rl.commands.eval.worker", task, say)
+def _gpus(processes: int | None) -> list[str | None]:
+    """The GPU of each process; None where there is none, or where the only process takes those of the machine."""
+    found = visible_gpus()
+    count = max(1, len(found)) if processes is None else processes
+    if found and count > len(found):
+        raise ConfigError(f"--processes: found {count}, expected at most {len(found)}, the number of GPUs.")
+    return [*found[:count]] if found and count > 1 else [None] * count
+
+
+def _evaluate(task: worker.Task, gpus: Sequence[str | None], say: Say) -> None:
+    """Evaluate in as many processes as there are `gpus`; the last one, alone, puts their parts together."""
+    module, folder = "online_rl.commands.eval.worker", Path(task.folder)
+    if len(gpus) > 1 and (task.overwrite or not (folder / SCORES).exists()):
+        parts = []
+        for place in range(len(gpus)):
+            part, label = (place, len(gpus)), f"{task.policy['label']}, part {place + 1} of {len(gpus)}"
+            where = str(worker.part_of(folder, part))
+            policy = task.policy | {"label": label}
+            parts.append(dataclasses.replace(task, part=part, folder=where, policy=policy, image_check=False))
+        run_workers(module, parts, gpus, say)
+    run_worker(module, task, say)
 
 
 def _report(evaluated: Sequence[Evaluated]) -> dict[str, Any]:

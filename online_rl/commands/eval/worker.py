@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -57,6 +58,7 @@ class Task:
     studies  how many, drawn by patient; None = all that the config keeps
     reports  keep the texts as well
     image_check  write reports on other patients' images as well
+    part     (i, n): every nth study from the ith on is this process's; another one puts the parts together
     """
 
     config: dict[str, Any]
@@ -67,6 +69,12 @@ class Task:
     reports: bool
     overwrite: bool
     image_check: bool = False
+    part: tuple[int, int] | None = None
+
+    def places(self, total: int) -> range:
+        """Which of the split's studies, counted from 0, are this process's."""
+        first, step = self.part or (0, 1)
+        return range(first, total, step)
 
 
 def main() -> int:
@@ -109,12 +117,13 @@ def evaluate(task: Task) -> None:
         for judge, entry in zip([*(j for j, _ in judges), *guards], [*cfg.judges, *cfg.guards], strict=True)
     ]
     of = _what(cfg, policy.fingerprint(path), studies, identities, task)
+    places = task.places(len(studies))
     folder = Path(task.folder)
     note = f" ({left_out})" if left_out else ""
     finished = is_finished(folder / SCORES, of, task.overwrite, "scores", OTHERS)
     checked = not task.image_check or (finished and read_check(folder, of) is not None)
     if finished:
-        _say(f"{policy.label}: {len(studies)} studies of the {task.split} split are in {folder} already{note}")
+        _say(f"{policy.label}: {len(places)} studies of the {task.split} split are in {folder} already{note}")
     if finished and checked:
         return
     tools = _Tools(
@@ -126,7 +135,7 @@ def evaluate(task: Task) -> None:
     reader = read_report if labelled else None  # the demo's sentences alone are known to it
     try:
         if not finished:
-            _score(folder, of, studies, tools, task, reader, note)
+            _score(folder, of, studies, places, tools, task, reader, note)
             write_about(folder, {"policy": policy.said, "split": task.split, "left_out": left_out, "of": of})
         if not checked:
             _say(f"{policy.label}: {len(studies)} studies again with other patients' images")
@@ -167,20 +176,44 @@ def _score(
     folder: Path,
     of: dict[str, Any],
     studies: list[Study],
+    places: Sequence[int],
     tools: _Tools,
     task: Task,
     reader: Reader | None,
     note: str,
 ) -> None:
-    """Write `scores.jsonl`, behind what an interrupted evaluation has left."""
+    """Write `scores.jsonl`, behind what an interrupted evaluation has left and what other processes have scored."""
     (folder / ABOUT).unlink(missing_ok=True)
     label = task.policy["label"]
-    with keeping(folder / SCORES, of, task.overwrite, f"{len(studies)} studies are scored") as journal:
-        todo = [place for place in range(len(studies)) if place not in journal.rows]
-        _say(f"{label}: {len(todo)} of {len(studies)} studies of the {task.split} split{note}")
+    with keeping(folder / SCORES, of, task.overwrite, f"{len(places)} studies are scored") as journal:
+        parts = _take_parts(journal, folder, of, len(studies))
+        todo = [place for place in places if place not in journal.rows]
+        if todo or not parts:
+            _say(f"{label}: {len(todo)} of {len(places)} studies of the {task.split} split{note}")
         if todo:
             with tools.at_work() as terminal:
                 _fill(journal, studies, todo, tools, task, terminal, reader)
+    for part in parts:
+        shutil.rmtree(part)
+
+
+def part_of(folder: Path, part: tuple[int, int]) -> Path:
+    """Where the results of one part of an evaluation go until they are put together."""
+    return folder / f"part-{part[0] + 1}-of-{part[1]}"
+
+
+def _take_parts(journal: Journal, folder: Path, of: dict[str, Any], total: int) -> list[Path]:
+    """Add the rows of the finished parts of this evaluation to the journal; returns their folders."""
+    taken = []
+    for about in sorted(folder.glob(f"part-*/{ABOUT}")):
+        part = json.loads(about.read_text(encoding="utf-8"))["of"]
+        first, step = part.pop("part")
+        if part == json.loads(json.dumps(of)):
+            rows = dict(zip(range(first, total, step), read_rows(about.parent), strict=True))
+            new = [place for place in rows if place not in journal.rows]
+            journal.add(new, [rows[place] for place in new])
+            taken.append(about.parent)
+    return taken
 
 
 def _say(line: str) -> None:
@@ -208,6 +241,7 @@ def _what(cfg: Config, weights: str, studies: Sequence[Study], identities: list[
         {key: entry[key] for key in entry if key != "args"} | {"hash": identity}
         for entry, identity in zip([*dump["judges"], *dump["guards"]], identities, strict=True)
     ]
+    part = {} if task.part is None else {"part": list(task.part)}
     contents = [[s.study_id, s.reference, s.indication, len(s.images)] for s in studies]
     return {
         "policy": weights,
@@ -217,6 +251,7 @@ def _what(cfg: Config, weights: str, studies: Sequence[Study], identities: list[
         "reports": task.reports,
         "rows": ROWS,
         "version": __version__,
+        **part,
         **{f"{section}.{key}": dump[section][key] for section, keys in DEPENDS_ON for key in keys},
     }
 
@@ -234,7 +269,8 @@ def _fill(
     patients = _numbered(studies)
     size = task.config["rollout"]["max_num_seqs"]
     label = task.policy["label"]
-    with _progress(terminal, label, len(studies), len(studies) - len(todo)) as advance:
+    total = len(task.places(len(studies)))
+    with _progress(terminal, label, total, total - len(todo), task.part) as advance:
         for start in range(0, len(todo), size):
             places = todo[start : start + size]
             rollouts = tools.write([studies[place] for place in places])
@@ -262,14 +298,17 @@ def _watched(stream: Any, advance: Callable[[], Any]) -> Iterator[Any]:
 
 
 @contextmanager
-def _progress(terminal: TextIO, label: str, total: int, done: int) -> Iterator[Callable[[], Any]]:
-    """A bar on a terminal; nothing elsewhere."""
+def _progress(
+    terminal: TextIO, label: str, total: int, done: int, part: tuple[int, int] | None
+) -> Iterator[Callable[[], Any]]:
+    """A bar on a terminal; nothing elsewhere. Of several processes, whose parts are equally long, the first has it."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(file=terminal)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+    hidden = not console.is_terminal or (part is not None and part[0] > 0)
+    with Progress(*columns, console=console, disable=hidden, transient=True) as bar:
         task = bar.add_task(label, total=total, completed=done)
         yield lambda: bar.advance(task)
 

@@ -86,7 +86,7 @@ class Journal:
 
     def finish(self) -> list[Row]:
         """Write the output, every row in the order of the input, and remove the journal."""
-        ordered = [self.rows[place] for place in range(len(self.rows))]
+        ordered = [self.rows[place] for place in sorted(self.rows)]
         try:
             with whole_file(self.output, private=True) as partial, partial.open("w", encoding="utf-8") as file:
                 file.writelines(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in ordered)

@@ -34,14 +34,21 @@ def evaluate(folder, monkeypatch, capsys):
     """Run the worker here, with `writes` in the place of vLLM; returns what it said."""
 
     def evaluate(
-        writes, into="out/policy", studies=None, reports=False, overwrite=False, image_check=False, **sections
+        writes,
+        into="out/policy",
+        studies=None,
+        reports=False,
+        overwrite=False,
+        image_check=False,
+        part=None,
+        **sections,
     ) -> str:
         data = {"data": {"reader": "jsonl", "path": "studies.jsonl"}, **sections}
         config = config_from_dict(data).model_dump(mode="json")
         policy = Policy("policy", "policy", "policy").as_dict()
         monkeypatch.setattr(worker, "make_writer", lambda *_: writes)
         capsys.readouterr()
-        worker.evaluate(worker.Task(config, policy, into, "eval", studies, reports, overwrite, image_check))
+        worker.evaluate(worker.Task(config, policy, into, "eval", studies, reports, overwrite, image_check, part))
         return capsys.readouterr().err
 
     return evaluate

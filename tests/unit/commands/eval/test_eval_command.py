@@ -224,7 +224,7 @@ def test_a_judge_of_the_configuration_is_asked_by_its_name(folder, monkeypatch):
     """`--judge` names an entry with its arguments first, then a judge as `online-rl score` does."""
     tasks = []
 
-    def stop(task, say):
+    def stop(task, gpus, say):
         tasks.append(task)
         raise DataError("enough")
 
