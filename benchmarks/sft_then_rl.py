@@ -165,7 +165,7 @@ def evaluate(run: Path, policy: str, share: Mapping[str, str]) -> dict[str, dict
 
 
 def figures(metrics: Mapping[str, Mapping[str, float]], measured: Mapping[str, str]) -> dict[str, float | None]:
-    return {name: metrics[key]["value"] if key in metrics else None for name, key in measured.items()}
+    return {name: metrics[key]["mean"] if key in metrics else None for name, key in measured.items()}
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
