@@ -175,7 +175,7 @@ def judge(folder: Path) -> dict[str, Any]:
     write_checkpoint(folder / "green", "20M", dtype="float16")
     served = {"extra": ["--gpu-memory-utilization", "0.2"]}
     small = {"constrain": "always", "item_characters": 8, "cache": False}
-    green = GreenJudge(model=str(folder / "green"), share_gpu=True, server=served, start_s=45, **small)
+    green = GreenJudge(model=str(folder / "green"), place="shared", server=served, start_s=45, **small)
     free = lambda: torch.cuda.mem_get_info()[0] / GIB  # noqa: E731
     try:
         green.start()

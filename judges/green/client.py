@@ -187,7 +187,7 @@ class Client:
             if status != 200:
                 raise ConfigError(
                     f"judge server {server.url} answered HTTP {status} to GET /is_sleeping, expected sleep mode. "
-                    "Start it with launch/judge_server.sh --share-gpu, or leave share_gpu out."
+                    "Start it with launch/judge_server.sh --share-gpu, or leave place=shared out."
                 )
 
     @property

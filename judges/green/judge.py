@@ -23,11 +23,11 @@ from judges.green import sleeping
 from judges.green.cache import ScoreCache, cache_key, default_folder
 from judges.green.client import Client, Completion, Failure, Refused, all_or_first_error, share_of_rank
 from judges.green.grammar import CATEGORIES, analysis_regex
-from judges.green.keeper import OwnServer
 from judges.green.neutralise import neutralise
 from judges.green.overlong import RULES as OVERLONG
 from judges.green.overlong import unread_words
 from judges.green.parser import UnreadableAnalysis, bounds, decided_at, parse_analysis
+from judges.green.place import chosen, own_servers
 from judges.green.prompt import MAX_TOKENS, PromptTokenizer, model_identity
 from judges.green.server import DEFAULT_MODEL, STOPS
 from judges.text import one_line
@@ -79,11 +79,12 @@ class GreenJudge:
     overlong      candidates beyond the 300 words that GREEN reads: ignore, penalise or unscorable
     max_tokens    of an answer; None: what the prompt leaves of 2048
     timeout_s     of one request, from the moment at which it is admitted
-    in_flight     requests that one server works on at once, of all ranks that ask it; None: 64 if share_gpu, else 128
+    in_flight     requests that one server works on at once, of all ranks that ask it; None: 128, shared 64
     start_s       how long a server may take to load its model at the start
     cache         whether scores are kept on disk; in `cache_dir`, by default ~/.cache/online-rl/judges
-    share_gpu     the servers' GPUs train as well: `sleep` frees their memory, and the next score wakes them
-    server        of a server started here: {gpu: "7", dtype: float16, ngram: false, extra: [vLLM arguments]}
+    place         own_gpus, shared or url (judges/green/place.py). shared: the servers' GPUs train as well, `sleep`
+                  frees their memory, and the next score wakes them
+    server        of servers started here: {gpu: "6,7", dtype: float16, ngram: false, extra: [vLLM arguments]}
 
     A candidate that says nothing has value 0 without a call. Parts: `matched_findings`, the significant errors under
     the findings judge's names, the insignificant ones as `insignificant_<name>`, and the flags `overlong`,
@@ -107,9 +108,10 @@ class GreenJudge:
         start_s: float = 600.0,
         cache: bool = True,
         cache_dir: str | Path | None = None,
-        share_gpu: bool = False,
+        place: str | None = None,
         server: dict[str, Any] | None = None,
         in_flight: int | None = None,
+        share_gpu: bool | None = None,  # its name of 0.1
     ) -> None:
         _one_of("analysis", analysis, get_args(Mode))
         _one_of("constrain", constrain, get_args(Constrain))
@@ -119,8 +121,7 @@ class GreenJudge:
         if isinstance(urls, str):
             raise ConfigError(f"judge green: urls is {urls!r}, expected a list; a single one is `url`.")
         addresses = [url] if url else list(urls or ())
-        if server and addresses:
-            raise ConfigError("judge green: `server` is for a server that is started here; leave it or the url out.")
+        place = chosen(place, addresses, server or {}, share_gpu)
         if max_tokens is not None and max_tokens < LEAST_ANSWER:
             raise ConfigError(f"judge green: max_tokens is {max_tokens}, expected at least {LEAST_ANSWER}.")
         if in_flight is not None and in_flight < 1:
@@ -134,14 +135,16 @@ class GreenJudge:
         self._addresses = addresses
         # What is known of how the model is served: 4-bit weights answer otherwise than float16.
         self._served = {name: (server or {}).get(name) for name in ("dtype", "extra")}
-        self._own = None if addresses else _own_server(self.model, revision, share_gpu, server or {})
+        self._own = [] if addresses else own_servers(self.model, revision, place, server or {})
         self._cache_folder = (Path(cache_dir).expanduser() if cache_dir else default_folder()) if cache else None
         self._cache: ScoreCache | None = None
         self._numbers: Counter[str] = Counter()
         self._starting = threading.Lock()
         self._started = False
-        self.share_gpu = share_gpu
-        self._in_flight = share_of_rank(in_flight or (64 if share_gpu else 128), own=not addresses)
+        self.sleeps = place == "shared"
+        most = in_flight or (64 if self.sleeps else 128)
+        self._one_per_rank = self.sleeps and any(own.gpu is not None for own in self._own)
+        self._in_flight = most if self._one_per_rank else share_of_rank(most, own=not addresses)
         self._switching = threading.Lock()
         self._asleep = False
 
@@ -154,12 +157,12 @@ class GreenJudge:
             self._identity = model_identity(self.model, self.revision)
             try:
                 if self._own:
-                    self._client = Client([self._own.start()], self.timeout_s, self._in_flight)
-                    self._client.check(self.model, self.start_s, self._own.alive)
+                    self._client = Client([own.start() for own in self._own], self.timeout_s, self._in_flight)
+                    self._client.check(self.model, self.start_s, self._own_are_alive)
                 else:
                     self._client = Client(self._addresses, self.timeout_s, self._in_flight)
                     self._client.check(self.model, min(self.start_s, 30.0))
-                if self.share_gpu:
+                if self.sleeps:
                     self._client.check_sleep_mode()
                 self._stops = STOPS if self.analysis == "score_only" else []
                 if not self._client.accepts({**_TRY, "stop": self._stops}):
@@ -167,8 +170,7 @@ class GreenJudge:
                     self._stops = []
                 self._check_constrained()
             except BaseException:
-                if self._own:
-                    self._own.close()
+                self._let_go()
                 raise
             self._limit = min(MAX_TOKENS, self._client.max_model_len or MAX_TOKENS)
             if self._cache_folder:
@@ -320,23 +322,24 @@ class GreenJudge:
     def sleep(self) -> None:
         """Free the GPU for training; returns when it is free. For every rank to call when all have their scores.
 
-        The first rank of a node asks for it, the others wait. Raises JudgeFailed if a server stays awake.
+        A rank with a server of its own asks that one; of others the first rank of a node does, and the rest wait.
+        Raises JudgeFailed if a server stays awake.
         """
-        if not self.share_gpu or not self._started:
+        if not self.sleeps or not self._started:
             return
         with self._switching:
             if not self._asleep:
-                sleeping.put_to_sleep([server.url for server in self._client.servers], _is_first_of_node())
+                sleeping.put_to_sleep([server.url for server in self._client.servers], self._acts())
                 self._asleep = True
 
     def wake(self) -> None:
         """Bring the servers back from `sleep`; returns when they are awake. For every rank to call.
 
-        The first rank of a node asks for it, the others wait. Raises JudgeFailed if a server stays asleep.
+        As for `sleep`. Raises JudgeFailed if a server stays asleep.
         """
         with self._switching:
             if self._asleep:
-                sleeping.wake([server.url for server in self._client.servers], _is_first_of_node())
+                sleeping.wake([server.url for server in self._client.servers], self._acts())
                 self._asleep = False
 
     def close(self) -> None:
@@ -346,13 +349,20 @@ class GreenJudge:
                 self._client.close()
             if self._cache:
                 self._cache.close()
-            if self._own:
-                self._own.close()
+            self._let_go()
             self._started = False
 
+    def _acts(self) -> bool:
+        """Whether this rank tells its servers to sleep and wake."""
+        return self._one_per_rank or os.environ.get("LOCAL_RANK", "0") == "0"
 
-def _is_first_of_node() -> bool:
-    return os.environ.get("LOCAL_RANK", "0") == "0"
+    def _own_are_alive(self) -> None:
+        for own in self._own:
+            own.alive()
+
+    def _let_go(self) -> None:
+        for own in self._own:
+            own.close()
 
 
 def _one_of(key: str, value: str, expected: tuple[str, ...]) -> None:
@@ -370,13 +380,3 @@ def _without_asking(reference: str, candidate: str) -> Score | None:
 
 def _says_something(text: str) -> bool:
     return any(character.isalnum() for character in text)
-
-
-def _own_server(model: str, revision: str | None, share_gpu: bool, options: dict[str, Any]) -> OwnServer:
-    valid = ("gpu", "dtype", "ngram", "extra")
-    unknown = sorted(set(options) - set(valid))
-    if unknown:
-        raise ConfigError(f"judge green: server holds {', '.join(unknown)}; expected {', '.join(valid)}.")
-    if options.get("gpu") is not None:
-        options = {**options, "gpu": str(options["gpu"])}
-    return OwnServer(model, revision, share_gpu=share_gpu, **options)

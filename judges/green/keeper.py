@@ -41,7 +41,7 @@ GRACE_S = 10.0  # from asking the server to end to killing it
 _PR_SET_PDEATHSIG = 1
 _UNPLACED = (
     "judge server: it starts on the GPU of the first rank and would take nine tenths of its memory. Give it one of its "
-    'own (server: {gpu: "7"}), or let it share (share_gpu: true).'
+    'own (server: {gpu: "7"}), or let it share (place: shared).'
 )
 LOG = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class OwnServer:
         extra: Sequence[str] = (),
     ) -> None:
         self._platform = this_platform()
-        self._gpu, self._share_gpu = gpu, share_gpu
+        self.gpu, self._share_gpu = gpu, share_gpu
         self._settings: dict[str, Any] = {
             "platform": self._platform,
             "revision": revision,
@@ -111,20 +111,20 @@ class OwnServer:
     def _refuse_absent_gpu(self) -> None:
         """Raise ConfigError for an index beyond the machine's GPUs. They are nvidia-smi's: torch sees the trainer's."""
         listed = gpus_of_this_machine()
-        for one in (self._gpu or "").split(",") if listed else ():
+        for one in (self.gpu or "").split(",") if listed else ():
             if one.strip().isdigit() and int(one) >= listed:
                 raise ConfigError(
-                    f"judge server: gpu is {self._gpu!r}, and this machine has {listed} GPU(s), expected 0 to "
-                    f"{listed - 1}. Correct `server: {{gpu: ...}}`, or let the judge share one (share_gpu: true)."
+                    f"judge server: gpu is {self.gpu!r}, and this machine has {listed} GPU(s), expected 0 to "
+                    f"{listed - 1}. Correct `server: {{gpu: ...}}`, or let the judge share one (place: shared)."
                 )
 
     def _begin(self) -> None:
         self._refuse_absent_gpu()
-        if self._platform == "gpu" and self._gpu is None and not self._share_gpu:
+        if self._platform == "gpu" and self.gpu is None and not self._share_gpu:
             LOG.warning(_UNPLACED)
         port = free_port()
         command = server_command(self._model, port=port, **self._settings)
-        env = server_environment(os.environ, platform=self._platform, gpu=self._gpu, share_gpu=self._share_gpu)
+        env = server_environment(os.environ, platform=self._platform, gpu=self.gpu, share_gpu=self._share_gpu)
         with self._state.open("w") as state, self.log.open("wb") as log:
             json.dump({"url": f"http://127.0.0.1:{port}", "command": command}, state)
             state.flush()

@@ -82,7 +82,8 @@ class Part:
 
 
 def step_parts(shape: Shape, cfg: Config, ranks: int, gpu: str, servers: int = 1) -> list[Part]:
-    """The parts of a step of `cfg` on this many GPUs. `servers` judge servers share the candidates.
+    """The parts of a step of `cfg` on this many GPUs. `servers` judge servers share the candidates; a judge with
+    place=shared has one on every GPU.
 
     Raises ConfigError for a GPU that the table lacks.
     """
@@ -94,7 +95,8 @@ def step_parts(shape: Shape, cfg: Config, ranks: int, gpu: str, servers: int = 1
     rest = [sleeping(shape, cfg, GPUS[gpu]), *update(shape, cfg, ranks, GPUS[gpu])]
     behind = [prompts, generate, *rest]  # what a late judge has time for
     hidden = sum(part.seconds for part in (behind if cfg.scoring.behind else [generate]))
-    parts = [prompts, generate, judging(cfg, GPUS[gpu], servers, hidden), *rest]
+    asked = ranks if _one_per_gpu(cfg) else servers
+    parts = [prompts, generate, judging(cfg, GPUS[gpu], asked, hidden), *rest]
     return [part for part in parts if part.seconds > 0]
 
 
@@ -135,6 +137,12 @@ def judging(cfg: Config, gpu: Gpu, servers: int, hidden: float) -> Part:
     advice = "more judge servers (--servers), GPUs of their own" + ("" if cfg.scoring.behind else ", scoring.behind=1")
     name = "judge beyond the step" if cfg.scoring.behind else "judge beyond generation"
     return Part(name, seconds, "memory bandwidth", advice)
+
+
+def _one_per_gpu(cfg: Config) -> bool:
+    """Whether the judge `green` starts a server on every GPU that trains."""
+    green = [entry.args for entry in (*cfg.judges, *cfg.guards) if entry.use == "green"]
+    return bool(green) and green[0].get("place") == "shared" and not {"url", "urls"} & green[0].keys()
 
 
 def sleeping(shape: Shape, cfg: Config, gpu: Gpu) -> Part:

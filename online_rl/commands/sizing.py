@@ -20,8 +20,8 @@ of the language side, or with LoRA r (in + out) summed over the language part's 
                 sleeps (its level 1), in blocks that torch rounds up to powers of two
     judge       one more engine, GREEN's: 2 P and the KV cache of 12 pairs of 2,048 tokens
 
-vLLM sleeps while the policy updates, the engine and a judge that shares the GPU (share_gpu), so the peak is the larger
-of the two phases:
+vLLM sleeps while the policy updates, the engine and a judge that shares the GPU (place: shared), so the peak is the
+larger of the two phases:
 
     update   policy + ref_model + gradients + optimiser + the larger of (gathered + activations) and temporaries
     sample   policy + ref_model + gradients + optimiser + engine + judge, if it shares the GPU
@@ -172,7 +172,7 @@ def judge_share(cfg: Config) -> float:
     """The share of a training GPU that the judge `green` takes; 0 if it has a GPU to itself or is not used."""
     from judges.green.server import share_of_gpu
 
-    sharing = [e for e in (*cfg.judges, *cfg.guards) if e.use == "green" and e.args.get("share_gpu")]
+    sharing = [e for e in (*cfg.judges, *cfg.guards) if e.use == "green" and e.args.get("place") == "shared"]
     return sum(share_of_gpu((entry.args.get("server") or {}).get("extra") or ()) for entry in sharing[:1])
 
 

@@ -270,8 +270,8 @@ REFUSED = [
         r"judges\[0\].length_control: found target_band beside scoring.behind=1",
     ),
     (
-        {"judges": [{"use": "findings"}], "guards": [{"use": "green", "args": {"share_gpu": True}}]},
-        r"guards\[0\].args.share_gpu: found true beside scoring.behind=1",
+        {"judges": [{"use": "findings"}], "guards": [{"use": "green", "args": {"place": "shared"}}]},
+        r"guards\[0\].args.place: found shared beside scoring.behind=1",
     ),
 ]
 

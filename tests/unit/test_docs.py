@@ -190,7 +190,10 @@ def test_the_sizing_table_is_what_the_command_prints() -> None:
     assert shown == as_markdown(default_table(GPUS))
 
 
-ALONE = ("judges.0.args.share_gpu=false", "rollout.studies_per_step=56")  # the judge's GPU does not train
+ALONE = (
+    'judges.0.args={place: own_gpus, server: {gpu: "7"}}',
+    "rollout.studies_per_step=56",
+)  # the judge's GPU does not train
 RECIPES = [  # ranks that train, GPUs there are, GiB of each
     ("qwen2_5_vl_3b_grpo", (), 8, 8, 80),
     ("qwen2_5_vl_3b_grpo", ALONE, 7, 8, 40),

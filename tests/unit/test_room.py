@@ -47,7 +47,7 @@ def test_what_fits_is_not_refused(ranks, gib, sections):
 
 
 def test_a_judge_that_shares_the_gpu_counts():
-    judges = [{"use": "green", "args": {"share_gpu": True}}]
+    judges = [{"use": "green", "args": {"place": "shared"}}]
     refuse_too_large(None, cfg(0.45), 2, 79.2 * GIB)
     with pytest.raises(ConfigError, match=r"and the judge \(0.33\) takes 61.8"):
         refuse_too_large(None, cfg(0.45, judges=judges), 2, 79.2 * GIB)

@@ -53,9 +53,9 @@ def length_rules_stay_as_they_are(cfg: Config) -> str | None:
 @rule(KEY, "judges", "guards")
 def a_late_judge_has_a_gpu_of_its_own(cfg: Config) -> str | None:
     for place, entry in entries(cfg) if cfg.scoring.behind else ():
-        if entry.args.get("share_gpu"):
+        if entry.args.get("place") == "shared":
             return (
-                f"{place}.args.share_gpu: found true beside {KEY}=1, expected false: the judge would have to sleep "
-                f'while it still scores. Give it a GPU of its own (server: {{gpu: "7"}}) or a url, or set {KEY} to 0.'
+                f"{place}.args.place: found shared beside {KEY}=1, expected own_gpus or url: the judge would have to "
+                f'sleep while it still scores. Give it a GPU of its own (server: {{gpu: "7"}}), or set {KEY} to 0.'
             )
     return None

@@ -47,10 +47,15 @@ def test_between_machines_the_network_carries_the_gathers():
 
 
 def test_more_judge_servers_shorten_the_wait_until_sampling_hides_it():
-    green = ({"use": "green", "args": {"share_gpu": True}},)
+    green = ({"use": "green", "args": {"urls": ["http://localhost:8000"]}},)
     waits = [seconds(config(green), servers=n).get("judge beyond generation", 0.0) for n in (1, 2, 8)]
     assert waits[0] > waits[1] > 0 and waits[2] < waits[1] / 2
     assert "judge beyond generation" not in seconds(config())
+
+
+def test_a_shared_judge_has_a_server_on_every_gpu():
+    apart, shared = ({"use": "green", "args": {"place": place, "in_flight": 64}} for place in ("own_gpus", "shared"))
+    assert seconds(config((shared,)), servers=1) == seconds(config((apart,)), servers=8)
 
 
 def test_nothing_frozen_needs_no_copy_of_the_engine():

@@ -76,12 +76,12 @@ def green(**args):
 
 def test_a_judge_counts_where_it_shares_a_gpu_while_sampling_and_not_in_the_update():
     alone = estimate(SMALL, config(judges=green(server={"gpu": "7"})), 4)
-    beside = estimate(SMALL, config(judges=green(share_gpu=True)), 4)
+    beside = estimate(SMALL, config(judges=green(place="shared")), 4)
     assert alone.judge_beside == 0 and beside.judge_beside == beside.judge == alone.judge
     assert beside.judge == 2 * GREEN.parameters + 12 * GIB, "12 answers of 2,048 tokens at half a MiB"
     assert beside.sample == alone.sample + beside.judge and beside.update == alone.update
     assert beside.peak == beside.sample
-    guard = estimate(SMALL, config(judges=[{"use": "findings"}], guards=green(share_gpu=True)), 4)
+    guard = estimate(SMALL, config(judges=[{"use": "findings"}], guards=green(place="shared")), 4)
     assert guard.judge_beside == beside.judge
 
 
@@ -93,13 +93,13 @@ def short_of(gib, shape=SMALL, share=0.1, **sections):
 
 
 def test_shares_of_a_gpu_are_held_against_what_each_needs():
-    third = green(share_gpu=True)
+    third = green(place="shared")
     assert short_of(80, judges=third) == []
     [judge] = short_of(40, judges=third)
     assert "the judge needs 24.6 GiB" in judge and "0.33, is 13.2" in judge
 
     # 4 + (0.1 + 0.62) 40 = 32.8 GiB of 40; with 0.3 for the engine 4 + 36.8 = 40.8
-    wider = green(share_gpu=True, server={"extra": ["--gpu-memory-utilization", 0.62]})
+    wider = green(place="shared", server={"extra": ["--gpu-memory-utilization", 0.62]})
     assert short_of(40, judges=wider) == []
     [together] = short_of(40, share=0.3, judges=wider)
     assert "take 40.8 GiB of 40.0" in together

@@ -35,7 +35,7 @@ def run(judge, *candidates: str):
 @pytest.fixture
 def shared(stub, make_judge):
     """A started judge whose server's GPU trains as well."""
-    judge = make_judge(stub.url, share_gpu=True, cache=False)
+    judge = make_judge(stub.url, place="shared", cache=False)
     judge.start()
     return judge
 
@@ -79,7 +79,7 @@ def act_and_look(act, stub, seen: list[bool]) -> None:
 
 
 def test_a_rank_waits_until_the_first_rank_of_its_node_has_switched(stub, shared, make_judge, monkeypatch):
-    other = make_judge(stub.url, share_gpu=True, cache=False)
+    other = make_judge(stub.url, place="shared", cache=False)
     other.start()
     stub.switch_s = 0.3
     for name, asleep in (("sleep", True), ("wake", False)):
@@ -105,12 +105,12 @@ def test_a_rank_whose_first_one_never_asks_does_it_itself(stub, shared, monkeypa
 def test_a_server_without_sleep_mode_is_named_with_its_remedy(stub, make_judge):
     stub.switch_status = 404
     with pytest.raises(ConfigError, match="--share-gpu"):
-        make_judge(stub.url, share_gpu=True).start()
+        make_judge(stub.url, place="shared").start()
 
 
 def test_a_server_that_is_gone_is_not_waited_for_when_it_should_sleep(checkpoint, make_judge, caplog):
     with serving(Stub(str(checkpoint))) as stub:
-        judge = make_judge(stub.url, share_gpu=True)
+        judge = make_judge(stub.url, place="shared")
         judge.start()
     judge.sleep()
     assert "did not sleep" in caplog.text
@@ -118,7 +118,7 @@ def test_a_server_that_is_gone_is_not_waited_for_when_it_should_sleep(checkpoint
 
 def test_a_server_that_dies_between_sleep_and_wake_leaves_its_work_to_the_others(stub, checkpoint, make_judge):
     with serving(Stub(str(checkpoint))) as short_lived:
-        judge = make_judge(stub.url, short_lived.url, share_gpu=True, cache=False)
+        judge = make_judge(stub.url, short_lived.url, place="shared", cache=False)
         judge.start()
         judge.sleep()
     scores = run(judge, "the lungs are clear.", "the heart is normal.")
@@ -127,7 +127,7 @@ def test_a_server_that_dies_between_sleep_and_wake_leaves_its_work_to_the_others
 
 def test_the_only_server_dying_between_sleep_and_wake_stops_the_run(checkpoint, make_judge):
     with serving(Stub(str(checkpoint))) as short_lived:
-        judge = make_judge(short_lived.url, share_gpu=True, cache=False)
+        judge = make_judge(short_lived.url, place="shared", cache=False)
         judge.start()
         judge.sleep()
     with pytest.raises(JudgeFailed, match="no judge server could be woken"):
