@@ -50,6 +50,16 @@ def test_numbers_that_do_not_fit_the_ranks(log, run, small):
     refused_at_once(finished, "rollout.studies_per_step", "found 3", "2 ranks", "is 4")
 
 
+def test_ranks_that_would_share_an_engine(log, run, small):
+    finished = train(log, *small, "rollout.tensor_parallel_size=2", run, ranks=2)
+    refused_at_once(finished, "rollout.tensor_parallel_size", "found 2", "expected 1", "one GPU can serve")
+
+
+def test_an_argument_of_a_judge_that_has_another_name_now(log, run, small):
+    finished = train(log, *small, "judges=[{use: green, args: {share_gpu: true}}]", run, ranks=1)
+    refused_at_once(finished, "share_gpu is called place", "place=shared")
+
+
 def test_a_missing_image(log, run, small, own_data, world_rows):
     rows = [dict(row) for row in world_rows]
     rows[6]["image_paths"] = ["images/nowhere.png"]
