@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -17,6 +18,8 @@ from online_rl.data.quarantine import Quarantine
 from online_rl.data.study import Study
 from online_rl.errors import ConfigError, DataError, ImageError
 from online_rl.rollout.types import Prompt
+
+SETTLE_S = 10.0  # that the interpreter's end waits for a prompt
 
 
 class PromptBuilder:
@@ -44,6 +47,9 @@ class PromptBuilder:
         self.room = cfg.rollout.max_model_len - cfg.rollout.max_completion_tokens
         self._threads = DaemonThreads("prompts")
         self._ready: dict[str, tuple[Study, Future[Prompt]]] = {}
+        self._begun: list[Future[Prompt]] = []
+        # A thread that the interpreter's end meets inside C++ code aborts the process.
+        weakref.finalize(self, _settle, self._begun)
 
     def prepare(self, studies: Sequence[Study]) -> None:
         """Begin to build the prompts of these studies in a thread, and return at once.
@@ -54,6 +60,7 @@ class PromptBuilder:
         for _, future in self._ready.values():
             future.cancel()
         self._ready = {study.study_id: (study, Future()) for study in studies}
+        self._begun[:] = [future for _, future in self._ready.values()]
         self._threads.run(self._for_the_thread._fill, list(self._ready.values()))
 
     @cached_property
@@ -149,6 +156,13 @@ class PromptBuilder:
                 "rollout.max_model_len, or lower data.max_images or data.image_max_side."
             )
         return Prompt(study, text, images, ids, dict(encoded))
+
+
+def _settle(begun: Sequence[Future[Prompt]]) -> None:
+    """Give up what has not begun, and wait for the prompt that the thread is at."""
+    for future in begun:
+        future.cancel()
+    wait(begun, SETTLE_S)
 
 
 def _start_added_twice(tokenizer: Any) -> str:

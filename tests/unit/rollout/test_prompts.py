@@ -3,6 +3,8 @@
 import io
 import json
 import random
+import subprocess
+import sys
 import threading
 import time
 
@@ -230,3 +232,34 @@ def test_another_study_of_the_same_name_is_not_taken_for_the_prepared_one(builde
     builder.prepare([make_study("s1", images=(png(seed=1),))])
     other = make_study("s1", images=(png(seed=2),))
     assert builder.build(other).study is other
+
+
+LEAVES = """
+import sys, threading, time
+from online_rl.rollout import prompts
+
+class Slow(prompts.PromptBuilder):
+    def __init__(self):
+        self.processor = None
+        self._threads, self._ready, self._begun = prompts.DaemonThreads("prompts"), {}, []
+        prompts.weakref.finalize(self, prompts._settle, self._begun)
+
+    def _render(self, study):
+        begun.set()
+        time.sleep(0.5)
+        print("done", study.study_id, flush=True)
+
+class Study:
+    def __init__(self, study_id):
+        self.study_id = study_id
+
+begun = threading.Event()
+builder = Slow()
+builder.prepare([Study("first"), Study("second")])
+begun.wait()
+"""
+
+
+def test_the_interpreters_end_waits_for_the_prompt_that_is_being_built_and_for_no_other():
+    done = subprocess.run([sys.executable, "-c", LEAVES], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.split()) == (0, ["done", "first"]), done.stderr
