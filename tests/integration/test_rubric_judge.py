@@ -20,7 +20,7 @@ pytestmark = pytest.mark.long
 
 TEMPLATE = "{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
 # A random model may write blanks for ever where JSON allows them.
-COMPACT = '{"disable_any_whitespace": true}'
+COMPACT = '{"backend": "xgrammar", "disable_any_whitespace": true}'
 REFERENCES = (
     "the heart is enlarged. small left pleural effusion. no pneumothorax is seen.",
     "the heart is normal in size. the lungs are clear.",
@@ -52,7 +52,7 @@ def url(tmp_path_factory):
     command += ["--enforce-eager", "--max-num-seqs", "16", "--enable-prefix-caching"]
     command += ["--chat-template", str(template), "--structured-outputs-config", COMPACT]
     surroundings = server_environment(environment(), platform="cpu")
-    with started(folder / "server", command, 1, **surroundings):
+    with started(folder / "server", command, 0, **surroundings):  # another launch may want both cores meanwhile
         yield f"http://127.0.0.1:{port}"
 
 
