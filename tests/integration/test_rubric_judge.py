@@ -52,8 +52,10 @@ def url(tmp_path_factory):
     command += ["--enforce-eager", "--max-num-seqs", "16", "--enable-prefix-caching"]
     command += ["--chat-template", str(template), "--structured-outputs-config", COMPACT]
     surroundings = server_environment(environment(), platform="cpu")
-    with started(folder / "server", command, 0, **surroundings):  # another launch may want both cores meanwhile
+    with started(folder / "server", command, 0, **surroundings) as server:  # another launch may want both cores
         yield f"http://127.0.0.1:{port}"
+        server.process.terminate()
+        server.process.wait(60)
 
 
 def ask(url: str, folder, **args) -> tuple[list, dict[str, float]]:
