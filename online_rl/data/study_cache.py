@@ -25,6 +25,7 @@ from typing import Any
 import msgspec
 from filelock import FileLock
 
+import judges.text
 from online_rl import __version__
 from online_rl.config import Config
 from online_rl.data.columns import Columns
@@ -33,7 +34,7 @@ from online_rl.data.quarantine import Quarantine
 from online_rl.data.studies import Studies
 from online_rl.data.study import Study
 from online_rl.errors import ConfigError
-from online_rl.whole_file import private_folder, whole_file
+from online_rl.whole_file import whole_file
 
 SPLITS = ("train", "eval", "test")
 FIELDS = tuple(field.name for field in fields(Study))
@@ -47,24 +48,28 @@ def cached(
     """What `read()` gives, from `data.study_cache` if it is there; else it is read by one process and kept.
 
     Not for data without a path of their own: those in memory, of the hub, or behind a reader from outside. Raises
-    ConfigError for a folder that cannot be made.
+    ConfigError for a folder that cannot be used.
     """
     folder = cfg.data.study_cache
     if folder is None or cfg.data.reader == PYTHON or ":" in cfg.data.reader or not path.exists():
         return read()
     place = _place(Path(folder), cfg, path, image_root)
+    lock = FileLock(place.with_suffix(".lock"), mode=0o600)
     try:
-        private_folder(place.parent)
+        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # a folder that is there stays as it is
+        lock.acquire()
     except OSError as problem:
         raise ConfigError(
-            f"data.study_cache: {place.parent} cannot be made ({problem.strerror}). Name a folder of your own, or null."
+            f"data.study_cache: {place.parent} cannot be used ({problem.strerror}). Name a folder of your own, or null."
         ) from None
-    with FileLock(place.with_suffix(".lock"), mode=0o600):
+    try:
         found = _load(place, cfg, sections)
         if found is None:
             found = read()
             _keep(found, place)
         return found
+    finally:
+        lock.release()
 
 
 def _place(folder: Path, cfg: Config, path: Path, image_root: Path) -> Path:
@@ -80,7 +85,7 @@ def _place(folder: Path, cfg: Config, path: Path, image_root: Path) -> Path:
 def _code() -> str:
     """A hash of all code that reads and cleans."""
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    for file in (*sorted(Path(__file__).parent.glob("*.py")), Path(judges.text.__file__)):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 

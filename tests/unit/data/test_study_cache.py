@@ -107,6 +107,12 @@ def test_only_the_user_may_read_it(read, tmp_path):
     assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
 
 
+def test_a_folder_that_is_there_keeps_its_rights(read, tmp_path):
+    (tmp_path / "cache").mkdir(mode=0o755)
+    read()
+    assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o755
+
+
 def test_a_damaged_cache_is_read_anew_and_replaced(read, reads, tmp_path, caplog):
     expected = read().train
     [kept] = (tmp_path / "cache").glob("*.msgpack")
@@ -135,7 +141,7 @@ def test_a_folder_that_cannot_be_written_costs_the_cache_and_not_the_start(read,
 
 def test_a_place_that_is_no_folder_is_named(read, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match=r"data\.study_cache: .*file.* cannot be made"):
+    with pytest.raises(ConfigError, match=r"data\.study_cache: .*file.* cannot be used"):
         read(study_cache=str(tmp_path / "file" / "cache"))
 
 
