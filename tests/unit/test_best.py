@@ -24,6 +24,8 @@ REWARDS = {0: 0.1, 1: 0.3, 2: 0.9, 3: 0.5, 4: 0.7, 5: 0.6, 6: 0.4}  # of greedy 
 
 
 class Builder:
+    def prepare(self, studies): ...
+
     def build_all(self, studies, spare=()):
         return [Prompt(study, "", (), (1, 2, 3), {}) for study in studies]
 
