@@ -173,7 +173,7 @@ def main() -> int:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--studies", type=int, default=STUDIES)
     made.add_argument("--rounds", type=int, default=3)
-    made.add_argument("--work", type=Path, help="where the data sets are made and left; otherwise a temporary folder")
+    made.add_argument("--work", type=Path, help="folder in which the data sets are made and kept")
     made.add_argument("--json", metavar="FILE")
     made.add_argument("--read", nargs=3, help=argparse.SUPPRESS)
     given = made.parse_args()

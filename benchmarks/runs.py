@@ -69,7 +69,7 @@ def train_missing(runs: Iterable[Run], at_most: int | None = None, jobs: int = 1
 
 
 def share_of(jobs: int) -> dict[str, str]:
-    """The environment of a run of which `jobs` go on at a time: as many ranks as its share of the cores."""
+    """Environment variables of one run when `jobs` run at a time: a rank for each core of its share."""
     return {} if jobs == 1 else {"RANKS": str(max(1, (os.cpu_count() or 1) // jobs)), "OMP_NUM_THREADS": "1"}
 
 

@@ -182,7 +182,7 @@ def records(run_dir: Path) -> list[dict[str, Any]]:
 
 
 def last_step(run_dir: Path) -> int:
-    """Of the last line alone: it is asked for while the run needs the cores."""
+    """The step of the last line. No other line is parsed, because the run needs the cores meanwhile."""
     return next((json.loads(line)["step"] for line in _lines(run_dir)[-1:]), 0)
 
 

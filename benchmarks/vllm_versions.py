@@ -6,7 +6,7 @@
 Each version is unpacked into a folder of its own, which stands before the environment's on the import path: all else is
 as pinned. What is run starts real engines and real launches:
 
-    generation and resume   tests/integration/test_grpo_run.py: two ranks sample, learn, stop and go on, bit for bit
+    generation and resume   tests/integration/test_grpo_run.py: two ranks train, stop, and resume bit for bit
     sync and parity         tests/integration/test_policies.py: three kinds of policy; vLLM's log-probabilities are
                             transformers' own, before and after their weights have changed
 
@@ -27,10 +27,9 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
-from machine import machine, write_json
+from machine import machine
+from runs import RESULTS, ROOT, keep
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULT = ROOT / "benchmarks" / "results" / "versions"
 TESTS = {
     "generation and resume": "tests/integration/test_grpo_run.py",
     "sync and parity": "tests/integration/test_policies.py",
@@ -95,12 +94,10 @@ def _counts(result: dict[str, Any]) -> str:
     return counts + (f", {result['skipped']} skipped" if result["skipped"] else "")
 
 
-def write(rows: list[dict[str, Any]]) -> None:
-    """The kept table and its figures."""
-    where = machine()
-    write_json({"machine": where, "rows": rows}, RESULT.with_suffix(".json"))
+def text(rows: list[dict[str, Any]], where: dict[str, Any]) -> str:
+    """The page that is kept."""
     head = f"`bash launch/test.sh --vllm VERSION`, on {where['cpu']}, {where['cores']} cores, Python {where['python']}."
-    RESULT.with_suffix(".md").write_text(f"# vLLM's versions on a CPU\n\n{head}\n\n{table(rows)}\n")
+    return f"# vLLM's versions on a CPU\n\n{head}\n\n{table(rows)}\n"
 
 
 def main() -> None:
@@ -111,7 +108,7 @@ def main() -> None:
     )
     parser.add_argument("--json", metavar="FILE", help="the same figures")
     options = parser.parse_args()
-    kept = RESULT.with_suffix(".json")
+    kept = RESULTS / "versions.json"
     rows = {row["vllm"]: row for row in (json.loads(kept.read_text())["rows"] if kept.exists() else [])}
     failed = False
     for version in options.versions:
@@ -123,10 +120,8 @@ def main() -> None:
         }
         failed |= any(result["failed"] for result in row["results"].values())
         rows[version] = row
-        write(list(rows.values()))
-    asked = [rows[version] for version in options.versions]
-    write_json({"machine": machine(), "rows": asked}, options.json)
-    print(table(asked))
+        where, found = machine(), list(rows.values())
+        keep("versions", text(found, where), {"machine": where, "rows": found}, options.json)
     sys.exit(failed)
 
 

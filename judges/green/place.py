@@ -64,19 +64,22 @@ def gpu_of_rank() -> str | None:
     """The GPU that this rank trains on, as CUDA_VISIBLE_DEVICES names it; None on a machine without one."""
     if this_platform() != "gpu":
         return None
-    rank, visible = int(os.environ.get("LOCAL_RANK", "0")), _visible()
+    rank, visible = int(os.environ.get("LOCAL_RANK", "0")), visible_gpus()
     return visible[rank] if rank < len(visible) else str(rank)
 
 
-def _visible() -> list[str]:
-    named = [word.strip() for word in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if word.strip()]
-    return named or [str(index) for index in range(gpus_of_this_machine())]
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; none on a machine without one."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is None:
+        return [str(index) for index in range(gpus_of_this_machine())]
+    return [gpu for word in named.split(",") if (gpu := word.strip()) and gpu != "-1"]
 
 
 def _refuse_trained(gpus: list[str | None]) -> None:
     """Raise ConfigError for a GPU of a rank of this machine; without a launcher, which counts them, nothing trains."""
     here = os.environ.get("LOCAL_SIZE") or os.environ.get("LOCAL_WORLD_SIZE") or "0"
-    trained = _visible()[: int(here)]
+    trained = visible_gpus()[: int(here)]
     for gpu in gpus:
         if gpu in trained:
             raise ConfigError(

@@ -75,7 +75,7 @@ class PromptBuilder:
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(self._render(study))
-                except BaseException as problem:  # raised where the prompt is taken
+                except BaseException as problem:  # raised again by `build`
                     future.set_exception(problem)
 
     def build_all(self, studies: Sequence[Study], spare: Iterable[Study] = ()) -> list[Prompt]:

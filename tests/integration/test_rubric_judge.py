@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import sys
 
 import pytest
 
 from judges import Case
 from judges.base import Status
-from judges.green.server import server_environment
+from judges.green.server import server_command, server_environment
+from judges.network import free_port
 from judges.rubric.judge import RubricJudge
 from tests.integration.launch import environment, records, started, train
 from tests.unit.judges.green.stub_server import serving
@@ -44,13 +43,10 @@ def url(tmp_path_factory):
     checkpoint = write_checkpoint(folder / "tiny", "tiny")
     template = folder / "chat.jinja"
     template.write_text(TEMPLATE)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(checkpoint)]
-    command += ["--served-model-name", "llm", "--port", str(port), "--host", "127.0.0.1", "--dtype", "float32"]
-    command += ["--enforce-eager", "--max-num-seqs", "16", "--enable-prefix-caching"]
-    command += ["--chat-template", str(template), "--structured-outputs-config", COMPACT]
+    port = free_port()
+    extra = ["--served-model-name", "llm", "--max-num-seqs", "16"]
+    extra += ["--chat-template", str(template), "--structured-outputs-config", COMPACT]
+    command = server_command(str(checkpoint), port=port, platform="cpu", dtype="float32", ngram=False, extra=extra)
     surroundings = server_environment(environment(), platform="cpu")
     with started(folder / "server", command, 0, **surroundings) as server:  # another launch may want both cores
         yield f"http://127.0.0.1:{port}"

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from judges.green.place import visible_gpus
 from online_rl import __version__
 from online_rl.commands.eval import worker
 from online_rl.commands.eval.image_check import read_check
 from online_rl.commands.eval.keeping import write_report
-from online_rl.commands.eval.process import Say, run_worker, run_workers, visible_gpus
+from online_rl.commands.eval.process import Say, run_worker, run_workers
 from online_rl.commands.eval.source import ABOUT, SCORES, START, Policy, Results, find, find_run
 from online_rl.commands.eval.summary import Evaluated, compare, method, read_results, summarise
 from online_rl.config import Config, config_from_dict, load_config
@@ -198,7 +199,7 @@ def _is_report(path: Path) -> bool:
 
 
 def _gpus(processes: int | None) -> list[str | None]:
-    """The GPU of each process; None where there is none, or where the only process takes those of the machine."""
+    """One GPU per process. None is no choice: there is no GPU, or a single process, which finds its own."""
     found = visible_gpus()
     count = max(1, len(found)) if processes is None else processes
     if found and count > len(found):

@@ -14,7 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from judges.green.keeper import gpus_of_this_machine
 from online_rl.errors import DataError, RankFailed
 
 LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # of a launcher around us
@@ -32,14 +31,6 @@ class Task(Protocol):
 
     @property
     def policy(self) -> dict[str, Any]: ...
-
-
-def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; none on a machine without one."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is None:
-        return [str(index) for index in range(gpus_of_this_machine())]
-    return [gpu for word in named.split(",") if (gpu := word.strip()) and gpu != "-1"]
 
 
 def run_worker(module: str, task: Task, say: Say) -> None:

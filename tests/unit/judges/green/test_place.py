@@ -15,7 +15,7 @@ URL = "http://localhost:1"
 
 @pytest.fixture
 def machine(monkeypatch):
-    """A machine of eight GPUs on which so many ranks train; `rank` is this one."""
+    """A machine with eight GPUs and `ranks` training ranks; this process is number `rank`."""
 
     def machine(visible: str = "", ranks: int = 0, rank: int = 0) -> None:
         for name, value in {
