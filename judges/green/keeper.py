@@ -111,12 +111,11 @@ class OwnServer:
     def _refuse_absent_gpu(self) -> None:
         """Raise ConfigError for an index beyond the machine's GPUs. They are nvidia-smi's: torch sees the trainer's."""
         listed = gpus_of_this_machine()
-        for one in (self.gpu or "").split(",") if listed else ():
-            if one.strip().isdigit() and int(one) >= listed:
-                raise ConfigError(
-                    f"judge server: gpu is {self.gpu!r}, and this machine has {listed} GPU(s), expected 0 to "
-                    f"{listed - 1}. Correct `server: {{gpu: ...}}`, or let the judge share one (place: shared)."
-                )
+        if listed and self.gpu is not None and self.gpu.isdigit() and int(self.gpu) >= listed:
+            raise ConfigError(
+                f"judge server: gpu is {self.gpu!r}, and this machine has {listed} GPU(s), expected 0 to "
+                f"{listed - 1}. Correct `server: {{gpu: ...}}`, or let the judge share one (place: shared)."
+            )
 
     def _begin(self) -> None:
         self._refuse_absent_gpu()

@@ -75,10 +75,13 @@ def cached(
 def _place(folder: Path, cfg: Config, path: Path, image_root: Path) -> Path:
     """Where the cache of these data is, as they are now."""
     data = cfg.data.model_dump(mode="json", exclude={"study_cache", "image_cache"})
-    key = [__version__, _code(), data, cfg.eval.studies, str(image_root), list(_state(path))]
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    of_the_data = hashlib.sha256(os.path.abspath(path).encode("utf-8", "surrogateescape")).hexdigest()
-    return folder.expanduser() / f"studies-{of_the_data[:12]}-{digest[:20]}.msgpack"
+    what = _digest([os.path.abspath(path), data, cfg.eval.studies, str(image_root)])
+    as_it_is = _digest([__version__, _code(), list(_state(path))])
+    return folder.expanduser() / f"studies-{what}-{as_it_is}.msgpack"
+
+
+def _digest(parts: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
 
 
 @cache
@@ -187,8 +190,8 @@ def _keep(found: Studies, place: Path) -> None:
     except OSError as problem:
         LOG.warning("data.study_cache: %s cannot be written (%s).", place, problem.strerror)
         return
-    of_the_data = place.name.rpartition("-")[0]
-    for other in place.parent.glob(f"{of_the_data}-*"):  # of these data as they were
+    what = place.name.rpartition("-")[0]
+    for other in place.parent.glob(f"{what}-*"):  # of these data under these settings, as they were
         if other.stem != place.stem:
             with suppress(OSError):
                 other.unlink()

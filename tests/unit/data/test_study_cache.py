@@ -97,7 +97,14 @@ def test_a_changed_file_another_setting_and_another_image_root_are_read_anew(rea
     (other / "a.png").write_bytes((tmp_path / "a.png").read_bytes())
     assert read(image_root=str(other)).train[0].images == (str(other / "a.png"),)
     assert len(reads) == 4
-    assert len(list((tmp_path / "cache").glob("*.msgpack"))) == 1, "of these data the newest alone"
+    assert len(list((tmp_path / "cache").glob("*.msgpack"))) == 3, "of each setting the newest alone"
+
+
+def test_two_configurations_that_take_turns_each_keep_what_they_read(read, reads):
+    for _ in range(2):
+        read()
+        read(max_images=1)
+    assert len(reads) == 2
 
 
 def test_only_the_user_may_read_it(read, tmp_path):
