@@ -46,7 +46,7 @@ from online_rl.ranks.watchdog import EARLIER, Watchdog
 from online_rl.rollout.engine import RolloutEngine
 from online_rl.rollout.parity import Parity
 from online_rl.rollout.prompts import PromptBuilder
-from online_rl.rollout.sync import WeightSync
+from online_rl.rollout.sync import WeightSync, weights_to_send
 from online_rl.room import refuse_too_large
 from online_rl.run_lock import RunLock
 from online_rl.scoring import Scorer
@@ -115,7 +115,7 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
         policy = Policy(path, cfg, algorithm, banned, pad_token_id(tokenizer), ref_path)
     with torchs_own_linear():
         engine = RolloutEngine(path, cfg, processor, banned)
-    unseen = engine.locate(policy.trained_weights()) if cfg.rollout.verify_sync_every else []
+    unseen = engine.locate(weights_to_send(policy, engine)) if cfg.rollout.verify_sync_every else []
     if unseen:
         messages.append(f"warning: {_cannot_compare(unseen)}")
     monitor = open_monitor(

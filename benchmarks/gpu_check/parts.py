@@ -1,6 +1,6 @@
 """The parts of the check: `python -m benchmarks.gpu_check.parts NAME`. The last line of stdout is JSON.
 
-engine     Qwen2.5-VL's shape in bfloat16 with CUDA graphs, built after the policy: sleep, reload, wake, at each level
+engine     Qwen2.5-VL's shape in bfloat16 with CUDA graphs, built after the policy: sleep, reload, wake
 training   the demo, six steps in either precision: how far trainer and vLLM differ, saving and resuming
 attention  ten new lengths with cuDNN's attention on, off, and padded to multiples of 128
 size       a random Qwen2.5-VL-3B, written on the spot: three steps, seconds by phase and peak memory
@@ -56,14 +56,14 @@ def engine(folder: Path) -> dict[str, Any]:
     path = str(folder / "base")
     SHAPES["qwen2_5_vl"](folder / "base")
     rollout = {"group_size": 4, "max_model_len": 512, "max_completion_tokens": 32, "gpu_memory_utilization": 0.3}
-    cfg = config_from_dict({"model": {"path": path, "dtype": "bfloat16", "freeze_vision": False}, "rollout": rollout})
+    cfg = config_from_dict({"model": {"path": path, "dtype": "bfloat16"}, "rollout": rollout})
     init_ranks(cfg)
     model_config, processor = read_policy(path, cfg)
     banned = banned_token_ids(model_config, processor.tokenizer)
     policy = Policy(path, cfg, make_algorithm(cfg), banned, 0)
     with torchs_own_linear():
         served = RolloutEngine(path, cfg, processor, banned)
-    not_found = served.locate(policy.trained_weights())
+    not_found = served.locate(policy.all_weights())
     prompts = [PromptBuilder(processor, cfg).build(study) for study in made_up_studies(4)]
 
     def greedy() -> list[tuple[int, ...]]:
@@ -72,21 +72,19 @@ def engine(folder: Path) -> dict[str, Any]:
         return [group[0].ids for group in rollouts.groups]
 
     first, found = greedy(), {"weights_not_found": len(not_found)}
-    for level in (1, 2):
-        served.sleep_level = level
-        freed, seconds, same = [], [], True
-        for _ in range(CYCLES):
-            before, start = torch.cuda.mem_get_info()[0], time.perf_counter()
-            served.sleep()
-            freed.append((torch.cuda.mem_get_info()[0] - before) / GIB)
-            served.wake("weights")
-            served.load_weights(policy.trained_weights(), policy.version)
-            served.verify(policy.trained_weights())
-            served.wake("kv_cache")
-            seconds.append(time.perf_counter() - start)
-            same = same and greedy() == first
-        found |= {f"level {level}: greedy ids as before": same, f"level {level}: GiB freed": min(freed)}
-        found |= {f"level {level}: seconds of a cycle, first and last": [round(seconds[0], 2), round(seconds[-1], 2)]}
+    freed, seconds, same = [], [], True
+    for _ in range(CYCLES):
+        before, start = torch.cuda.mem_get_info()[0], time.perf_counter()
+        served.sleep()
+        freed.append((torch.cuda.mem_get_info()[0] - before) / GIB)
+        served.wake("weights")
+        served.load_weights(policy.all_weights(), policy.version)
+        served.verify(policy.all_weights())
+        served.wake("kv_cache")
+        seconds.append(time.perf_counter() - start)
+        same = same and greedy() == first
+    found |= {"greedy ids as before": same, "GiB freed": min(freed)}
+    found |= {"seconds of a cycle, first and last": [round(seconds[0], 2), round(seconds[-1], 2)]}
     return found
 
 

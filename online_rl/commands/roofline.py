@@ -7,11 +7,10 @@ bytes each, T trained ones, S studies and C completions of t tokens per GPU, p t
     generate  2 P S p / flops + t rounds (b P + KV) / memory    prompts, then decoding max_num_seqs at a time
     judge     what its answers take beyond generating           ANSWER tokens each, IN_FLIGHT at a time on every server;
                                                                 beyond the whole step with scoring.behind
-    sleep     2 b P / PCIe                                      there and back, where frozen weights are kept (level 1)
     update    (6 T + 2 (P - T) + 2 P ref_model + 2 P checkpointing) c / flops
               + n 2 b P / link, for n passes                    ZeRO-3 gathers the weights forwards and backwards
               + 28 T / W / memory                               AdamW reads and writes its states
-    sync      b T / link + b T / memory                         gathered, then copied into vLLM
+    sync      b P / link + b P / memory                         gathered, then copied into vLLM, which dropped them
 
 The link is NVLink inside a machine of eight GPUs and the network between machines. `CONSTANTS` and `GPUS` hold every
 number; what is no data sheet's is an assumption, to be replaced by benchmarks/gpu_check.
@@ -92,7 +91,7 @@ def step_parts(shape: Shape, cfg: Config, ranks: int, gpu: str, servers: int = 1
     prepare = studies(cfg, ranks) * constant("prepare_s")
     prompts = Part("prompts", prepare, "one core", "fewer images, data.image_max_side")
     generate = generation(shape, cfg, ranks, GPUS[gpu])
-    rest = [sleeping(shape, cfg, GPUS[gpu]), *update(shape, cfg, ranks, GPUS[gpu])]
+    rest = update(shape, cfg, ranks, GPUS[gpu])
     behind = [prompts, generate, *rest]  # what a late judge has time for
     hidden = sum(part.seconds for part in (behind if cfg.scoring.behind else [generate]))
     asked = ranks if _one_per_gpu(cfg) else servers
@@ -145,12 +144,6 @@ def _one_per_gpu(cfg: Config) -> bool:
     return bool(green) and green[0].get("place") == "shared" and not {"url", "urls"} & green[0].keys()
 
 
-def sleeping(shape: Shape, cfg: Config, gpu: Gpu) -> Part:
-    kept = cfg.model.freeze_vision or cfg.model.lora.rank
-    seconds = 2 * _bytes(cfg) * shape.parameters / (gpu.pcie * constant("transfer")) if kept else 0.0
-    return Part("sleep", seconds, "PCIe", "model.freeze_vision=false, if all weights may train")
-
-
 def update(shape: Shape, cfg: Config, ranks: int, gpu: Gpu) -> list[Part]:
     """Products, gathers, AdamW and the sync, a part each."""
     b, trained, rollout = _bytes(cfg), trained_parameters(shape, cfg), cfg.rollout
@@ -164,7 +157,7 @@ def update(shape: Shape, cfg: Config, ranks: int, gpu: Gpu) -> list[Part]:
     others = (ranks - 1) / ranks
     offloaded = cfg.deepspeed.offload_optimizer == "cpu"
     adam = 28 * trained / ranks / (gpu.pcie * constant("transfer") if offloaded else gpu.memory * constant("bandwidth"))
-    sync = b * trained * (others / link + 1 / (gpu.memory * constant("bandwidth")))
+    sync = b * shape.parameters * (others / link + 1 / (gpu.memory * constant("bandwidth")))
     wire = "NVLink" if ranks <= NODE else "network"
     return [
         Part("update: products", products, "arithmetic", "more GPUs, fewer completions or tokens"),

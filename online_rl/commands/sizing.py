@@ -16,8 +16,6 @@ of the language side, or with LoRA r (in + out) summed over the language part's 
     engine      b P + KV cache of max_num_seqs x max_model_len tokens, at 2 x 2 layers x heads x width bytes per token
                 + 16 b D for each of 8,192 tokens and 12 bytes per word of the vocabulary and sequence, which vLLM
                 measures at its start and keeps free, + 1 GiB of CUDA graphs, an assumption
-    pinned      1.5 b P of the machine's memory per rank, where some weights are frozen: the engine's weights while it
-                sleeps (its level 1), in blocks that torch rounds up to powers of two
     judge       one more engine, GREEN's: 2 P and the KV cache of 12 pairs of 2,048 tokens
 
 vLLM sleeps while the policy updates, the engine and a judge that shares the GPU (place: shared), so the peak is the
@@ -49,7 +47,6 @@ LOGIT_COPIES = 3  # float32 logits, log-softmax, gradient
 BATCHED_TOKENS = 8192  # of one pass of the engine, as `online_rl.rollout.engine` sets it
 SUB_GROUP = 1_000_000_000  # DeepSpeed's default of sub_group_size
 CUDA_GRAPHS = GIB
-PINNED = 1.5  # mean of what rounding up to powers of two makes of a size
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,6 @@ class Sizes:
     judge: float  # on whatever GPU it runs
     judge_beside: float  # the same if it shares a GPU with the policy, else 0
     cpu: float
-    pinned: float  # of the machine's memory, per rank
     checkpoint: float  # on disk, all ranks together
 
     @property
@@ -155,7 +151,6 @@ def estimate(shape: Shape, cfg: Config, ranks: int) -> Sizes:
         cpu=(gradients + optimiser if offloaded else 0)
         + (share if params_offloaded else 0)
         + (0 if on_gpu else ref_model),
-        pinned=PINNED * b * shape.parameters if cfg.model.freeze_vision or adapters else 0,
         checkpoint=12 * trained + b * (2 * adapters if adapters else shape.parameters),
     )
 
@@ -241,7 +236,7 @@ def shape_of(config: Any) -> Shape:
 
 COLUMNS = (
     *("policy", "gathered", "ref_model", "gradients", "optimiser", "activations", "temporaries", "engine", "peak"),
-    *("cpu", "pinned", "judge"),
+    *("cpu", "judge"),
 )
 
 

@@ -22,6 +22,7 @@ import torch.distributed as dist
 from judges.network import free_port
 from online_rl.config import Config
 from online_rl.errors import ConfigError
+from online_rl.policy.prefetch import prefetch_each_kind
 from online_rl.ranks import collectives, roll_call
 from online_rl.ranks.launch import several_machines
 from online_rl.ranks.process import runs
@@ -128,6 +129,7 @@ def initialize(module: torch.nn.Module, ds_config: dict[str, Any]) -> Any:
     optimised = {"model_parameters": trained} if "optimizer" in ds_config else {}
     with quiet_output(), quiet_deepspeed():  # it may compile an optimiser
         engine, *_ = deepspeed.initialize(model=module, config=ds_config, **optimised)
+    prefetch_each_kind(engine)
     return engine
 
 

@@ -102,6 +102,10 @@ class Weights:
         """
         return self._gathered(self._recipes(only_changed=True))
 
+    def all_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """The same of every weight, the frozen ones too. Every rank must take all of them."""
+        return self._gathered(self._recipes(only_changed=False))
+
     def _recipes(self, only_changed: bool) -> Iterator[Recipe]:
         model = self.engine.module.hf
         if self.adapters:
@@ -165,7 +169,7 @@ class Weights:
         model = self.engine.module.hf
         state = {}
         adapter = self._adapter()
-        for name, tensor in self._gathered(self._recipes(only_changed=False)):
+        for name, tensor in self.all_weights():
             if collectives.rank() == 0:  # one whole copy, in CPU memory
                 state[name] = tensor.contiguous().cpu()
         if collectives.rank() == 0:

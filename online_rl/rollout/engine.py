@@ -88,7 +88,6 @@ class RolloutEngine:
             # generator back, which one on a CPU cannot do. So prompts are read whole.
             arguments["enable_chunked_prefill"] = False
         self.can_sleep, self.asleep = on_gpu, False
-        self.sleep_level = 1 if cfg.model.freeze_vision or cfg.model.lora.rank else 2
         self.llm = LLM(model_path, **(arguments | cfg.rollout.engine_args))
         will_end(self)
 
@@ -281,11 +280,11 @@ class RolloutEngine:
     def sleep(self) -> None:
         """Free the engine's GPU memory for the update. No-op on a CPU or if it sleeps already.
 
-        Level 2 drops the weights, which all come again with the sync; where some are frozen, which the sync does not
-        send, level 1 keeps them in CPU memory.
+        The weights are dropped (vLLM's level 2): all of them come again with the sync, which gathers them from the
+        ranks faster than a copy in CPU memory would cross PCIe, and needs no such copy.
         """
         if self.can_sleep and not self.asleep:
-            self.llm.sleep(level=self.sleep_level)
+            self.llm.sleep(level=2)
             self.asleep = True
 
     def wake(self, part: str) -> None:

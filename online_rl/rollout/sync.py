@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,15 @@ from online_rl.rollout.engine import RolloutEngine
 from online_rl.rollout.parity import Parity
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from online_rl.policy.engine import Policy
+
+
+def weights_to_send(policy: Policy, engine: RolloutEngine) -> Iterator[tuple[str, Tensor]]:
+    """(name on disk, whole tensor) of what a sync sends: where the engine drops its weights in its sleep all of them,
+    else those that training changes."""
+    return policy.all_weights() if engine.can_sleep else policy.trained_weights()
 
 
 @dataclass
@@ -29,7 +37,7 @@ class WeightSync:
     parity: Parity = field(default_factory=Parity)
 
     def sync(self, step: int = 0, metrics: Mapping[str, float] | None = None) -> None:
-        """Load the trained weights into the engine; does nothing if it holds this version already and is awake.
+        """Load the weights into the engine; does nothing if it holds this version already and is awake.
 
         metrics  the update's, with the difference of log-probabilities that it measured before this sync
 
@@ -41,11 +49,11 @@ class WeightSync:
         if self.engine.version == self.policy.version and not self.engine.asleep:
             return
         self.engine.wake("weights")
-        self.engine.load_weights(self.policy.trained_weights(), self.policy.version)
+        self.engine.load_weights(weights_to_send(self.policy, self.engine), self.policy.version)
         if self.engine.must_verify:
             # The weights are gathered over ranks while they are compared: every rank goes through all of them.
             with collectives.together():
-                self.engine.verify(self.policy.trained_weights())
+                self.engine.verify(weights_to_send(self.policy, self.engine))
         self.engine.wake("kv_cache")
 
     def state_dict(self) -> dict[str, Any]:

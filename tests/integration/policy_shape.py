@@ -71,6 +71,8 @@ def main() -> int:
 
     before, first = one_step(1)
     engine.load_weights(policy.trained_weights(), policy.version)
+    engine.llm.apply_model(forget)  # as on a GPU, where the engine drops its weights in its sleep
+    engine.load_weights(policy.all_weights(), policy.version)
     policy.export(folder / "trained", processor)
     after, second = one_step(2)
     base, trained = plain(folder / "base", banned), plain(folder / "trained", banned)
@@ -95,6 +97,11 @@ def main() -> int:
     assert torch.distributed.get_world_size() == 1
     print(json.dumps(result))
     return 0
+
+
+def forget(model: Any) -> None:
+    for parameter in model.parameters():
+        parameter.data.zero_()
 
 
 def study(number: int, sizes: tuple[tuple[int, int], ...]) -> Any:

@@ -40,3 +40,10 @@ def test_a_rank_with_nothing_to_learn_from_changes_nothing_and_hangs_nobody(answ
         assert case["grad_norm"] == pytest.approx(alone["grad_norm"], rel=1e-5)
         assert case["loss"] == pytest.approx(alone["loss"], rel=1e-5, abs=1e-6)
     assert none["updates"] == 0 and none["grad_norm"] is None
+
+
+@pytest.mark.parametrize("name", ALGORITHMS[1:])  # the first has taught it the kinds of passes
+def test_the_weights_of_every_pass_are_fetched_ahead(answer, name):
+    for case in answer[name].values():
+        for rank in case:
+            assert rank["passes"] > 0 and rank["prefetched"] == rank["passes"]

@@ -45,12 +45,20 @@ def main() -> None:
     rollouts = Rollouts(completions, len(TAUGHT), 2, version=0)
     list(rollouts)
 
+    prefetched: list[bool] = []  # of each pass
+    offload = policy.engine.optimizer.parameter_offload
+    policy.engine.module.register_forward_hook(
+        lambda *_: prefetched.append(offload.get_param_coordinator().is_complete_trace())
+    )
+
     def step(number, rewards):
         version = policy.version
+        prefetched.clear()
         batch = policy.algorithm.learn_from(rollouts, rewards[collectives.rank()])
         metrics = policy.update(batch, number)
         numbers = {name: metrics.get(name) for name in ("grad_norm", "loss", "frac_reward_zero_std")}
-        return collectives.gather(numbers | {"units": len(batch.units), "updates": policy.version - version})
+        counts = {"units": len(batch.units), "updates": policy.version - version}
+        return collectives.gather(numbers | counts | {"prefetched": sum(prefetched), "passes": len(prefetched)})
 
     answer, number = {}, 0
     for name in ALGORITHMS:

@@ -82,12 +82,12 @@ def test_the_report_shows_findings_and_failures(tmp_path):
     result = {
         "machine": {"cpu": "some", "gpu": "NVIDIA H100"},
         "parts": [
-            {"part": "engine", "state": "done", "seconds": 80.0, "level 1: GiB freed": 21.04999},
+            {"part": "engine", "state": "done", "seconds": 80.0, "GiB freed": 21.04999},
             {"part": "size", "state": "failed", "seconds": 3.0, "code": 1, "said": "out of memory"},
         ],
     }
     (tmp_path / "in.json").write_text(json.dumps(result))
     assert report.main([str(tmp_path / "in.json"), "--out", str(tmp_path / "out.md")]) == 0
     text = (tmp_path / "out.md").read_text()
-    assert "NVIDIA H100" in text and "| level 1: GiB freed | 21.05 |" in text
+    assert "NVIDIA H100" in text and "| GiB freed | 21.05 |" in text
     assert "| size | failed | 3.0 |" in text and "out of memory" in text

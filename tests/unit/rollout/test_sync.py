@@ -19,6 +19,7 @@ class Engine:
     def __init__(self, loses: str = "") -> None:
         self.loses, self.held, self.version, self.asleep, self.must_verify = loses, {}, 0, False, True
         self.awake: set[str] = {"weights", "kv_cache"}
+        self.can_sleep = False
 
     def wake(self, part):
         self.awake.add(part)
@@ -38,7 +39,12 @@ class Engine:
 def policy(version: int = 1, warned: list[str] | None = None):
     weights = {"a": version, "b": 2 * version}
     said = [] if warned is None else warned
-    return SimpleNamespace(version=version, trained_weights=lambda: iter(weights.items()), warn=said.append)
+    return SimpleNamespace(
+        version=version,
+        trained_weights=lambda: iter(weights.items()),
+        all_weights=lambda: iter((weights | {"frozen": 7}).items()),
+        warn=said.append,
+    )
 
 
 def test_the_engine_holds_the_policys_version_and_is_awake():
@@ -56,6 +62,13 @@ def test_a_version_that_is_there_is_not_sent_again_unless_the_engine_slept():
     engine.asleep = True
     WeightSync(engine, policy()).sync()
     assert engine.held == {"a": 1, "b": 2}
+
+
+def test_an_engine_that_drops_its_weights_in_its_sleep_is_sent_the_frozen_ones_too():
+    engine = Engine()
+    engine.can_sleep = True
+    WeightSync(engine, policy()).sync()
+    assert engine.held == {"a": 1, "b": 2, "frozen": 7}
 
 
 def test_a_weight_that_did_not_arrive_is_named():
