@@ -93,7 +93,8 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
     undo.callback(scorer.close)
     builder = PromptBuilder(processor, cfg, studies.quarantine)
     with collectives.together():
-        questions = draw_questions(cfg, demo.world)
+        unasked: list[str] = []
+        questions = draw_questions(cfg, demo.world, unasked.append)
         loaded = [judge for judge, _ in scorer.judges]
         seen = take_provenance(cfg, loaded, studies.train, studies.eval, builder.render)
     with collectives.together():
@@ -101,7 +102,7 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
     if lock:
         undo.callback(lock.close)
     found, messages = _claim_folder_and_try_judges(cfg, scorer, studies, collectives.gather(seen)[0])
-    messages = [*describe_judges(cfg, judges, guards), *(f"warning: {message}" for message in messages)]
+    messages = [*describe_judges(cfg, judges, guards), *(f"warning: {message}" for message in [*unasked, *messages])]
 
     refuse_too_large(model_config, cfg, collectives.world_size())
 
@@ -216,7 +217,7 @@ def open_monitor(
         cfg.monitor.tensorboard,
         start_step,
         run_dir.name,
-        cfg.monitor.samples_every,
+        cfg.monitor.samples_every if cfg.monitor.tensorboard or cfg.monitor.trackers else 0,
         watchdog.beat,
         trackers,
     )
@@ -250,7 +251,7 @@ def finish(loop: Loop, before: Evaluation, after: Evaluation) -> None:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
     print(f"\n{final_table(before.metrics, after.metrics, studies, width)}\n")
     for sentence in loop.evaluator.alarms.on.values():
-        print(f"alarm: {sentence}\n")
+        print(f"alarm: step {loop.step}, {sentence}\n")
     if loop.evaluator.lost:
         print(f"{told(loop.evaluator.lost)}\n")
     best = f" (step {loop.exported_step}, the best by {loop.cfg.eval.metric_for_best_model})"

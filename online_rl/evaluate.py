@@ -114,11 +114,12 @@ class Evaluator:
     def evaluate(self, step: int, name: str, log: bool = True) -> Evaluation:
         """Evaluate, and write `samples/<name>.jsonl` if samples are kept.
 
-        log  False if the engine does not hold the policy of this step, as when the best checkpoint is evaluated again
+        step  of the policy that the engine holds
+        log   False for a step that the curves have already, as when the best checkpoint is evaluated at the end
         """
         with self.monitor.phase(f"evaluating ({name})"):
             evaluation = self._write(self._chosen, self.cfg.monitor.samples)
-        image = self._check_images(step, evaluation.results)
+        image = self._check_images(step, name, evaluation.results)
         if image:
             evaluation.metrics.update(image.metrics())
         if self.exam:
@@ -126,6 +127,8 @@ class Evaluator:
                 evaluation.metrics.update(self.exam.metrics())
         if log:
             self._ring(step, evaluation, image)
+        else:
+            self.lost = self.alarms.lost(held_out(evaluation.results)) or []
         if step == 0:
             self.before = evaluation
         path = Path(self.cfg.run.dir) / "samples" / f"{name}.jsonl"
@@ -154,10 +157,10 @@ class Evaluator:
                 found = self.forcing(studies[collectives.rank() :: collectives.world_size()])
         return {study_id: read for part in collectives.gather(found) for study_id, read in part.items()}
 
-    def _check_images(self, step: int, results: Sequence[Result]) -> ImageCheck | None:
+    def _check_images(self, step: int, name: str, results: Sequence[Result]) -> ImageCheck | None:
         """Evaluate again with other patients' images if `eval.image_check` asks for it at this step."""
         when = self.cfg.eval.image_check
-        if not results or when == "never" or (when == "ends" and 0 < step < self.cfg.train.max_steps):
+        if not results or when == "never" or (when == "ends" and name not in ("before", "after")):
             return None
         with self.monitor.phase("evaluating (images exchanged)"):
             image = check_images(

@@ -116,7 +116,7 @@ class Loop:
             self.exported_step = best.step
             self.policy.load(self.checkpoints.folder(best.step))
             self.weights.sync()
-            after = self.evaluator.evaluate(self.step, "after", log=False)
+            after = self.evaluator.evaluate(best.step, "after", log=False)
         return after
 
     def _save(self) -> None:

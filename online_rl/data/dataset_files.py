@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from online_rl.data.split_words import split_named
 from online_rl.errors import DataError
 
 FILES = {".parquet": "parquet", ".json": "json", ".jsonl": "json"}
@@ -42,19 +44,36 @@ def load_splits(path: str, name: str | None) -> dict[str, Any]:
             f"data.path: {path} cannot be read by the datasets library ({type(problem).__name__}). Is the folder "
             "whole, or the name right and the hub in reach? --debug shows the traceback."
         ) from problem
-    return dict(found) if isinstance(found, datasets.DatasetDict) else {"train": found}
+    splits = dict(found) if isinstance(found, datasets.DatasetDict) else {"train": found}
+    _refuse_unknown(splits, path)
+    return splits
 
 
 def _by_split(folder: Path) -> dict[str, list[Path]]:
-    """Parquet files by the split that their name or folder begins with; train where it is none."""
+    """Parquet files by the split that their name or folder begins with. Files of no split are parts of one data set."""
     found: dict[str, list[Path]] = {}
     for file in sorted(folder.rglob("*.parquet")):
         words = (file.stem, file.parent.name) if file.parent != folder else (file.stem,)
-        split = next(
-            (s for s in ("train", "valid", "val", "dev", "test") for w in words if w.lower().startswith(s)), "train"
-        )
-        found.setdefault({"val": "validation", "valid": "validation"}.get(split, split), []).append(file)
+        split = next(filter(None, map(split_named, words)), None)
+        found.setdefault(split or _without_number(file.stem), []).append(file)
+    if found and not any(map(split_named, found)):
+        return {"train": [file for files in found.values() for file in files]}
     return found
+
+
+def _without_number(stem: str) -> str:
+    """The name of what a file is a part of: `holdout` of `holdout-00000-of-00002`."""
+    return re.split(r"[-_]?\d", stem)[0] or stem
+
+
+def _refuse_unknown(splits: Mapping[str, Any], path: str) -> None:
+    """Raise DataError for a part that is no split's beside others, which would be trained on without a word."""
+    unknown = [name for name in splits if split_named(name) is None]
+    if unknown and len(splits) > 1:
+        raise DataError(
+            f"data.path: {path}: found a part named {unknown[0]!r} among {len(splits)}, expected names that begin with "
+            "train, eval (validate, val, dev) or test. Rename it, or leave it out."
+        )
 
 
 def image_bytes(path: str, name: str | None, split: str, row: int, column: str, place: int) -> bytes | str:

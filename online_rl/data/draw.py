@@ -26,17 +26,13 @@ def draw_by_patient(studies: Sequence[Study], count: int | None = None, seed: in
     """
     of_patient: dict[str, list[Study]] = defaultdict(list)
     for study in studies:
-        of_patient[_patient(study)].append(study)
+        of_patient[study.patient].append(study)
     turns: list[tuple[int, str, str, Study]] = []
     for patient, own in of_patient.items():
         own.sort(key=lambda study: _place(seed, "study", study.study_id))
         turns += [(turn, _place(seed, "patient", patient), study.study_id, study) for turn, study in enumerate(own)]
     turns.sort(key=lambda entry: entry[:3])
     return [study for *_, study in turns[:count]]
-
-
-def _patient(study: Study) -> str:
-    return f"patient {study.patient_id}" if study.patient_id else f"study {study.study_id}"
 
 
 def _place(seed: int, kind: str, name: str) -> str:

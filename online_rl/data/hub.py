@@ -16,6 +16,7 @@ from online_rl.data.columns import COLUMNS, plain_name
 from online_rl.data.dataset_files import load_splits
 from online_rl.data.held_image import HeldImage
 from online_rl.data.rows import Row
+from online_rl.data.split_words import split_named
 
 IMAGES = frozenset(plain_name(name) for name in COLUMNS["images"])
 ANSWERS = {"assistant", "gpt", "model"}
@@ -36,7 +37,7 @@ def hub_rows(path: Path, image_root: Path, name: str | None = None) -> Iterator[
             for column, lengths in held.items():
                 values[column] = [HeldImage.at(str(path), name, split, at, column, i) for i in range(lengths[at])]
             if not any(plain_name(key) == "split" and not is_missing(values[key]) for key in values):
-                values["split"] = _word(split)
+                values["split"] = split_named(split) or "train"
             yield Row(f"{split}[{at}]", values)
 
 
@@ -62,27 +63,20 @@ def plain_row(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _word(split: str) -> str:
-    """A split's name as a word that readers know: test_reviewed is a test split."""
-    return split.partition("_")[0] if split.startswith(("train", "val", "dev", "test")) else "train"
-
-
 def _image_columns(data: Any) -> dict[str, list[int]]:
-    """Columns with images inside the data set -> how many each row has; columns of paths are left to the row."""
+    """Columns with images inside the data set, whatever they are called -> how many each row has."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     found = {}
     for column in data.column_names:
-        if plain_name(column) not in IMAGES:
-            continue
         values = data.with_format("arrow")[:][column] if data._indices is not None else data.data.column(column)
         listed = pa.types.is_list(values.type) or pa.types.is_large_list(values.type)
         inner = values.type.value_type if listed else values.type
         if pa.types.is_struct(inner) and "image" in [field.name for field in inner]:  # verl's {"image": ...}
             inner = inner.field("image").type
         has_bytes = pa.types.is_struct(inner) and "bytes" in [field.name for field in inner]
-        if not has_bytes and not pa.types.is_binary(inner):
+        if not has_bytes and not (plain_name(column) in IMAGES and pa.types.is_binary(inner)):
             continue
         counts = pc.list_value_length(values) if listed else pc.cast(pc.is_valid(values), pa.int32())
         found[column] = [count or 0 for count in counts.to_pylist()]

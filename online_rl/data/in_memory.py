@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from online_rl.data.columns import COLUMNS, plain_name, role_of
 from online_rl.data.dataset_files import undecoded
 from online_rl.data.readers import check_studies
-from online_rl.data.rows import COLUMNS, Row
+from online_rl.data.rows import Row
 from online_rl.data.studies import Studies
 from online_rl.data.study import Study
 from online_rl.errors import DataError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from online_rl.config.model import Config
 
 EXPECTED = "a list of Study, a list of dicts, a datasets.Dataset, or what read_studies returns"
-IMAGE_COLUMNS = {name.lower() for name in COLUMNS["images"]}
+IMAGES = frozenset(plain_name(name) for name in COLUMNS["images"])
 
 
 def studies_in_memory(studies: Any, cfg: Config) -> Studies:
@@ -33,7 +34,8 @@ def studies_in_memory(studies: Any, cfg: Config) -> Studies:
     """
     if isinstance(studies, Studies):
         studies = [*studies.train, *studies.eval, *studies.test]
-    rows = (_row(item, f"studies[{place}]") for place, item in enumerate(_items(studies)))
+    images = IMAGES | {plain_name(column) for role, column in cfg.data.columns.items() if role_of(role) == ("images",)}
+    rows = (_row(item, f"studies[{place}]", images) for place, item in enumerate(_items(studies)))
     return check_studies(rows, cfg, Path(cfg.data.image_root or ""), "studies")
 
 
@@ -51,14 +53,14 @@ def _items(studies: Any) -> Sequence[Any]:
     raise DataError(f"studies: found {found}, expected {EXPECTED}.")
 
 
-def _row(item: Any, source: str) -> Row | Study:
+def _row(item: Any, source: str, images: frozenset[str]) -> Row | Study:
     if isinstance(item, Study):
         return _study(item, source)
     if not isinstance(item, Mapping):
         raise DataError(f"{source}: found {type(item).__name__}, expected a Study or a dict.")
     values = {str(key): value for key, value in item.items()}
     for key, value in values.items():
-        if key.strip().lower() in IMAGE_COLUMNS:
+        if plain_name(key) in images:
             values[key] = _images(value, f"{source}: {key}")
     return Row(source, values)
 

@@ -74,7 +74,7 @@ def mimic_cxr_rows(
             yield LeftOut(place, f"no report in {texts.name}")
         else:
             folder = tree / place
-            suffix = suffix or _suffix(folder, exam)
+            suffix = suffix or _suffix(folder, exam)  # of the first study that has images
             images = sorted(exam.images)
             yield Row(
                 place,
@@ -82,7 +82,7 @@ def mimic_cxr_rows(
                     "study_id": f"s{study}",
                     "patient_id": patient,
                     "split": split_of[study],
-                    "images": [f"{folder}/{image.dicom}{suffix}" for image in images],
+                    "images": [f"{folder}/{image.dicom}{suffix or IMAGES[0]}" for image in images],
                     "views": [image.view for image in images],
                     "indication": report.pop("indication", "") or report.get("history", ""),
                     "findings": report.pop("findings", ""),
@@ -147,10 +147,10 @@ def _splits(path: Path) -> dict[str, str]:
     return dict(found)
 
 
-def _suffix(folder: Path, exam: _Exam) -> str:
-    """Extension of the first study's images; .jpg if none exists, so that the message can name a path."""
+def _suffix(folder: Path, exam: _Exam) -> str | None:
+    """Extension of the study's images; None if none exists."""
     there = set(_names(folder))
-    return next((suffix for suffix in IMAGES if f"{exam.images[0].dicom}{suffix}" in there), IMAGES[0])
+    return next((suffix for suffix in IMAGES if f"{exam.images[0].dicom}{suffix}" in there), None)
 
 
 def _names(folder: Path) -> list[str]:

@@ -11,17 +11,12 @@ from judges.text import says_nothing
 from online_rl.data import cells
 from online_rl.data.columns import COLUMNS, Columns
 from online_rl.data.held_image import HeldImage
+from online_rl.data.split_words import SPLIT_OF
 from online_rl.data.study import Study
 from online_rl.errors import DataError
 
-__all__ = ["COLUMNS", "SPLITS", "LeftOut", "Row", "to_study"]
+__all__ = ["COLUMNS", "LeftOut", "Row", "to_study"]
 
-SPLITS = {
-    "train": ("train", "training"),
-    "eval": ("eval", "evaluation", "validate", "validation", "valid", "val", "dev"),
-    "test": ("test", "testing"),
-}
-_SPLIT_OF = {word: split for split, words in SPLITS.items() for word in words}
 _HERE = os.fspath(Path())
 KEPT = ("study_date",)  # roles whose column stays among the study's own for rewards and prompts
 BOTH = "FINDINGS: {findings}\nIMPRESSION: {impression}"
@@ -108,9 +103,9 @@ def _image(item: str | bytes, image_root: Path, source: str) -> str | bytes:
 
 def _split(value: Any, source: str) -> str:
     word = "" if cells.is_missing(value) else str(value).strip().lower()
-    if word and word not in _SPLIT_OF:
+    if word and word not in SPLIT_OF:
         raise DataError(
             f"{source}: split: found {word[:40]!r}, expected train, eval (validate, val, dev) or test. If the column "
             "is something else, name the right one by data.columns, or remove it."
         )
-    return _SPLIT_OF.get(word, "")
+    return SPLIT_OF.get(word, "")

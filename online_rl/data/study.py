@@ -31,3 +31,8 @@ class Study:
     columns: dict[str, Any] = field(default_factory=dict)
     date: str = ""
     prior: Study | None = None
+
+    @property
+    def patient(self) -> str:
+        """Whose study it is: one without a patient's id is of a patient of its own."""
+        return f"patient {self.patient_id}" if self.patient_id else f"study {self.study_id}"

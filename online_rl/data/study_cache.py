@@ -1,9 +1,10 @@
 """What was read of a data set, kept in a folder: a later start takes seconds, and ranks of one machine read once.
 
 A file of the cache belongs to the data settings, the code that reads, and the size and time of what is read: the file
-itself, or of a folder its files and the folders two levels down. Where one of them changes, the data are read anew. Two
-changes go unnoticed: a report that is edited in place deeper in a tree, and an image that goes missing, which is then
-set aside or refused when it is shown. The files hold reports of patients: they are for the user's eyes alone.
+(of a published data set those beside it too), or of a folder its files and the folders two levels down, and what
+data.args names. Where one of them changes, the data are read anew. Two changes go unnoticed: a report that is edited in
+place deeper in a tree, and an image that goes missing, which is then set aside or refused when it is shown. The files
+hold reports of patients: they are for the user's eyes alone.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from functools import cache
@@ -25,11 +26,12 @@ from typing import Any
 import msgspec
 from filelock import FileLock
 
-import judges.text
+import judges.findings
 from online_rl import __version__
 from online_rl.config import Config
 from online_rl.data.columns import Columns
-from online_rl.data.layouts import PYTHON
+from online_rl.data.held_image import HeldImage
+from online_rl.data.layouts import LAYOUTS, PYTHON
 from online_rl.data.quarantine import Quarantine
 from online_rl.data.studies import Studies
 from online_rl.data.study import Study
@@ -76,7 +78,11 @@ def _place(folder: Path, cfg: Config, path: Path, image_root: Path) -> Path:
     """Where the cache of these data is, as they are now."""
     data = cfg.data.model_dump(mode="json", exclude={"study_cache", "image_cache"})
     what = _digest([os.path.abspath(path), data, cfg.eval.studies, str(image_root)])
-    as_it_is = _digest([__version__, _code(), list(_state(path))])
+    finds = path.is_file() and LAYOUTS[cfg.data.reader].finds  # other tables lie beside this one
+    beside = sorted(other for other in path.parent.iterdir() if other.is_file()) if finds else []
+    named = [Path(value).expanduser() for value in cfg.data.args.values() if isinstance(value, str) and value]
+    read = [path, *beside, *(place for place in named if place.exists())]
+    as_it_is = _digest([__version__, _code(), [list(_state(place)) for place in read]])
     return folder.expanduser() / f"studies-{what}-{as_it_is}.msgpack"
 
 
@@ -86,23 +92,30 @@ def _digest(parts: list[Any]) -> str:
 
 @cache
 def _code() -> str:
-    """A hash of all code that reads and cleans."""
+    """A hash of all code that reads and cleans: comparisons are dropped by the rules of the findings judge."""
     digest = hashlib.sha256()
-    for file in (*sorted(Path(__file__).parent.glob("*.py")), Path(judges.text.__file__)):
-        digest.update(file.read_bytes())
+    for folder in (Path(__file__).parent, Path(judges.__file__).parent, Path(judges.findings.__file__).parent):
+        for file in sorted(folder.glob("*.py")):
+            digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
 def _state(path: Path, depth: int = DEPTH) -> Iterator[tuple[str, int, int]]:
-    """Name, size and time of a file; of a folder those of its files, and the time of each folder on the way down."""
-    found = path.stat()
+    """Name, size and time of a file; of a folder those of its files, and the time of each folder on the way down.
+
+    What cannot be looked at, such as a link to nothing, is left to the reader.
+    """
+    try:
+        found = path.stat()
+        entries = sorted(os.scandir(path), key=lambda entry: entry.name) if depth > 0 and path.is_dir() else []
+    except OSError:
+        return
     yield str(path), 0 if path.is_dir() else found.st_size, found.st_mtime_ns
-    if depth > 0 and path.is_dir():
-        for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
-            if entry.is_dir():
-                yield from _state(Path(entry.path), depth - 1)
-            elif depth == DEPTH:
-                yield from _state(Path(entry.path), 0)
+    for entry in entries:
+        if entry.is_dir():
+            yield from _state(Path(entry.path), depth - 1)
+        elif depth == DEPTH:
+            yield from _state(Path(entry.path), 0)
 
 
 def _load(place: Path, cfg: Config, sections: tuple[str, ...]) -> Studies | None:
@@ -166,8 +179,13 @@ def _study(row: list[Any]) -> Study:
     )
 
 
+def _images_come_back(images: Sequence[str | bytes]) -> bool:
+    """Whether all are paths: images inside the data set are found by their row, and the rows may be written anew."""
+    return all(isinstance(image, str) and not HeldImage.is_one(image) for image in images)
+
+
 def _comes_back(value: Any) -> bool:
-    """Whether a value is read as it was written; images in memory could be, but belong in no cache of texts."""
+    """Whether a value is read as it was written."""
     if isinstance(value, list):
         return all(map(_comes_back, value))
     if isinstance(value, dict):
@@ -176,9 +194,12 @@ def _comes_back(value: Any) -> bool:
 
 
 def _keep(found: Studies, place: Path) -> None:
-    """Write the cache, unless the studies hold what would not come back the same."""
+    """Write the cache, unless the studies hold what would not come back the same, or lack images that may yet come."""
+    if found.quarantine.problems:
+        LOG.warning("data.study_cache: some images are missing, so these data are read at every start.")
+        return
     studies = chain(found.train, found.eval, found.test)
-    if not all(_comes_back([*study.images]) and _comes_back(study.columns) for study in studies):
+    if not all(_images_come_back(study.images) and _comes_back(study.columns) for study in studies):
         LOG.warning(
             "data.study_cache: these data hold images, or a column of a kind that cannot be kept, so they are read at "
             "every start."
@@ -189,6 +210,9 @@ def _keep(found: Studies, place: Path) -> None:
             file.write_bytes(msgspec.msgpack.encode(_as_kept(found)))
     except OSError as problem:
         LOG.warning("data.study_cache: %s cannot be written (%s).", place, problem.strerror)
+        return
+    except (OverflowError, TypeError, ValueError) as problem:  # such as a whole number beyond 64 bits
+        LOG.warning("data.study_cache: these data cannot be kept (%s), so they are read at every start.", problem)
         return
     what = place.name.rpartition("-")[0]
     for other in place.parent.glob(f"{what}-*"):  # of these data under these settings, as they were

@@ -18,14 +18,13 @@ from typing import Any
 from judges.text import clean_report, count_words
 from online_rl.data.cells import is_missing
 from online_rl.data.columns import plain_name
-from online_rl.data.rows import SPLITS
+from online_rl.data.split_words import SPLIT_OF
 from online_rl.data.study import Study
 from online_rl.errors import DataError
 
 KEY = "data.where"
 RANGES = {"images": "images", "words": "words in the reference"}
 OWN = ("view", "split", *RANGES)
-_SPLIT_OF = {word: split for split, words in SPLITS.items() for word in words}
 SHOWN = 12  # views or columns in a message
 
 Conditions = Mapping[str, Any]
@@ -45,7 +44,7 @@ def problem_of(where: Conditions) -> str | None:
                 f"{KEY}.{name}: found {value!r}, expected a value or a list of values that will do, such as [PA, AP]. "
                 "Write it so, or remove it."
             )
-    unknown = [word for word in _listed(where.get("split", [])) if _text(word) not in _SPLIT_OF]
+    unknown = [word for word in _listed(where.get("split", [])) if _text(word) not in SPLIT_OF]
     if unknown:
         return f"{KEY}.split: found {unknown[0]!r}, expected train, eval or test. Correct it."
     if set(where) == {"split"}:
@@ -66,7 +65,7 @@ def select(
 
     Raises DataError for a column that no study has, and if nothing is left of a split.
     """
-    splits = {_SPLIT_OF[_text(word)] for word in _listed(where.get("split", "train"))}
+    splits = {SPLIT_OF[_text(word)] for word in _listed(where.get("split", "train"))}
     conditions = [_condition(name, value, studies, max_images) for name, value in where.items() if name != "split"]
     concerned = [study for study in studies if study.split in splits]
     for split in sorted(splits):

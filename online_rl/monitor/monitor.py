@@ -37,7 +37,8 @@ class Monitor:
 
     enabled     only rank 0 is; every call on a disabled monitor does nothing
     start_step  the step of the checkpoint that the run continues from; what was logged after it is dropped
-    every       steps between two that show their best and worst report; 0 for never. They hold report text
+    every       steps between two that show their best and worst report, the same on every rank; 0 for never. They hold
+                report text
     beat        told what this rank is about to do, on every rank: the watchdog's
     """
 
@@ -60,7 +61,7 @@ class Monitor:
         self._range: Callable[[str], AbstractContextManager[Any]] = nullcontext  # of a trace
         self.in_use: InUse | None = None  # what the configuration has set, for hints
         self._trackers = list(trackers)
-        self._best_and_worst_every = every if tensorboard or self._trackers else 0
+        self._best_and_worst_every = every
         self._beat, self._step = beat, start_step + 1
         self._shown: set[str] = set()
         self._display = self._metrics = self._board = None

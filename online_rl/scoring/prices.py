@@ -34,7 +34,7 @@ def price_strategies(
     All answers within `scoring.deadline_s`.
     """
     cases = [make_case(study, "", study_prompt(cfg.data.prompt, study), ()) for study in studies]
-    rows = strategy_cases(cases, constants, [study.patient_id for study in studies])
+    rows = strategy_cases(cases, constants, [study.patient for study in studies])
     asked = [{name: row[i] for name, row in rows.items()} for i in range(len(studies))]
     rewards, warnings = reward_cases(scorer, cfg, asked, "could not price every cheap strategy")
     return {name: [found[name] for found in rewards] for name in rows}, warnings

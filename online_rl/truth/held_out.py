@@ -54,7 +54,7 @@ class HeldOut:
 
 def held_out(results: Sequence[Result]) -> HeldOut:
     """The columns of one evaluation, whose results come in the order of its studies."""
-    number = {patient: i for i, patient in enumerate(dict.fromkeys(r.patient_id for r in results))}
+    number = {patient: i for i, patient in enumerate(dict.fromkeys(r.patient for r in results))}
     understood = any(r.found is not None for r in results)
     labelled = all(r.labelled is not None for r in results)
     compared = [i for i, r in enumerate(results) if (r.found is not None and r.found.abnormal) or not understood]
@@ -64,7 +64,7 @@ def held_out(results: Sequence[Result]) -> HeldOut:
     cluster = {i: report == most for i, report in zip(compared, reports, strict=True)}
     return HeldOut(
         key=hashlib.sha256("\n".join(r.study_id for r in results).encode()).hexdigest()[:16],
-        patients=[number[r.patient_id] for r in results],
+        patients=[number[r.patient] for r in results],
         rewards=[r.reward for r in results],
         counts=[None if r.found is None else r.found.counts for r in results],
         uniqueness=[unique.get(i) for i in range(len(results))],

@@ -172,7 +172,7 @@ def check_images(
         counts = [float(n) for c in known for n in c.counts]
         rows.append(counts if len(known) == len(found) else [0.0] * 3 * len(found))
         rewards.append([outcome.reward for outcome in outcomes])
-    patients = [study.patient_id for study in kept]
+    patients = [study.patient for study in kept]
     return ImageCheck(rows, rewards, patients, len(studies) - len(kept), _logps(shown, likely))
 
 
@@ -204,7 +204,7 @@ def derangements(studies: Sequence[Study], seed: int = SEED, count: int = DERANG
         if not images:
             continue
         members = _without_surplus(members, studies)
-        largest = max(Counter(studies[i].patient_id for i in members).values(), default=0)
+        largest = max(Counter(studies[i].patient for i in members).values(), default=0)
         for number, givers in enumerate(exchanges):
             rng = random.Random(f"{seed}/{number}/{images}")
             order = _in_blocks(members, studies, rng)
@@ -216,17 +216,17 @@ def derangements(studies: Sequence[Study], seed: int = SEED, count: int = DERANG
 
 def _without_surplus(members: Sequence[int], studies: Sequence[Study]) -> list[int]:
     """The studies without those that one patient has beyond half of them."""
-    patient, size = Counter(studies[i].patient_id for i in members).most_common(1)[0]
+    patient, size = Counter(studies[i].patient for i in members).most_common(1)[0]
     room = min(size, len(members) - size)
-    own = [i for i in members if studies[i].patient_id == patient][:room]
-    return [i for i in members if studies[i].patient_id != patient or i in own]
+    own = [i for i in members if studies[i].patient == patient][:room]
+    return [i for i in members if studies[i].patient != patient or i in own]
 
 
 def _in_blocks(members: Sequence[int], studies: Sequence[Study], rng: random.Random) -> list[int]:
     """The studies in random order, those of a patient side by side."""
     blocks: dict[str, list[int]] = {}
     for i in members:
-        blocks.setdefault(studies[i].patient_id, []).append(i)
+        blocks.setdefault(studies[i].patient, []).append(i)
     shuffled = list(blocks.values())
     rng.shuffle(shuffled)
     for block in shuffled:

@@ -25,7 +25,7 @@ class Result:
     """
 
     study_id: str
-    patient_id: str
+    patient: str
     reward: float | None
     report: str
     found: Claims | None
@@ -40,11 +40,11 @@ def result_of(study: Study, text: str, reward: float | None, reader: Reader | No
     found = claims_of(text, study.reference)
     labels = label_names(study.columns)
     if reader is None or labels is None:
-        return Result(study.study_id, study.patient_id, reward, report, found)
+        return Result(study.study_id, study.patient, reward, report, found)
     reading = reader(text)
     return Result(
         study.study_id,
-        study.patient_id,
+        study.patient,
         reward,
         report,
         found,

@@ -3,12 +3,14 @@
 vqa/accuracy              share of all questions that are answered rightly
 vqa/<source>/accuracy     of one set
 vqa/<source>/unreadable   share of its answers that are no answer, which count as wrong
+vqa/<source>/not_asked    questions whose image cannot be decoded; absent if there are none
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +29,11 @@ ANSWER_TOKENS = 32
 SEED = 20_261  # the same questions whatever the run's seed, so that runs compare
 
 
-def draw_questions(cfg: Config, world: Path | None) -> list[Question]:
+def draw_questions(cfg: Config, world: Path | None, say: Callable[[str], None] = lambda line: None) -> list[Question]:
     """At most `eval.vqa_questions` of every set of `eval.vqa`, drawn at random, the same in every run.
 
     world  folder of the demo's studies, for a file called "world"
+    say    told of questions that are in a file and cannot be asked
 
     Raises ConfigError and DataError as `read_questions`, naming `eval.vqa`.
     """
@@ -42,7 +45,10 @@ def draw_questions(cfg: Config, world: Path | None) -> list[Question]:
                 "has drawn a world. Name the set's own file."
             )
         path = world / "studies.jsonl" if file == WORLD and world else Path(file)
-        questions = read_questions(name, path, asked_by="eval.vqa").questions
+        found = read_questions(name, path, asked_by="eval.vqa")
+        if found.left_out:
+            say(f"eval.vqa: {len(found.left_out)} questions of {name} cannot be asked (first: {found.left_out[0]}).")
+        questions = found.questions
         count = min(cfg.eval.vqa_questions, len(questions))
         places = random.Random(f"{SEED}/{name}").sample(range(len(questions)), count)
         drawn += [questions[place] for place in sorted(places)]
@@ -69,7 +75,9 @@ class Exam:
         with collectives.together():
             if mine:
                 answers = self._answers(mine)
-        return accuracies([answer for part in collectives.gather(answers) for answer in part])
+        everything = [answer for part in collectives.gather(answers) for answer in part]
+        missing = Counter(q.source for q in self.questions) - Counter(source for source, *_ in everything)
+        return accuracies(everything) | {f"vqa/{source}/not_asked": float(n) for source, n in missing.items()}
 
     def _answers(self, questions: Sequence[Question]) -> list[tuple[str, bool, bool]]:
         prompts = self.builder.build_all([as_study(question) for question in questions])
@@ -101,7 +109,9 @@ def make_exam(cfg: Config, questions: Sequence[Question], engine: Any, processor
         return None
     data = cfg.data.model_copy(update={"prompt": PROMPT, "prior": "none"})
     asking = cfg.model_copy(update={"data": data})
-    return Exam(questions, engine, PromptBuilder(processor, asking, Quarantine(cfg.data.bad_images_budget)))
+    quarantine = Quarantine(cfg.data.bad_images_budget)
+    quarantine.write_to(cfg.run.dir)
+    return Exam(questions, engine, PromptBuilder(processor, asking, quarantine))
 
 
 def _share(values: Sequence[bool]) -> float:

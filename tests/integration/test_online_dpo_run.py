@@ -61,8 +61,8 @@ def test_tensorboard_shows_the_best_and_the_worst_report_of_both_ranks(dpo):
 def test_its_numbers_make_sense(dpo):
     first, second = records(dpo.run_dir)
     assert 0 < first["time/read_ahead"] <= first["time/update"], "before its scores were there"
-    # Policy and ref_model agree: -log sigmoid(0) = log 2. The ref_model has read ahead, in other passes than the policy's,
-    # and bfloat16 rounds the log-probabilities of a report's tokens differently there: .0055 was seen, 6e-7 in float32.
+    # Policy and ref_model agree: -log sigmoid(0) = log 2. The ref_model has read ahead, in other passes than the
+    # policy's, where bfloat16 rounds log-probabilities differently: .0055 was seen, 6e-7 in float32.
     assert first["loss"] == pytest.approx(0.6931, abs=0.01)
     assert first["rewards/margins"] == pytest.approx(0, abs=0.02)
     assert first["dpo/pairs_per_group"] == 1, "the user's reward leaves no ties"

@@ -33,8 +33,7 @@ class Builder:
 class Engine:
     """Writes what nobody could guess: policy version, step, study and candidate."""
 
-    asleep = False
-    must_verify = False
+    asleep = can_sleep = must_verify = False
 
     def __init__(self):
         self.version, self.sampled = 0, []

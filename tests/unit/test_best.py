@@ -52,7 +52,7 @@ class Policy:
 class Engine:
     """Writes its version."""
 
-    version, asleep, weights, must_verify = 0, False, 0, False
+    version, asleep, can_sleep, weights, must_verify = 0, False, False, 0, False
 
     def generate(self, prompts, step, version):
         return self._rollouts(prompts, 2)

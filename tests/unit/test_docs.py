@@ -24,9 +24,10 @@ from online_rl.config.load import apply_override, config_from_dict, load_config
 from online_rl.config.messages import valid_names
 from online_rl.config.model import Config
 from online_rl.config.yaml_text import parse_yaml
+from online_rl.data.columns import COLUMNS
 from online_rl.data.layouts import LAYOUTS
 from online_rl.data.readers import read_studies
-from online_rl.data.rows import COLUMNS, SPLITS
+from online_rl.data.split_words import SPLITS
 from online_rl.loop import Loop
 from online_rl.same_run import FREE_KEYS
 

@@ -216,5 +216,6 @@ def test_references_in_another_language_leave_the_numbers_out_and_say_so(clinic_
 @pytest.mark.parametrize(("when", "checked"), [("never", []), ("ends", [0, 4]), ("always", [0, 2, 4])])
 def test_the_image_check_is_made_when_it_is_asked_for(clinic_evaluator, when, checked):
     evaluator = clinic_evaluator(eval={"image_check": when})
-    found = [step for step in (0, 2, 4) if "image/gain_f1" in evaluator.evaluate(step, f"step-{step}").metrics]
+    names = {0: "before", 2: "step-2", 4: "after"}
+    found = [step for step, name in names.items() if "image/gain_f1" in evaluator.evaluate(step, name).metrics]
     assert found == checked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from online_rl.commands.eval.process import Say, run_worker, run_workers
 from online_rl.commands.eval.source import ABOUT, SCORES, START, Policy, Results, find, find_run
 from online_rl.commands.eval.summary import Evaluated, compare, method, read_results, summarise
 from online_rl.config import Config, config_from_dict, load_config
-from online_rl.data.rows import SPLITS
+from online_rl.data.split_words import SPLITS
 from online_rl.errors import ConfigError, DataError
 from online_rl.paths import refuse_overlap, same_place
 
@@ -70,7 +70,8 @@ def evaluate_policies(
         )
     place = output or (run or Path()) / "eval" / (f"{split}-{studies}" if studies else split)
     labels = _labels(sources)
-    _refuse_lost_files(sources, labels, place, config, json_file)
+    data = Path(cfg.data.path) if cfg is not None and cfg.data.path else None
+    _refuse_lost_files(sources, labels, place, {"--config": config, "data.path": data}, json_file, rexrank)
     evaluated = []
     for source, label in zip(sources, labels, strict=True):
         if isinstance(source, Policy):
@@ -165,7 +166,12 @@ def _labels(sources: Sequence[Policy | Results]) -> list[str]:
 
 
 def _refuse_lost_files(
-    sources: Sequence[Policy | Results], labels: Sequence[str], place: Path, config: Path | None, json_file: Path | None
+    sources: Sequence[Policy | Results],
+    labels: Sequence[str],
+    place: Path,
+    reads: Mapping[str, Path | None],
+    json_file: Path | None,
+    rexrank: Path | None,
 ) -> None:
     """Refuse results that would lie in the folder of a policy, and a report in the place of a file of another kind.
 
@@ -180,12 +186,10 @@ def _refuse_lost_files(
                 f"--output: the results of {label} would be written into {place / label}, which holds a policy or a "
                 "run. Name another folder."
             )
-    if json_file is None:
-        return
     written = [place / name for name in ("summary.json", "eval.png")]
     written += [place / label / name for label in labels for name in (SCORES, ABOUT)]
-    refuse_overlap({"--config": config}, {"--output": written, "--json": json_file})
-    if json_file.is_file() and not _is_report(json_file):
+    refuse_overlap(reads, {"--output": written, "--json": json_file, "--rexrank": rexrank})
+    if json_file is not None and json_file.is_file() and not _is_report(json_file):
         raise DataError(f"--json: {json_file} exists and was not written by this command. Name another file.")
 
 

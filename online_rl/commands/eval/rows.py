@@ -35,7 +35,7 @@ def make_row(
     """
     who = {
         "study_id": without_surrogates(study.study_id),
-        "patient": patients[study.patient_id or study.study_id],
+        "patient": patients[study.patient],
     }
     if candidate is None:
         nothing = dict.fromkeys(
@@ -78,7 +78,7 @@ def result_from(row: Row, study: Study) -> Result | None:
         return None
     return Result(
         study.study_id,
-        study.patient_id,
+        study.patient,
         row["reward"],
         truth["report"],
         claims_from(truth["findings"]),

@@ -34,6 +34,7 @@ from online_rl.data.studies import Studies
 from online_rl.data.study import Study
 from online_rl.errors import DataError, JudgeFailed
 from online_rl.exits import run_with_exit_codes
+from online_rl.provenance import data_hashes
 from online_rl.truth.labels import Reader
 
 # What a greedy report or its scores depend on, beside policy, studies and judges.
@@ -242,7 +243,8 @@ def _what(cfg: Config, weights: str, studies: Sequence[Study], identities: list[
         for entry, identity in zip([*dump["judges"], *dump["guards"]], identities, strict=True)
     ]
     part = {} if task.part is None else {"part": list(task.part)}
-    contents = [[s.study_id, s.reference, s.indication, len(s.images)] for s in studies]
+    priors = [[s.prior.study_id, s.prior.reference] if s.prior else None for s in studies]
+    contents = {**data_hashes(studies), "counts": [len(s.images) for s in studies], "priors": priors}
     return {
         "policy": weights,
         "split": task.split,
@@ -287,7 +289,7 @@ def _numbered(studies: Sequence[Study]) -> Mapping[str, int]:
     """A number for each patient, in the order of their first studies."""
     patients: dict[str, int] = {}
     for study in studies:
-        patients.setdefault(study.patient_id or study.study_id, len(patients))
+        patients.setdefault(study.patient, len(patients))
     return patients
 
 

@@ -180,7 +180,7 @@ def _of_config(cfg: Config, studies: int) -> tuple[list[Case], list[str], Consta
     held_out = found.eval or found.train
     drawn = draw_by_patient(held_out, studies)
     cases = [make_case(study, "", study_prompt(cfg.data.prompt, study), ()) for study in drawn]
-    return cases, [study.patient_id for study in drawn], corpus_constants(found.train)
+    return cases, [study.patient for study in drawn], corpus_constants(found.train)
 
 
 def _case(pair: Pair, candidate: str) -> Case:

@@ -79,7 +79,7 @@ def answer(task: Task) -> None:
     data["model"] |= {"path": policy.path, "revision": policy.revision}
     data["run"]["dir"] = task.folder  # nothing is written to the run, whose model this may be
     path = str(prepare(config_from_dict(data)).policy or policy.path)
-    data["data"] |= {"prompt": PROMPT}
+    data["data"] |= {"prompt": PROMPT, "prior": "none"}
     data["model"]["path"] = path
     data["rollout"]["max_completion_tokens"] = task.max_tokens
     cfg = config_from_dict(data)
@@ -146,7 +146,10 @@ def _what(cfg: Config, weights: str, questions: Sequence[Question], task: Task) 
     """What the answers are of. Answers of anything else are not taken for these."""
     dump = cfg.model_dump(mode="json")
     asked = [{**asdict(question), "images": len(question.images), "row": ""} for question in questions]
-    keys = (("model", "dtype"), ("data", "max_images"), ("data", "image_max_side"), ("rollout", "max_model_len"))
+    keys = (
+        *(("model", "dtype"), ("data", "system_prompt"), ("data", "max_images"), ("data", "image_max_side")),
+        *(("rollout", key) for key in ("max_model_len", "reasoning_tags", "engine_args")),
+    )
     return {
         "policy": weights,
         "questions": hashlib.sha256(json.dumps(asked).encode()).hexdigest(),

@@ -137,3 +137,29 @@ def test_what_is_not_there_or_no_data_set(tmp_path):
     (tmp_path / "x.txt").write_text("")
     with pytest.raises(DataError, match=r"found a name ending in '\.txt'"):
         read(tmp_path / "x.txt")
+
+
+def test_a_split_called_eval_is_held_out_and_an_unknown_one_is_refused(exams, tmp_path):
+    data = by_split(exams, ROWS["srrg"])
+    for name in ("eval", "evaluation"):
+        parts = datasets.DatasetDict({"train": data["train"], name: data["validation"]})
+        parts.save_to_disk(tmp_path / name)
+        studies = read(tmp_path / name)
+        assert (len(studies.train), len(studies.eval)) == (16, 4)
+    for folder, third in (("known", "test"), ("unknown", "holdout")):
+        (tmp_path / folder).mkdir()
+        for name, part in (("train", "train"), ("eval", "validation"), (third, "test")):
+            data[part].to_parquet(tmp_path / folder / f"{name}-00000-of-00001.parquet")
+    studies = read(tmp_path / "known")
+    assert (len(studies.train), len(studies.eval)) == (16, 4)
+    with pytest.raises(DataError, match="a part named 'holdout' among 3"):
+        read(tmp_path / "unknown")
+
+
+def test_an_image_column_of_another_name_is_found_by_its_type(exams, tmp_path):
+    def row(exam, paths):
+        return {"findings": exam.findings, "xray": Image.open(paths[0])}
+
+    by_split(exams, row).save_to_disk(tmp_path / "set")
+    study = read(tmp_path / "set", columns={"images": "xray"}).train[0]
+    assert HeldImage.is_one(study.images[0])

@@ -73,6 +73,14 @@ def test_images_may_be_paths_bytes_or_pil_images(path):
     assert [pixel(image) for image in study.images] == [40, 41]
 
 
+def test_a_column_that_data_columns_names_may_hold_images(path):
+    given = {key: value for key, value in row(0, xray=picture(44)).items() if key != "image"}
+    for name in ("xray", "X Ray"):
+        rows = [{key if key != "xray" else name: value for key, value in given.items()}]
+        [study] = studies_in_memory(rows, config(columns={"images": name})).train
+        assert pixel(study.images[0]) == 44
+
+
 def test_a_dataset_with_image_columns_keeps_its_images_encoded(path):
     datasets = pytest.importorskip("datasets")
     rows = [{"id": n, "image": str(path), "findings": "clear lungs", "age": 60 + n} for n in range(4)]

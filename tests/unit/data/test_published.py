@@ -159,6 +159,14 @@ def test_every_reason_for_leaving_a_mimic_study_out_is_counted_with_its_first(fo
     assert "images: images" in lines and "kept for rewards and prompts alone: examination, impression" in lines
 
 
+def test_an_absent_first_study_does_not_hide_the_format_of_the_others(forms, tmp_path):
+    root = tmp_path / "png"
+    forms.write_mimic(root, suffix=".png")
+    first = sorted((root / "files").glob("p1*/p1*/s*"))[0]
+    shutil.rmtree(first)
+    assert len(everyone(read("mimic_cxr", root, bad_images_budget=2))) == 23
+
+
 @pytest.mark.parametrize(
     ("harm", "words"),
     [

@@ -139,6 +139,49 @@ def test_a_column_that_would_come_back_as_something_else_is_not_kept(tmp_path, r
     assert first.train == second.train
 
 
+def test_a_whole_number_beyond_64_bits_costs_the_cache_and_not_the_start(tmp_path, read, reads, caplog):
+    path = tmp_path / "studies.jsonl"
+    path.write_text("\n".join(json.dumps(line | {"hash": 2**70}) for line in LINES))
+    assert read().train == read().train and len(reads) == 2
+    assert "cannot be kept" in caplog.text
+
+
+def test_images_that_are_missing_are_looked_for_at_every_start(tmp_path, read, reads):
+    def ids():
+        found = read(bad_images_budget=5)
+        return {study.study_id for study in (*found.train, *found.eval, *found.test)}
+
+    absent = LINES[0] | {"study_id": "x", "findings": "Edema.", "images": ["b.png"]}
+    (tmp_path / "studies.jsonl").write_text("\n".join(map(json.dumps, [*LINES, absent])))
+    assert "x" not in ids()
+    (tmp_path / "b.png").write_bytes(png())
+    assert "x" in ids()
+
+
+def test_images_inside_the_data_set_are_not_kept_as_places(tmp_path, reads, caplog):
+    datasets = pytest.importorskip("datasets")
+    rows = [{"findings": f"Edema {n}.", "image": Image.new("L", (32, 32), n)} for n in range(6)]
+    (tmp_path / "set" / "data").mkdir(parents=True)
+    datasets.Dataset.from_list(rows).to_parquet(tmp_path / "set" / "data" / "train-0.parquet")
+    data = {"reader": "hf", "path": str(tmp_path / "set"), "study_cache": str(tmp_path / "cache")}
+    for _ in range(2):
+        read_studies(config_from_dict({"data": data}))
+    assert len(reads) == 2 and "read at every start" in caplog.text
+
+
+def test_a_link_to_nothing_is_no_reason_to_stop(tmp_path, reads):
+    (tmp_path / "set").mkdir()
+    datasets = pytest.importorskip("datasets")
+    (tmp_path / "a.png").write_bytes(png())
+    datasets.Dataset.from_list(LINES).to_parquet(tmp_path / "set" / "train.parquet")
+    (tmp_path / "set" / "gone.txt").symlink_to(tmp_path / "nowhere")
+    data = {"reader": "hf", "path": str(tmp_path / "set"), "image_root": str(tmp_path)}
+    found = [
+        read_studies(config_from_dict({"data": data | {"study_cache": str(tmp_path / "cache")}})) for _ in range(2)
+    ]
+    assert found[0].train == found[1].train and len(reads) == 1
+
+
 def test_a_folder_that_cannot_be_written_costs_the_cache_and_not_the_start(read, reads, full_disk, caplog):
     with full_disk(1_000):
         assert read().train

@@ -1,5 +1,7 @@
 """The exchange of images: who gets whose, and what the gain says of a policy that looks and of one that does not."""
 
+from dataclasses import replace
+
 import pytest
 
 from online_rl.data.study import Study
@@ -22,6 +24,7 @@ def study(number, patient=None, images=1, reference=SICK):
         [study(i, patient=i // 3) for i in range(20)],
         [study(i, patient=min(i, 5), images=1 + i % 2) for i in range(40)],
         [study(0), study(1)],
+        [replace(study(i), patient_id="") for i in range(10)],
     ],
 )
 def test_everybody_gets_the_images_of_another_patient_and_as_many(studies):
@@ -31,8 +34,13 @@ def test_everybody_gets_the_images_of_another_patient_and_as_many(studies):
         pairs = [(i, giver) for i, giver in enumerate(givers) if giver is not None]
         assert sorted(i for i, _ in pairs) == sorted(giver for _, giver in pairs)  # everyone who takes gives once
         for i, giver in pairs:
-            assert studies[i].patient_id != studies[giver].patient_id
+            assert studies[i].patient != studies[giver].patient
             assert len(studies[i].images) == len(studies[giver].images)
+
+
+def test_studies_without_a_patient_are_each_of_one_of_their_own():
+    exchanges = derangements([replace(study(i), patient_id="") for i in range(10)])
+    assert all(giver is not None for givers in exchanges for giver in givers)
 
 
 def test_the_exchange_is_the_same_at_every_evaluation_and_two_differ():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -74,8 +75,19 @@ def test_an_unreadable_answer_is_wrong_and_one_without_an_image_is_not_asked(tmp
     questions = draw_questions(config(slake(tmp_path, 5)), None)  # no, yes, no, yes, no
     engine = Engine(["no", "No.", "The lungs are clear.", "yes"])
     exam = Exam(questions, engine, Builder())
-    assert exam.metrics() == {"vqa/accuracy": 0.5, "vqa/slake/accuracy": 0.5, "vqa/slake/unreadable": 0.25}
+    figures = {"vqa/accuracy": 0.5, "vqa/slake/accuracy": 0.5, "vqa/slake/unreadable": 0.25, "vqa/slake/not_asked": 1.0}
+    assert exam.metrics() == figures
     assert engine.limits == [32], "an answer is short"
+
+
+def test_questions_that_cannot_be_asked_are_told(tmp_path):
+    file = Path(slake(tmp_path, 3))
+    rows = json.loads(file.read_text())
+    rows[1]["answer"] = ""
+    file.write_text(json.dumps(rows))
+    told: list[str] = []
+    assert len(draw_questions(config(str(file)), None, told.append)) == 2
+    assert told and told[0].startswith("eval.vqa: 1 questions of slake cannot be asked (first: ")
 
 
 def test_sets_have_figures_of_their_own():

@@ -243,7 +243,9 @@ def test_a_judge_of_the_configuration_is_asked_by_its_name(folder, monkeypatch):
     ("options", "words"),
     [
         ({"json_file": "mine.yaml"}, ("--json", "--config")),
-        ({"json_file": "studies.jsonl"}, ("--json", "not written by this command")),
+        ({"json_file": "studies.jsonl"}, ("--json", "data.path")),
+        ({"rexrank": "studies.jsonl"}, ("--rexrank", "data.path")),
+        ({"json_file": "policy/config.json"}, ("--json", "not written by this command")),
         ({"json_file": "out/eval.png", "output": "out"}, ("--json", "--output")),
         ({"output": "."}, ("--output", "holds a policy")),
     ],

@@ -57,7 +57,7 @@ def test_macro_f1_is_over_findings_with_three_positives():
 def test_a_row_made_of_a_report_gives_what_training_reports(make_study, make_completion):
     texts = [SICK, NORMAL, NORMAL, SICK, SICK]
     studies = [make_study(f"s{i}", reference=(SICK, SICK, NORMAL, NORMAL, SICK)[i]) for i in range(5)]
-    numbers = {study.patient_id: i for i, study in enumerate(studies)}
+    numbers = {study.patient: i for i, study in enumerate(studies)}
     rows = []
     for study, text in zip(studies, texts, strict=True):
         candidate = Candidate(make_completion(text=text, study=study), 1.0, {}, 6, 1.0)
