@@ -56,22 +56,23 @@ def rollouts_of(saved: Saved, studies: Sequence[Study], build: Callable[[Sequenc
             f"data: the checkpoint holds reports sampled for study {missing[0]}, which the data lack now. Bring it "
             "back, or continue from another checkpoint."
         )
-    prompts = build([known[group["study_id"]] for group in saved["groups"]])
+    prompts = {prompt.study.study_id: prompt for prompt in build([known[g["study_id"]] for g in saved["groups"]])}
+    groups = [group for group in saved["groups"] if group["study_id"] in prompts]  # others' images decode no longer
     completions = [
         Completion(
             group=g,
             candidate=i,
-            prompt=prompts[g],
+            prompt=prompts[group["study_id"]],
             ids=tuple(sampled["ids"]),
             logprobs=tuple(sampled["logprobs"]),
             text=sampled["text"],
             truncated=sampled["truncated"],
             unclosed=sampled["unclosed"],
         )
-        for g, group in enumerate(saved["groups"])
+        for g, group in enumerate(groups)
         for i, sampled in enumerate(group["completions"])
     ]
-    return Rollouts(completions, len(prompts), len(saved["groups"][0]["completions"]), saved["version"])
+    return Rollouts(completions, len(groups), len(saved["groups"][0]["completions"]), saved["version"])
 
 
 def _file(folder: Path) -> Path:

@@ -186,10 +186,11 @@ def _claim_folder_and_try_judges(
         check_trackers(cfg.monitor.trackers, run_dir, cfg.data.confidential)
         dry_call(scorer, studies.train[0], cfg)
         warnings += references_that_judges_cannot_score(scorer, studies.train, cfg)
-    if main_rank:
-        if cfg.resume != "never":
-            warnings += checkpoint.set_later_aside(found.step if found else 0, run_dir)
-        save_resolved(cfg, run_dir)
+    with collectives.together():
+        if main_rank:
+            if cfg.resume != "never":
+                warnings += checkpoint.set_later_aside(found.step if found else 0, run_dir)
+            save_resolved(cfg, run_dir)
     return found, warnings
 
 

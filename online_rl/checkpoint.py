@@ -26,6 +26,7 @@ from online_rl.same_run import refuse_another_run
 from online_rl.whole_file import whole_file
 
 MARKER, STATE, BEST = "complete", "state.json", "best.json"
+ANOTHER = "Copy it again, or name another checkpoint."
 
 
 @dataclass(frozen=True)
@@ -160,8 +161,23 @@ def find(cfg: Config, warn: Any, seen: Provenance | None = None) -> Checkpoint |
     seen  what this launch would train with, compared with the checkpoint's
 
     resume=auto passes over damaged ones with a warning. A named one that is damaged, incomplete or of another
-    configuration or world size raises CheckpointError.
+    configuration or world size raises CheckpointError, on every rank, and so do ranks that find different ones. All
+    ranks call it.
     """
+    found = None
+    with collectives.together():
+        found = _find(cfg, warn, seen)
+    steps = collectives.gather(found.step if found else 0)
+    if len(set(steps)) > 1:
+        each = ", ".join(f"rank {rank} {step or 'none'}" for rank, step in enumerate(steps))
+        raise CheckpointError(
+            f"resume={cfg.resume}: the ranks find checkpoints of different steps ({each}). Is the run's folder in a "
+            "file system that every machine sees, and can each read all of it? Start again, or name one: resume=PATH."
+        )
+    return found
+
+
+def _find(cfg: Config, warn: Any, seen: Provenance | None) -> Checkpoint | None:
     if cfg.resume == "never":
         return None
     if cfg.resume != "auto":
@@ -189,7 +205,13 @@ def set_later_aside(step: int, run_dir: Path) -> list[str]:
         if int(folder.name[5:]) > step:
             aside = folder.with_name(f"abandoned-{folder.name}")
             shutil.rmtree(aside, ignore_errors=True)
-            os.replace(folder, aside)
+            try:
+                os.replace(folder, aside)
+            except OSError as problem:
+                raise CheckpointError(
+                    f"{folder}: cannot be renamed to {aside.name} ({problem.strerror}), and the run continues from "
+                    f"step {step}. Remove it, or make its folder writable."
+                ) from None
             told.append(f"{folder} lies after step {step}, from which the run continues; kept as {aside.name}.")
     return told
 
@@ -259,13 +281,13 @@ def open_complete(folder: Path) -> Checkpoint:
     for name, expected in manifest.items():
         path = folder / name
         if not path.exists():
-            raise CheckpointError(f"{folder}: {name} is missing.")
+            raise CheckpointError(f"{folder}: {name} is missing. {ANOTHER}")
         try:
             found = _fingerprint(path)
         except OSError as problem:
-            raise CheckpointError(f"{folder}: {name} cannot be read ({problem.strerror}).") from None
+            raise CheckpointError(f"{folder}: {name} cannot be read ({problem.strerror}). {ANOTHER}") from None
         if found != expected:
-            raise CheckpointError(f"{folder}: {name} is not what was written (size or SHA-256 differs).")
+            raise CheckpointError(f"{folder}: {name} is not what was written (size or SHA-256 differs). {ANOTHER}")
     state = _read_json(folder / STATE)
     return Checkpoint(folder, int(state["step"]), state)
 
@@ -300,7 +322,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as problem:
-        raise CheckpointError(f"{path}: cannot be read ({type(problem).__name__}).") from None
+        raise CheckpointError(f"{path}: cannot be read ({type(problem).__name__}). {ANOTHER}") from None
 
 
 def _steps(root: Path) -> list[Path]:

@@ -73,10 +73,12 @@ def _gather_results(
     groups: Sequence[Sequence[Candidate]], studies: Sequence[Study], reader: Reader | None
 ) -> list[Result]:
     """The results of all ranks, in the order of `studies`; one whose image is unreadable has none."""
-    mine = [
-        result_of(first.completion.prompt.study, first.completion.text.strip(), first.reward, reader)
-        for first, *_ in groups
-    ]
+    mine: list[Result] = []
+    with collectives.together():
+        mine = [
+            result_of(first.completion.prompt.study, first.completion.text.strip(), first.reward, reader)
+            for first, *_ in groups
+        ]
     by_id = {result.study_id: result for part in collectives.gather(mine) for result in part}
     return [by_id[study.study_id] for study in studies if study.study_id in by_id]
 

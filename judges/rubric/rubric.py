@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -30,7 +29,7 @@ import yaml
 from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import SandboxedEnvironment
 
-from judges.base import Score
+from judges.base import MOST_VALUE, Score
 from judges.errors import ConfigError
 
 SHIPPED = ("error_count", "severity")
@@ -165,8 +164,8 @@ def _valid(found: Any, schema: Mapping[str, Any]) -> dict[str, Any]:
 def _number(name: str, expression: Expression, names: Mapping[str, Any]) -> float:
     try:
         found = expression(**names)
-        if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
-            raise UnreadableAnswer(f"{name} of the answer is no finite number")
+        if isinstance(found, bool) or not isinstance(found, int | float) or not abs(found) <= MOST_VALUE:  # nor NaN
+            raise UnreadableAnswer(f"{name} of the answer is no finite number of at most {MOST_VALUE:g}")
         return float(found)
     except ZeroDivisionError:
         raise UnreadableAnswer(f"{name} of the answer divides by 0") from None

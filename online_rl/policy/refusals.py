@@ -78,10 +78,16 @@ def studies_of(micro_batches: Iterable[MicroBatch]) -> set[str]:
     return {prompt.study.study_id for mb in micro_batches for prompt in mb.prompts}
 
 
-def _named(studies: set[str], step: int, cfg: Config) -> Path:
-    """Write the ids to a file in the run's folder, on rank 0, and return its path."""
+def _named(studies: set[str], step: int, cfg: Config) -> str:
+    """Write the ids to a file in the run's folder, on rank 0, and return its path.
+
+    Where it cannot be written that is said in its place: every rank must raise the refusal itself.
+    """
     file = Path(cfg.run.dir) / f"nonfinite-step-{step}.json"
     if collectives.rank() == 0:
-        with whole_file(file) as partial:
-            partial.write_text(json.dumps({"step": step, "studies": sorted(studies)}, indent=1) + "\n")
-    return file
+        try:
+            with whole_file(file) as partial:
+                partial.write_text(json.dumps({"step": step, "studies": sorted(studies)}, indent=1) + "\n")
+        except OSError as problem:
+            return f"{file}, which could not be written ({problem.strerror}),"
+    return str(file)

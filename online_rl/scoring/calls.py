@@ -204,6 +204,20 @@ async def _cancel_all() -> None:
         task.cancel()
 
 
+def answer_of(future: Future[Answer], judge: Judge, deadline_s: float) -> Answer:
+    """The answer of one call. Raises JudgeFailed if it takes longer than `deadline_s`, and what the judge raised."""
+    try:
+        return future.result(deadline_s)
+    except FutureTimeout:
+        if future.done():  # the judge's own
+            raise
+        future.cancel()
+        raise JudgeFailed(
+            f"judge {judge.name!r} gave no answer within scoring.deadline_s={deadline_s:g} s. Check the judge, or "
+            "raise the deadline."
+        ) from None
+
+
 def out_of_reach(judge: Judge, scores: Sequence[Score], options: Scoring) -> JudgeFailed:
     """The error of a judge some of whose scores are FAILED after all retries."""
     failed = [s for s in scores if s.status is Status.FAILED]

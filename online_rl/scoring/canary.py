@@ -62,8 +62,10 @@ class Canaries:
                     f"{'no answer before the deadline' if late else problem}"
                 )
                 continue
-            reached = ((kind, s) for kind, s in zip(kinds, scores, strict=True) if s.status is not Status.FAILED)
-            values |= {kind: score.value for kind, score in reached}
+            failed = [kind for kind, score in zip(kinds, scores, strict=True) if score.status is Status.FAILED]
+            if failed:
+                report.warnings.append(f"judge {name!r} could not score the canaries {', '.join(failed)}: out of reach")
+            values |= {kind: s.value for kind, s in zip(kinds, scores, strict=True) if kind not in failed}
         for name, values in report.values.items():
             if weight := self._weights[name]:
                 paid = {kind: value if value is None or weight > 0 else -value for kind, value in values.items()}

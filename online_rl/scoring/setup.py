@@ -17,7 +17,7 @@ from online_rl.config.model import JudgeSpec
 from online_rl.data.prompt import study_prompt
 from online_rl.data.study import Study
 from online_rl.errors import ConfigError
-from online_rl.scoring.calls import out_of_reach
+from online_rl.scoring.calls import answer_of, out_of_reach
 from online_rl.scoring.cases import make_case
 from online_rl.scoring.scorer import Scorer
 
@@ -91,7 +91,7 @@ def dry_call(scorer: Scorer, study: Study, cfg: Config) -> None:
     rows: list[dict[str, Score]] = [{} for _ in cases]
     for judge, _ in scorer.judges:
         tried = judge.judge if isinstance(judge, LengthControlled) and judge.unit == "tokens" else judge
-        scores = scorer.calls.submit(tried, cases).result(cfg.scoring.deadline_s).scores
+        scores = answer_of(scorer.calls.submit(tried, cases), judge, cfg.scoring.deadline_s).scores
         if any(score.status is Status.FAILED for score in scores):
             raise out_of_reach(judge, scores, cfg.scoring)
         for row, score in zip(rows, scores, strict=True):

@@ -10,10 +10,10 @@ from judges.base import Judge, Score, Status
 from judges.identity import innermost
 from judges.length import LengthControlled
 from online_rl.config import Config
-from online_rl.data.prompt import render_prompt
+from online_rl.data.prompt import study_prompt
 from online_rl.data.study import Study
 from online_rl.errors import JudgeError
-from online_rl.scoring.calls import Calls, out_of_reach
+from online_rl.scoring.calls import Calls, answer_of, out_of_reach
 from online_rl.scoring.cases import make_case
 from online_rl.scoring.scorer import Scorer
 
@@ -66,10 +66,10 @@ def try_on_references(calls: Calls, judge: Judge, studies: Sequence[Study], cfg:
     inner = judge.judge if isinstance(judge, LengthControlled) else judge  # its length is that of its reference
     answers = []
     for study in studies:  # a call each: a reward function gets the candidates of one study at a time
-        prompt = render_prompt(cfg.data.prompt, study.indication)
+        prompt = study_prompt(cfg.data.prompt, study)
         ids = tuple(range(1, 1 + len(study.reference.split())))
         answers.append(calls.submit(inner, [make_case(study, study.reference, prompt, ids)]))
-    scores = [answer.result(cfg.scoring.deadline_s).scores[0] for answer in answers]
+    scores = [answer_of(answer, judge, cfg.scoring.deadline_s).scores[0] for answer in answers]
     if any(score.status is Status.FAILED for score in scores):
         raise out_of_reach(judge, scores, cfg.scoring)
     ours = type(innermost(inner)).__module__.partition(".")[0] == "judges"

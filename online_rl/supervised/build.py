@@ -109,10 +109,11 @@ def _claim_folder(cfg: Config, studies: Studies, seen: Provenance) -> tuple[chec
         studies.quarantine.write_to(run_dir, so_far=main_rank)
     warnings = [*cfg.notes, *(f"data: {doubt}" for doubt in studies.doubts)]
     found = checkpoint.find(cfg, warnings.append, seen)
-    if main_rank:
-        if cfg.resume != "never":
-            warnings += checkpoint.set_later_aside(found.step if found else 0, run_dir)
-        save_resolved(cfg, run_dir)
+    with collectives.together():
+        if main_rank:
+            if cfg.resume != "never":
+                warnings += checkpoint.set_later_aside(found.step if found else 0, run_dir)
+            save_resolved(cfg, run_dir)
     about = (
         f"supervised stage: {len(studies.train)} reference reports, {cfg.rollout.studies_per_step} per step, "
         f"{cfg.train.max_steps} steps"

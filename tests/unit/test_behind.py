@@ -247,6 +247,17 @@ def test_a_study_that_has_gone_is_named(make_loop):
         other.one_step()
 
 
+def test_a_study_whose_image_decodes_no_longer_is_left_out_and_the_others_are_learned_from(make_loop):
+    steps(make_loop(), 1).checkpoints.save(1)
+    other = make_loop()
+    other.collector.load_files(checkpoint.find(other.cfg, pytest.fail).folder)
+    plain = other.collector.builder.build_all
+    other.collector.builder.build_all = lambda studies, spare=(): plain(studies[1:], spare)
+    other.one_step()
+    [(_, _, texts, _)] = other.policy.learned
+    assert len(texts) == GROUP
+
+
 def test_the_step_says_how_old_its_candidates_were(make_loop):
     seen = []
     loop = make_loop()

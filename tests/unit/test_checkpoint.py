@@ -198,7 +198,15 @@ def test_another_configuration_is_refused_with_key_and_both_values(tmp_path):
 def test_another_number_of_ranks_is_refused(tmp_path, monkeypatch):
     save(tmp_path, 5)
     monkeypatch.setattr("online_rl.ranks.collectives.world_size", lambda: 2)
+    monkeypatch.setattr("online_rl.ranks.collectives.gather", lambda mine: [mine, mine])
     with pytest.raises(CheckpointError, match=r"1 rank\(s\).*has 2"):
+        found(tmp_path)
+
+
+def test_ranks_that_find_different_checkpoints_do_not_go_on(tmp_path, monkeypatch):
+    save(tmp_path, 5)
+    monkeypatch.setattr("online_rl.ranks.collectives.gather", lambda mine: [mine, 3 if mine == 5 else mine])
+    with pytest.raises(CheckpointError, match=r"different steps \(rank 0 5, rank 1 3\).*every machine sees"):
         found(tmp_path)
 
 

@@ -48,3 +48,9 @@ def test_every_study_of_a_loss_that_is_not_finite_is_kept_in_a_file(cfg, tmp_pat
     ):
         refuse(studies, gap=0.0, unusable=0.0, step=3, cfg=cfg)
     assert json.loads((tmp_path / "nonfinite-step-3.json").read_text()) == {"step": 3, "studies": sorted(studies)}
+
+
+def test_a_full_disk_does_not_hide_the_refusal(cfg, full_disk):
+    with full_disk(0), pytest.raises(NonFiniteUpdate, match="could not be written") as refused:
+        refuse({"s1"}, gap=0.0, unusable=0.0, step=3, cfg=cfg)
+    assert "s1" in str(refused.value)

@@ -34,6 +34,17 @@ def test_canaries_are_scored_beside_the_step_and_leave_it_as_it_is(make_scorer, 
     assert without.rewards == scored.rewards and without.canaries.metrics() == {}
 
 
+def test_canaries_that_could_not_be_scored_are_told(make_scorer, make_rollouts):
+    class Away(Overlap):
+        def score(self, cases):
+            plain = super().score(cases)
+            return [Score.failed("gone") if not case.candidate else s for case, s in zip(cases, plain, strict=True)]
+
+    scored = make_scorer((Away(), 1.0), max_retries=0).score(make_rollouts(*GROUPS), canaries=True)
+    assert "empty" not in scored.canaries.values["overlap"]
+    assert any("could not score the canaries empty" in text for text in scored.canaries.warnings)
+
+
 def test_a_judge_that_pays_for_length_is_warned_about(make_scorer, make_rollouts):
     judge = Overlap()
     judge.by_length = True

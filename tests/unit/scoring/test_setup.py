@@ -43,6 +43,13 @@ class Away:
     def score(self, cases):
         return [Score.failed("gone") for _ in cases]
 
+class Asleep:
+    name = "asleep"
+    async def score(self, cases):
+        import time
+        time.sleep(0.7)
+        return [Score(1.0) for _ in cases]
+
 class Started:
     name = "started"
     def start(self):
@@ -118,6 +125,13 @@ def test_a_column_that_the_data_lack_is_named(build, make_study):
 def test_a_judge_out_of_reach_is_named(build, study):
     cfg, scorer = build("Away")
     with pytest.raises(JudgeFailed, match="'Away'"):
+        dry_call(scorer, study, cfg)
+
+
+def test_a_judge_that_does_not_answer_in_time_is_named(build, study):
+    cfg, scorer = build("Asleep")
+    cfg.scoring.deadline_s = 0.2
+    with pytest.raises(JudgeFailed, match=r"'Asleep' gave no answer within scoring\.deadline_s=0\.2 s"):
         dry_call(scorer, study, cfg)
 
 

@@ -21,6 +21,10 @@ class Spanish:
     def score(self, cases):
         return [Score(1.0) if "derrame" in c.candidate.lower() else Score.unscorable(c.reference) for c in cases]
 
+def asked(prompts, **columns):
+    assert prompts[0] in ("Report of s0.", "Report of s1.")
+    return [1.0 for _ in prompts]
+
 def one_study(completions, reference, **columns):
     assert len(set(reference)) == 1
     return [1.0 for _ in completions]
@@ -31,10 +35,11 @@ def one_study(completions, reference, **columns):
 def tried(tmp_path, make_study):
     (tmp_path / "own.py").write_text(OWN)
 
-    def tried(reports, use="findings", guards=(), **scoring):
+    def tried(reports, use="findings", guards=(), data=None, **scoring):
         use = use if use == "findings" else f"{tmp_path / 'own.py'}:{use}"
         guards = [{"use": guard, "name": "g"} for guard in guards]
-        cfg = config_from_dict({"judges": [{"use": use, "name": "j"}], "guards": guards, "scoring": scoring})
+        judges = [{"use": use, "name": "j"}]
+        cfg = config_from_dict({"judges": judges, "guards": guards, "scoring": scoring, "data": data or {}})
         judges, watching = load_judges(cfg)
         scorer = Scorer(judges, cfg, watching, make_blend(cfg))
         try:
@@ -76,6 +81,11 @@ def test_the_reason_of_a_judge_that_is_not_ours_may_quote_a_report_and_is_kept_b
 
 def test_a_reward_function_gets_one_study_at_a_time(tried):
     assert tried([ENGLISH, SPANISH, GERMAN], use="one_study") == []
+
+
+def test_the_prompt_is_that_of_training(tried, tmp_path):
+    (tmp_path / "ask.py").write_text("def ask(study):\n    return f'Report of {study.study_id}.'\n")
+    assert tried(["Edema.", "Effusion."], use="asked", data={"prompt": f"{tmp_path / 'ask.py'}:ask"}) == []
 
 
 def test_studies_are_spread_over_the_data():

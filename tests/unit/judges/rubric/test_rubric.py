@@ -90,6 +90,14 @@ def test_a_severity_that_the_rubric_lacks_is_no_small_error(answer):
         load_rubric("severity").score(answer)
 
 
+def test_a_number_too_large_for_a_reward_is_unreadable():
+    data = yaml.safe_load(RUBRIC)
+    schema = {"type": "object", "properties": {"x": {"type": "number"}}}
+    data |= {"schema": schema, "value": "x", "constants": {}, "empty": {"x": 0}}
+    with pytest.raises(UnreadableAnswer, match="no finite number of at most 1e\\+15"):
+        make_rubric(data, "mine").score('{"x": 1e30}')
+
+
 def test_weights_that_do_not_cover_the_schema_are_no_default():
     data = yaml.safe_load(RUBRIC)
     data |= {"schema": {"type": "object"}, "value": "x | weigh(w) | sum", "constants": {"w": {"high": 1.0}, "x": []}}
