@@ -72,7 +72,7 @@ def save(
     digests: dict[str, list[Any]] = {}
     with written(partial):
         files = sorted(p for p in partial.rglob("*") if p.is_file())
-        mine = files[collectives.rank() :: collectives.world_size()]
+        mine = collectives.every_nth(files)
         digests = {str(p.relative_to(partial)): _fingerprint(p) for p in mine}
     manifest = {name: entry for part in collectives.gather(digests) for name, entry in part.items()}
     with written(partial, final):

@@ -110,8 +110,7 @@ class Collector:
         return self._share(self.sampler.next_batch(count))
 
     def _share(self, indices: Sequence[int]) -> list[Study]:
-        ranks, rank = collectives.world_size(), collectives.rank()
-        return [self.studies[i] for i in indices[len(indices) * rank // ranks : len(indices) * (rank + 1) // ranks]]
+        return [self.studies[i] for i in collectives.run_of(indices)]
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps. While a step is open, the data's position is that of the step's start."""

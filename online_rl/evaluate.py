@@ -55,7 +55,7 @@ def evaluate(
 
     An error of one rank is raised on all.
     """
-    mine = list(studies)[collectives.rank() :: collectives.world_size()]
+    mine = collectives.every_nth(studies)
     groups: list[list[Candidate]] = []
     with collectives.together():
         if mine:
@@ -65,8 +65,9 @@ def evaluate(
     chosen = {study.study_id for study in list(studies)[:samples]}
     firsts = [(group[0], group[0].completion.prompt.study) for group in groups]
     rows = [make_sample(first, image_path(study)) for first, study in firsts if study.study_id in chosen]
-    everyone = [row for part in collectives.gather(rows) for row in part]
-    return Evaluation(metrics, sorted(everyone, key=lambda row: row["study_id"]), results)
+    everyone = [row for part in collectives.gather(rows) for row in part] if samples else []
+    kept = sorted(everyone, key=lambda row: row["study_id"]) if collectives.rank() == 0 else []
+    return Evaluation(metrics, kept, results)
 
 
 def _gather_results(
@@ -156,7 +157,7 @@ class Evaluator:
         found: dict[str, Likelihood] = {}
         with collectives.together():
             if self.forcing:
-                found = self.forcing(studies[collectives.rank() :: collectives.world_size()])
+                found = self.forcing(collectives.every_nth(studies))
         return {study_id: read for part in collectives.gather(found) for study_id, read in part.items()}
 
     def _check_images(self, step: int, name: str, results: Sequence[Result]) -> ImageCheck | None:

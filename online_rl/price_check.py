@@ -71,7 +71,7 @@ class PriceCheck:
 
     def _policy(self, priced: Sequence[Study]) -> list[list[float | None]]:
         """The rewards of a group of samples per study, in order; an empty group for a study that was set aside."""
-        mine = list(priced)[collectives.rank() :: collectives.world_size()]
+        mine = collectives.every_nth(priced)
         rewards: dict[str, list[float | None]] = {}
         with collectives.together():
             if mine:

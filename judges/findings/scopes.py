@@ -16,7 +16,6 @@ _STARTS_STATEMENT = {Kind.ARTICLE, Kind.COMPARISON, Kind.STOP, Kind.NEGATION, Ki
 _TRIGGERS = {Kind.NEGATION, Kind.NEGATION_AFTER, Kind.UNCERTAIN, Kind.UNCERTAIN_AFTER}
 _LARGE = ("large", "gross", "substantial", "severe", "marked", "extensive", "massive")  # "no effusion or large mass"
 _BREAKS = {Kind.COMMA, Kind.CONJUNCTION, Kind.STOP}
-_ASSERTS = {Kind.SEVERITY, Kind.PREDICATE, Kind.SIDE_ZONE}
 
 
 def mark(tokens: list[Token], kinds: set[Kind]) -> None:

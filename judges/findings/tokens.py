@@ -161,9 +161,6 @@ def tokenise(words: Sequence[str]) -> list[Token]:
     return tokens
 
 
-_SIDE_WORDS = (("left", "L"), ("right", "R"), ("l", "L"), ("r", "R"), ("both", "LR"), ("bilateral", "LR"))
-
-
 def _build() -> dict:
     trie: dict = {}
 

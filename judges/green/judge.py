@@ -261,8 +261,9 @@ class GreenJudge:
         answers = await self._client.complete([self._body(pair, constrained) for pair in group])
         unread = []
         for pair, answer in zip(group, answers, strict=True):
-            if isinstance(answer, Failure | Refused):
-                pair.score = Score.failed(answer.reason, getattr(answer, "retry_after_s", 0.0))
+            assert not isinstance(answer, Refused), "no status concerns one request alone here"
+            if isinstance(answer, Failure):
+                pair.score = Score.failed(answer.reason, answer.retry_after_s)
                 continue
             self._numbers["prompt_tokens"] += answer.prompt_tokens
             self._numbers["answers"] += 1

@@ -12,7 +12,6 @@ from online_rl.data.opened import open_bytes
 from online_rl.errors import DataError
 
 TRIED = 40  # image paths that are looked up to find out where images lie
-SUFFIXES = (".jpg", ".png", ".jpeg", ".dcm", ".dicom")
 
 # The order in which CheXagent shows views; what is not here comes last. Compared in capitals.
 VIEWS = (

@@ -190,7 +190,8 @@ class RolloutEngine:
                 if tuple(output.prompt_token_ids) != prompt.ids:
                     raise PolicyMismatch(
                         f"{prompt.study.source or prompt.study.study_id}: vLLM reads the prompt as "
-                        f"{len(output.prompt_token_ids)} tokens that differ from the trainer's {len(prompt.ids)}."
+                        f"{len(output.prompt_token_ids)} tokens that differ from the trainer's {len(prompt.ids)}. "
+                        "vLLM expands this processor's image tokens otherwise; use the versions in requirements/."
                     )
                 for part in output.outputs:
                     ids, logprobs = partial.setdefault((group, part.index), ([], []))

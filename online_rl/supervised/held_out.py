@@ -46,7 +46,7 @@ class HeldOut:
         return metrics
 
     def _measured(self) -> dict[str, float]:
-        mine = list(self.studies)[collectives.rank() :: collectives.world_size()]
+        mine = collectives.every_nth(self.studies)
         with collectives.together():
             made = self.targets.build_all(mine or self.studies[:1])  # a rank without a study fills up passes with one
         filler, made = made[0], made if mine else []

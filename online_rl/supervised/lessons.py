@@ -30,9 +30,7 @@ class Lessons:
     def next(self) -> list[Completion]:
         """This rank's share of the next update. Errors of one rank are raised on all: DataError (image or prompt)."""
         self._step_start = self.sampler.state_dict()
-        indices = self.sampler.next_batch()
-        ranks, rank = collectives.world_size(), collectives.rank()
-        mine = indices[len(indices) * rank // ranks : len(indices) * (rank + 1) // ranks]
+        mine = collectives.run_of(self.sampler.next_batch())
         with collectives.together():
             spare = following(self.studies, mine[-1]) if mine else ()
             made = self.targets.build_all([self.studies[i] for i in mine], spare)

@@ -70,7 +70,7 @@ class Exam:
 
     def metrics(self) -> dict[str, float]:
         """`vqa/...` over all ranks, which all must call; a question whose image cannot be decoded is not asked."""
-        mine = list(self.questions)[collectives.rank() :: collectives.world_size()]
+        mine = collectives.every_nth(self.questions)
         answers: list[tuple[str, bool, bool]] = []  # source, whether it can be read, whether it is right
         with collectives.together():
             if mine:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from online_rl.commands.eval.figures import CHEXBERT_14
-from online_rl.commands.eval.wording import MISSING, signature
+from online_rl.commands.eval.wording import MISSING, missing_packages, signature
 from online_rl.errors import DataError
 from online_rl.truth.counts import SHOWN_POSITIVES
 from online_rl.truth.findings import NO_FINDINGS
@@ -104,10 +104,13 @@ def write_tables(report: Mapping[str, Any], judges: Sequence[Sequence[Mapping[st
 def paper_lines(policies: Sequence[Mapping[str, Any]], judges: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
     """The rows in the order of a paper: wording, published judges, findings, reports, the reward."""
     there = {metric for policy in policies for metric in policy["metrics"]}
-    no_wording = MISSING.format("sacrebleu") if signature().endswith(MISSING.format("sacrebleu")) else OLD
-    yield Line("BLEU-1", "wording/bleu_1", no_wording)
-    yield Line("BLEU-4", "wording/bleu_4", no_wording)
-    yield Line("ROUGE-L", "wording/rouge_l", no_wording.replace("sacrebleu is", "rouge-score is"))
+    missing = missing_packages()
+    for label, metric, package in (
+        ("BLEU-1", "bleu_1", "sacrebleu"),
+        ("BLEU-4", "bleu_4", "sacrebleu"),
+        ("ROUGE-L", "rouge_l", "rouge-score"),
+    ):
+        yield Line(label, f"wording/{metric}", MISSING.format(package) if package in missing else OLD)
     yield from _judged(there, judges)
     for name, label in CLAIMS:
         yield Line(f"Findings: {label}", f"findings/{name}", _no_claims(there, name))

@@ -36,7 +36,7 @@ def tables(report: dict[str, Any], width: int) -> list[RenderableType]:
     parts += [Text(f"{label}: {verdict}") for label, verdict in checks]
     estimates = ours["metrics"] if theirs is None else report["comparison"]["differences"]
     if any(m in estimates and estimates[m]["low"] is None for m in shown_metrics):
-        parts.append(Text("-: equal in all studies, so that there is nothing to resample"))
+        parts.append(Text("-: equal in all studies, or of one patient, so that there is nothing to resample"))
     if ours["patients"] < FEW:
         parts.append(Text(f"{ours['patients']} patients: intervals from so few are too narrow."))
     return parts

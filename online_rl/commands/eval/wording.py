@@ -54,6 +54,11 @@ def corpus_bleu(sums: Any, order: int = ORDER) -> Any:
     return np.array(flat).reshape(table.shape[:-1])
 
 
+def missing_packages() -> set[str]:
+    """Those of sacrebleu and rouge-score that are not installed."""
+    return {name for name, made in (("sacrebleu", _bleu()), ("rouge-score", _rouge())) if made is None}
+
+
 def signature() -> str:
     """How BLEU was computed, in sacrebleu's words; why not, if it is not there."""
     bleu = _bleu()
