@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-GREEN_WORDS = 300
+GREEN_WORDS = 300  # of each report; the judge never sees what follows
 
 
 def unread_words(report: str) -> int:

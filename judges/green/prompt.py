@@ -17,9 +17,9 @@ from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 
 from judges.errors import ConfigError
+from judges.green.overlong import GREEN_WORDS
 from judges.text import without_surrogates
 
-MAX_WORDS = 300  # of each report; the judge never sees what follows
 MAX_TOKENS = 2048  # prompt and answer together, upstream's `max_length`
 
 
@@ -35,7 +35,7 @@ def render(reference: str, candidate: str) -> str:
 
 
 def _cut(report: str) -> str:
-    return " ".join(report.split()[:MAX_WORDS])
+    return " ".join(report.split()[:GREEN_WORDS])
 
 
 class PromptTokenizer:
