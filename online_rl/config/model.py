@@ -15,6 +15,8 @@ from online_rl.config.supervised import Sft
 from online_rl.config.yaml_text import dump_yaml
 from online_rl.errors import ConfigError
 
+Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"]
+
 
 class Run(Section):
     dir: Path = Field(
@@ -49,7 +51,10 @@ class Model(Section):
         default=False, description="recompute activations in backward: less memory, slower"
     )
     trust_remote_code: bool = Field(default=False, description="run Python code that comes with the model")
-    attn_implementation: str = Field(default="sdpa", description="transformers' name: sdpa, flash_attention_2, eager")
+    attn_implementation: Attention = Field(default="sdpa", description="transformers' name of the attention")
+    vision_attn_implementation: Attention | None = Field(
+        default=None, description="of the vision encoder; null = the same as of the rest"
+    )
     lora: Lora = Field(default_factory=Lora, description="low-rank adapters on frozen weights")
 
     @field_validator("lora", mode="before")

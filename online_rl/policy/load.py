@@ -9,6 +9,7 @@ from typing import Any
 
 from online_rl.config import Config
 from online_rl.errors import ConfigError
+from online_rl.policy.attention import attention_of, refuse_absent_attention
 from online_rl.policy.folder import refuse_broken_weights, refuse_no_model, refuse_other_weights
 from online_rl.policy.model import freeze_vision, refuse_undivided, without_dropout
 from online_rl.policy.names import disk_names
@@ -30,10 +31,11 @@ def read_policy(path: str, cfg: Config) -> tuple[Any, Any]:
 
 
 def read_config(path: str, cfg: Config) -> Any:
-    """The policy's configuration, checked by `refuse_unservable`. Raises ConfigError."""
+    """The policy's configuration, checked by `refuse_unservable`. Raises ConfigError, for an absent attention too."""
     from transformers import AutoConfig, PretrainedConfig
 
     refuse_no_model(path)
+    refuse_absent_attention(cfg)
     try:
         raw, _ = PretrainedConfig.get_config_dict(path, revision=cfg.model.revision)  # runs no code of the model's
         if not raw:
@@ -73,7 +75,7 @@ def load_model(path: str, cfg: Config, ds_config: dict[str, Any]) -> Any:
         model = AutoModelForImageTextToText.from_pretrained(
             path,
             dtype=getattr(torch, cfg.model.dtype),
-            attn_implementation=cfg.model.attn_implementation,
+            attn_implementation=attention_of(cfg),
             **_hub(cfg),
         )
     del keep_alive
