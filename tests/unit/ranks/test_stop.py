@@ -95,6 +95,28 @@ def test_every_signal_ends_with_its_code_before_and_while_steps_are_taken(trains
     assert ("saving" in out) == bool(words) and ("nothing to save" in err) != bool(words)
 
 
+STUCK = """
+import sqlite3
+from online_rl.ranks.signals import end_on_signals
+end_on_signals()
+print("ready", flush=True)
+endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+sqlite3.connect(":memory:").execute(endless).fetchone()
+"""
+
+
+def test_a_call_that_never_returns_does_not_keep_a_rank(root):
+    """As in a collective to which another rank, which has ended, does not come."""
+    process = subprocess.Popen([sys.executable, "-c", STUCK], cwd=root, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(15) == 75
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_the_same_signal_again_ends_at_once_and_another_one_does_not(trains):
     process = trains("listen", "slowly")
     process.send_signal(signal.SIGINT)
