@@ -21,11 +21,13 @@ def end_on_signals() -> None:
 
     A signal that is ignored, as SIGHUP is under nohup, stays so. Python runs a handler when the call that the main
     thread is in returns, and a collective returns when the last rank has come to it: never, where that has ended
-    already. So a thread ends the process if the handler has not done so within `GRACE_S`.
+    already. So a thread ends a rank of several if the handler has not done so within `GRACE_S`.
     """
     for number in CODES:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, end_now)
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)  # gets the signal's number, whatever the main thread does

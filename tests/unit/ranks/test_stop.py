@@ -107,7 +107,8 @@ sqlite3.connect(":memory:").execute(endless).fetchone()
 
 def test_a_call_that_never_returns_does_not_keep_a_rank(root):
     """As in a collective to which another rank, which has ended, does not come."""
-    process = subprocess.Popen([sys.executable, "-c", STUCK], cwd=root, stdout=subprocess.PIPE, text=True)
+    env = os.environ | {"WORLD_SIZE": "2"}
+    process = subprocess.Popen([sys.executable, "-c", STUCK], cwd=root, stdout=subprocess.PIPE, text=True, env=env)
     try:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
