@@ -47,6 +47,7 @@ def plain_name(name: str) -> str:
 
 
 _KNOWN = {role: tuple(plain_name(name) for name in names) for role, names in COLUMNS.items()}
+IMAGES = frozenset(_KNOWN["images"])
 
 
 def role_of(word: str) -> tuple[str, ...]:

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from online_rl.data.cells import is_missing
-from online_rl.data.columns import COLUMNS, plain_name
+from online_rl.data.columns import IMAGES, plain_name
 from online_rl.data.dataset_files import load_splits
 from online_rl.data.held_image import HeldImage
 from online_rl.data.rows import Row
 from online_rl.data.split_words import split_named
 
-IMAGES = frozenset(plain_name(name) for name in COLUMNS["images"])
 ANSWERS = {"assistant", "gpt", "model"}
 _PLACEHOLDER = re.compile(r"<image>\s*|\s*<image>")
 

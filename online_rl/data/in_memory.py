@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from online_rl.data.columns import COLUMNS, plain_name, role_of
+from online_rl.data.columns import IMAGES, plain_name, role_of
 from online_rl.data.dataset_files import undecoded
 from online_rl.data.readers import check_studies
 from online_rl.data.rows import Row
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from online_rl.config.model import Config
 
 EXPECTED = "a list of Study, a list of dicts, a datasets.Dataset, or what read_studies returns"
-IMAGES = frozenset(plain_name(name) for name in COLUMNS["images"])
 
 
 def studies_in_memory(studies: Any, cfg: Config) -> Studies:

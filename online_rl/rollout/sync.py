@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def weights_to_send(policy: Policy, engine: RolloutEngine) -> Iterator[tuple[str, Tensor]]:
-    """(name on disk, whole tensor) of what a sync sends: where the engine drops its weights in its sleep all of them,
-    else those that training changes."""
+    """(name on disk, whole tensor) of what a sync sends: all weights to an engine that drops them when it sleeps,
+    otherwise those that training changes."""
     return policy.all_weights() if engine.can_sleep else policy.trained_weights()
 
 

@@ -71,7 +71,7 @@ def main() -> int:
 
     before, first = one_step(1)
     engine.load_weights(policy.trained_weights(), policy.version)
-    engine.llm.apply_model(forget)  # as on a GPU, where the engine drops its weights in its sleep
+    engine.llm.apply_model(forget)  # as on a GPU, where the engine drops its weights when it sleeps
     engine.load_weights(policy.all_weights(), policy.version)
     policy.export(folder / "trained", processor)
     after, second = one_step(2)
