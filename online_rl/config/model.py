@@ -306,7 +306,11 @@ class Debug(Section):
 
 
 def _default_judges() -> list[RewardSpec]:
-    return [RewardSpec(use="findings", length_control="lc_green")]
+    """The demo's blend: under `findings` alone, calling everything normal can pay best (docs/collapse.md)."""
+    return [
+        RewardSpec(use="findings", weight=0.5, length_control="symmetric", args={"normal_weight": 0.25}),
+        RewardSpec(use="findings_f1", weight=0.5),
+    ]
 
 
 class Config(Section):
