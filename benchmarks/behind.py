@@ -16,16 +16,13 @@ there. `ratio` is behind over unjudged, the median of the rounds. Keeps the tabl
 
 from __future__ import annotations
 
-import shutil
 import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
 from machine import command_line, machine
-from runs import Run, keep, parser, train
-
-from online_rl.pictures.plots import load_run
+from runs import PARTS, Run, keep, medians, parser, train_anew
 
 GOAL = 1.08
 SETTINGS = (
@@ -41,7 +38,6 @@ SETTINGS = (
     "monitor.samples=0",
 )
 ARMS = {"unjudged": (0, False), "in step": (0, True), "behind": (1, True)}  # -> scoring.behind, whether it is slow
-SHOWN = ("step_time", "time/generate", "time/judge_exposed", "time/update", "time/sync")
 
 
 def measure(folder: Path, arm: str, steps: int, seconds: float, overrides: list[str]) -> dict[str, float]:
@@ -49,18 +45,15 @@ def measure(folder: Path, arm: str, steps: int, seconds: float, overrides: list[
     behind, slow = ARMS[arm]
     judge = f"judges=[{{use: 'benchmarks/slow_judge.py:Slow', args: {{seconds: {seconds if slow else 0.0:.3f}}}}}]"
     more = (judge, f"scoring.behind={behind}", f"train.max_steps={steps}", f"train.save_every={steps}")
-    shutil.rmtree(folder, ignore_errors=True)
-    train(Run("configs/demo_grpo.yaml", folder, (*SETTINGS, *more, *overrides)), {})
-    middle = load_run(folder)[0][1:-1]
-    return {name: statistics.median(step[name] for step in middle) for name in SHOWN}
+    return medians(train_anew(Run("configs/demo_grpo.yaml", folder, (*SETTINGS, *more, *overrides)))[1:-1])
 
 
 def table(rounds: list[dict[str, dict[str, float]]]) -> str:
     """Seconds of the medians over the rounds, and each arm's step over its round's unjudged one."""
-    rows = [f"| arm | {' | '.join(SHOWN)} | over unjudged |", "|---|" + "---|" * (len(SHOWN) + 1)]
+    rows = [f"| arm | {' | '.join(PARTS)} | over unjudged |", "|---|" + "---|" * (len(PARTS) + 1)]
     for arm in ARMS:
-        medians = [statistics.median(one[arm][name] for one in rounds) for name in SHOWN]
-        rows.append(f"| {arm} | {' | '.join(f'{value:.2f}' for value in medians)} | {ratio(rounds, arm):.3f} |")
+        seconds = medians([one[arm] for one in rounds]).values()
+        rows.append(f"| {arm} | {' | '.join(f'{value:.2f}' for value in seconds)} | {ratio(rounds, arm):.3f} |")
     return "\n".join(rows)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from online_rl.pictures.plots import load_run
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
+PARTS = ("step_time", "time/generate", "time/judge_exposed", "time/update", "time/sync")  # where a step's seconds go
 
 
 class Run(NamedTuple):
@@ -111,6 +113,18 @@ def train(run: Run, variables: Mapping[str, str]) -> None:
     if done.returncode:
         raise SystemExit(f"{run.folder.name}: exit code {done.returncode}; see {log}")
     print(f"{run.folder.name}: {time.monotonic() - started:.0f} s", flush=True)
+
+
+def train_anew(run: Run) -> list[dict[str, float]]:
+    """Train, whatever the folder held, and return the metrics of its steps."""
+    shutil.rmtree(run.folder, ignore_errors=True)
+    train(run, {})
+    return load_run(run.folder)[0]
+
+
+def medians(many: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Medians of the `PARTS` over steps, or over rounds."""
+    return {name: statistics.median(one[name] for one in many) for name in PARTS}
 
 
 def before_and_after(folder: Path, metrics: dict[str, str]) -> dict[str, list[float]]:

@@ -13,16 +13,13 @@ completions over those at the fewest (128). Keeps the table in benchmarks/result
 
 from __future__ import annotations
 
-import shutil
 import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
 from machine import command_line, machine
-from runs import Run, keep, parser, train
-
-from online_rl.pictures.plots import load_run
+from runs import PARTS, Run, keep, medians, parser, train_anew
 
 GOAL_FIXED_S = 0.5
 COUNTS = (128, 512, 2048)
@@ -35,7 +32,6 @@ SETTINGS = (
     "monitor.samples_every=0",
     "monitor.samples=0",
 )
-SHOWN = ("step_time", "time/generate", "time/judge_exposed", "time/update", "time/sync")
 FIXED = "fixed"
 ARMS: dict[str, tuple[str, ...]] = {
     FIXED: ("rollout.studies_per_step=2", "rollout.max_completion_tokens=8"),
@@ -45,21 +41,19 @@ ARMS: dict[str, tuple[str, ...]] = {
 
 def measure(folder: Path, arm: str, steps: int, overrides: list[str]) -> dict[str, float]:
     """Medians over a run's steps but the first."""
-    shutil.rmtree(folder, ignore_errors=True)
     more = (f"train.max_steps={steps}", f"train.save_every={steps}")
-    train(Run("configs/demo_grpo.yaml", folder, (*SETTINGS, *ARMS[arm], *more, *overrides)), {})
-    later = load_run(folder)[0][1:]
-    return {name: statistics.median(step[name] for step in later) for name in SHOWN}
+    run = Run("configs/demo_grpo.yaml", folder, (*SETTINGS, *ARMS[arm], *more, *overrides))
+    return medians(train_anew(run)[1:])
 
 
 def table(rounds: list[dict[str, dict[str, float]]]) -> str:
     """Seconds, medians over the rounds, and milliseconds of a step per completion."""
-    rows = [f"| completions | {' | '.join(SHOWN)} | ms per completion |", "|---|" + "---|" * (len(SHOWN) + 1)]
+    rows = [f"| completions | {' | '.join(PARTS)} | ms per completion |", "|---|" + "---|" * (len(PARTS) + 1)]
     for arm in ARMS:
-        medians = [statistics.median(one[arm][name] for one in rounds) for name in SHOWN]
-        each = "-" if arm == FIXED else f"{1000 * medians[0] / int(arm):.1f}"
+        seconds = medians([one[arm] for one in rounds])
+        each = "-" if arm == FIXED else f"{1000 * seconds['step_time'] / int(arm):.1f}"
         name = "16 of 8 tokens" if arm == FIXED else arm
-        rows.append(f"| {name} | {' | '.join(f'{value:.2f}' for value in medians)} | {each} |")
+        rows.append(f"| {name} | {' | '.join(f'{value:.2f}' for value in seconds.values())} | {each} |")
     return "\n".join(rows)
 
 

@@ -139,9 +139,9 @@ def ask(server):
 def test_a_judge_that_is_away_for_seconds_changes_no_score_and_the_user_is_told(server, ask, monkeypatch):
     assert PROTOCOL == 2  # what the handler above speaks
     monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.2)
-    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 10.0)
+    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 0.5)  # so that an attempt surely falls between being told and 4 s
     unharmed, silence = ask()
-    server.back_at = time.monotonic() + 5.0
+    server.back_at = time.monotonic() + 4.0
     answer, told = ask()
     assert [s.value for s in answer.scores] == [s.value for s in unharmed.scores] == [3.0, 2.0]
     assert answer.retries >= 3 and silence == []
