@@ -10,18 +10,16 @@ import asyncio
 import logging
 import os
 import threading
-import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from judges.base import Case, Score
 from judges.errors import ConfigError
 from judges.green import sleeping
-from judges.green.cache import ScoreCache, cache_key, default_folder
-from judges.green.client import Client, Completion, Failure, Refused, all_or_first_error, share_of_rank
+from judges.green.cache import cache_key
+from judges.green.client import Client, Completion, Failure, Refused, share_of_rank
 from judges.green.grammar import CATEGORIES, analysis_regex
 from judges.green.neutralise import neutralise
 from judges.green.overlong import RULES as OVERLONG
@@ -30,6 +28,7 @@ from judges.green.parser import UnreadableAnalysis, bounds, decided_at, parse_an
 from judges.green.place import chosen, own_servers
 from judges.green.prompt import MAX_TOKENS, PromptTokenizer, model_identity
 from judges.green.server import DEFAULT_MODEL, STOPS
+from judges.questions import Question, Questions
 from judges.text import one_line
 
 Mode = Literal["score_only", "full"]
@@ -55,15 +54,10 @@ LOG = logging.getLogger(__name__)
 
 
 @dataclass
-class _Pair:
-    """One prompt, and the places in the batch that wait for its score."""
+class _Question(Question):
+    """The prompt as token ids."""
 
-    reference: str
-    candidate: str
     ids: list[int]
-    key: str
-    places: list[int] = field(default_factory=list)
-    score: Score | None = None
 
 
 class GreenJudge:
@@ -136,9 +130,7 @@ class GreenJudge:
         # What is known of how the model is served: 4-bit weights answer otherwise than float16.
         self._served = {name: (server or {}).get(name) for name in ("dtype", "extra")}
         self._own = [] if addresses else own_servers(self.model, revision, place, server or {})
-        self._cache_folder = (Path(cache_dir).expanduser() if cache_dir else default_folder()) if cache else None
-        self._cache: ScoreCache | None = None
-        self._numbers: Counter[str] = Counter()
+        self._questions: Questions[_Question] = Questions(cache, cache_dir)
         self._starting = threading.Lock()
         self._started = False
         self.sleeps = place == "shared"
@@ -173,8 +165,7 @@ class GreenJudge:
                 self._let_go()
                 raise
             self._limit = min(MAX_TOKENS, self._client.max_model_len or MAX_TOKENS)
-            if self._cache_folder:
-                self._cache = ScoreCache(self._cache_folder)
+            self._questions.open()
             self._started = True
 
     def _check_constrained(self) -> None:
@@ -194,33 +185,20 @@ class GreenJudge:
             await asyncio.to_thread(self.start)
         if self._asleep:
             await asyncio.to_thread(self.wake)
-        begin = time.perf_counter()
-        scores: list[Score | None] = [None] * len(cases)
-        groups: dict[str, dict[str, _Pair]] = {}
-        for place, case in enumerate(cases):
-            candidate, hits = neutralise(one_line(case.candidate))
-            self._numbers["injection_hits"] += hits
-            reference = one_line(case.reference)
-            scores[place] = _without_asking(reference, candidate)
-            if scores[place] is None:
-                pair = self._pair(reference, candidate)
-                known = groups.setdefault(reference, {}).setdefault(pair.key, pair)
-                known.places.append(place)
-        pairs = [pair for group in groups.values() for pair in group.values()]
-        self._numbers["duplicates_saved"] += sum(len(pair.places) - 1 for pair in pairs)
-        for pair in pairs:
-            pair.score = self._from_cache(pair) or self._too_long(pair)
-        asked = [[pair for pair in group.values() if pair.score is None] for group in groups.values()]
-        await all_or_first_error([self._judge(group) for group in asked if group])
-        seconds = (time.perf_counter() - begin) / max(1, len(cases))
-        for pair in pairs:
-            assert pair.score is not None
-            for place in pair.places:
-                scores[place] = self._overlong(cases[place], replace(pair.score, seconds=seconds))
-        return [score for score in scores if score is not None]
+        scores = await self._questions.scores(cases, self._question, self._ask)
+        return [self._overlong(case, score) for case, score in zip(cases, scores, strict=True)]
 
-    def _pair(self, reference: str, candidate: str) -> _Pair:
+    def _question(self, case: Case) -> Score | _Question:
+        reference = one_line(case.reference)
+        candidate, hits = neutralise(one_line(case.candidate))
+        self._questions.numbers["injection_hits"] += hits
+        if not _says_something(reference):
+            return Score.unscorable("the reference report is empty")
+        if not _says_something(candidate):
+            return Score(0.0, parts=_EMPTY)  # GREEN is 0 where nothing matches
         ids = self._tokenizer.ids(reference, candidate)
+        if self._room(ids) < LEAST_ANSWER:
+            return Score.unscorable(f"the prompt takes {len(ids)} of the model's {self._limit} tokens")
         key = cache_key(
             reader=READER,
             model=self._identity,
@@ -231,66 +209,53 @@ class GreenJudge:
             max_tokens=self._room(ids),
             sampling="greedy",
         )
-        return _Pair(reference, candidate, ids, key)
+        return _Question(reference, candidate, key, ids)
 
     def _room(self, ids: list[int]) -> int:
         return min(self.max_tokens or MAX_TOKENS, self._limit - len(ids))
 
-    def _from_cache(self, pair: _Pair) -> Score | None:
-        found = self._cache.get(pair.key) if self._cache else None
-        self._numbers["cache_hits"] += found is not None
-        return found
-
-    def _too_long(self, pair: _Pair) -> Score | None:
-        if self._room(pair.ids) >= LEAST_ANSWER:
-            return None
-        return Score.unscorable(f"the prompt takes {len(pair.ids)} of the model's {self._limit} tokens")
-
-    async def _judge(self, group: list[_Pair]) -> None:
+    async def _ask(self, group: list[_Question]) -> None:
         """Ask for the scores of one study's candidates, again and constrained where an answer cannot be read."""
-        again = await self._ask(group, self.constrain == "always", last=self.constrain != "retry")
+        again = await self._ask_once(group, self.constrain == "always", last=self.constrain != "retry")
         if again:
-            self._numbers["constrained_retries"] += len(again)
-            await self._ask(again, True, last=True)
-        for pair in group:
-            if self._cache and pair.score is not None:
-                self._cache.put(pair.key, pair.score)
+            self._questions.numbers["constrained_retries"] += len(again)
+            await self._ask_once(again, True, last=True)
 
-    async def _ask(self, group: list[_Pair], constrained: bool, last: bool) -> list[_Pair]:
-        """One request per pair; returns those whose answer could not be read, unless this was the last try."""
-        answers = await self._client.complete([self._body(pair, constrained) for pair in group])
+    async def _ask_once(self, group: list[_Question], constrained: bool, last: bool) -> list[_Question]:
+        """One request per question; returns those whose answer could not be read, unless this was the last try."""
+        answers = await self._client.complete([self._body(question, constrained) for question in group])
         unread = []
-        for pair, answer in zip(group, answers, strict=True):
+        for question, answer in zip(group, answers, strict=True):
             assert not isinstance(answer, Refused), "no status concerns one request alone here"
             if isinstance(answer, Failure):
-                pair.score = Score.failed(answer.reason, answer.retry_after_s)
+                question.score = Score.failed(answer.reason, answer.retry_after_s)
                 continue
-            self._numbers["prompt_tokens"] += answer.prompt_tokens
-            self._numbers["answers"] += 1
+            self._questions.numbers["prompt_tokens"] += answer.prompt_tokens
+            self._questions.numbers["answers"] += 1
             try:
-                pair.score = self._read(pair, answer, constrained)
+                question.score = self._read(question, answer, constrained)
             except UnreadableAnalysis as problem:
-                pair.score = Score.unscorable(str(problem))
-                unread.append(pair)
+                question.score = Score.unscorable(str(problem))
+                unread.append(question)
         return [] if last else unread
 
-    def _body(self, pair: _Pair, constrained: bool) -> dict[str, Any]:
-        body: dict[str, Any] = {"prompt": pair.ids, "max_tokens": self._room(pair.ids), "temperature": 0.0}
+    def _body(self, question: _Question, constrained: bool) -> dict[str, Any]:
+        body: dict[str, Any] = {"prompt": question.ids, "max_tokens": self._room(question.ids), "temperature": 0.0}
         if self._stops:
             body |= {"stop": self._stops, "include_stop_str_in_output": True}
         if constrained:
             # The regex of the full text in both modes: a shorter one could lead to other counts.
-            sizes = bounds(pair.reference, pair.candidate)
+            sizes = bounds(question.reference, question.candidate)
             most = {name: min(MOST_FINDINGS, size) for name, size in sizes.items()}
             body["structured_outputs"] = {"regex": analysis_regex(5 * self.item_characters, self.item_characters, most)}
         return body
 
-    def _read(self, pair: _Pair, answer: Completion, constrained: bool) -> Score:
+    def _read(self, question: _Question, answer: Completion, constrained: bool) -> Score:
         """The score that the generated tokens, up to the matched count, state. Raises UnreadableAnalysis."""
         end = decided_at(answer.text)
         if end is None and answer.finish_reason == "length":
             raise UnreadableAnalysis("the answer was cut before its score was decided")
-        found = parse_analysis(answer.text[:end], pair.reference, pair.candidate)
+        found = parse_analysis(answer.text[:end], question.reference, question.candidate)
         parts = {"matched_findings": float(found.matched)}
         parts |= {CATEGORIES[letter]: float(count) for letter, count in found.significant.items()}
         parts |= {f"insignificant_{CATEGORIES[letter]}": float(count) for letter, count in found.insignificant.items()}
@@ -300,7 +265,7 @@ class GreenJudge:
     def _overlong(self, case: Case, score: Score) -> Score:
         """Apply the rule for what lies beyond the words that GREEN reads."""
         unread = unread_words(case.candidate)
-        self._numbers["overlong_candidates"] += unread > 0
+        self._questions.numbers["overlong_candidates"] += unread > 0
         if score.value is None:
             return score
         value = OVERLONG[self.overlong](score.value, len(case.candidate.split()))
@@ -310,15 +275,7 @@ class GreenJudge:
 
     def drain_metrics(self) -> dict[str, float]:
         """Numbers since the last call, of this rank: requests, failovers, cache_hits, duplicates_saved, ..."""
-        if self._started:
-            self._client.drain(self._numbers)
-        if self._cache:
-            self._numbers["cache_damaged"] += self._cache.damaged
-            self._cache.damaged = 0
-        names = ("requests", "cache_hits", "duplicates_saved", "injection_hits", "constrained_retries")
-        numbers = {name: float(self._numbers[name]) for name in {*names, *self._numbers}}
-        self._numbers.clear()
-        return numbers
+        return self._questions.drain(self._client if self._started else None, "constrained_retries")
 
     def sleep(self) -> None:
         """Free the GPU for training; returns when it is free. For every rank to call when all have their scores.
@@ -348,8 +305,7 @@ class GreenJudge:
         with self._starting:
             if self._started:
                 self._client.close()
-            if self._cache:
-                self._cache.close()
+            self._questions.close()
             self._let_go()
             self._started = False
 
@@ -369,14 +325,6 @@ class GreenJudge:
 def _one_of(key: str, value: str, expected: tuple[str, ...]) -> None:
     if value not in expected:
         raise ConfigError(f"judge green: {key} is {value!r}, expected {', '.join(expected)}.")
-
-
-def _without_asking(reference: str, candidate: str) -> Score | None:
-    if not _says_something(reference):
-        return Score.unscorable("the reference report is empty")
-    if not _says_something(candidate):
-        return Score(0.0, parts=_EMPTY)  # GREEN is 0 where nothing matches
-    return None
 
 
 def _says_something(text: str) -> bool:

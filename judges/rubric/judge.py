@@ -13,18 +13,17 @@ import logging
 import os
 import re
 import threading
-import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from judges.base import Case, Score
 from judges.errors import ConfigError
-from judges.green.cache import ScoreCache, cache_key, default_folder
-from judges.green.client import Client, Completion, Failure, Refused, all_or_first_error
+from judges.green.cache import cache_key
+from judges.green.client import Client, Completion, Failure, Refused
 from judges.green.neutralise import neutralise
+from judges.questions import Question, Questions
 from judges.rubric.rubric import UnreadableAnswer, load_rubric
 from judges.text import one_line
 
@@ -54,13 +53,10 @@ class Rules(Protocol):
 
 
 @dataclass
-class _Pair:
-    """One question, and the places in the batch that wait for its score."""
+class _Question(Question):
+    """The turns of the prompt."""
 
     messages: list[dict[str, str]]
-    key: str
-    places: list[int] = field(default_factory=list)
-    score: Score | None = None
 
 
 class RubricJudge:
@@ -119,9 +115,7 @@ class RubricJudge:
             start_it="your server's own command (docs/judges.md)",
         )
         self._constrained = True
-        self._cache_folder = (Path(cache_dir).expanduser() if cache_dir else default_folder()) if cache else None
-        self._cache: ScoreCache | None = None
-        self._numbers: Counter[str] = Counter()
+        self._questions: Questions[_Question] = Questions(cache, cache_dir)
         self._starting = threading.Lock()
         self._started = False
 
@@ -144,43 +138,22 @@ class RubricJudge:
                         "needs a chat template."
                     )
                 LOG.warning(_UNCONSTRAINED, self.name)
-            if self._cache_folder:
-                self._cache = ScoreCache(self._cache_folder)
+            self._questions.open()
             self._started = True
 
     async def score(self, cases: Sequence[Case]) -> list[Score]:
         if not self._started:
             await asyncio.to_thread(self.start)
-        begin = time.perf_counter()
-        scores: list[Score | None] = [None] * len(cases)
-        groups: dict[str, dict[str, _Pair]] = {}
-        for place, case in enumerate(cases):
-            candidate, hits = _cleaned(case.candidate)
-            self._numbers["injection_hits"] += hits
-            reference, indication = _cleaned(case.reference)[0], _cleaned(case.indication)[0]
-            scores[place] = self._without_asking(reference, candidate)
-            if scores[place] is None:
-                pair = self._pair(reference, candidate, indication)
-                groups.setdefault(reference, {}).setdefault(pair.key, pair).places.append(place)
-        pairs = [pair for group in groups.values() for pair in group.values()]
-        self._numbers["duplicates_saved"] += sum(len(pair.places) - 1 for pair in pairs)
-        for pair in pairs:
-            pair.score = self._from_cache(pair)
-        asked = [[pair for pair in group.values() if pair.score is None] for group in groups.values()]
-        await all_or_first_error([self._judge(group) for group in asked if group])
-        seconds = (time.perf_counter() - begin) / max(1, len(cases))
-        for pair in pairs:
-            assert pair.score is not None
-            for place in pair.places:
-                scores[place] = replace(pair.score, seconds=seconds)
-        return [score for score in scores if score is not None]
+        return await self._questions.scores(cases, self._question, self._ask)
 
-    def _without_asking(self, reference: str, candidate: str) -> Score | None:
+    def _question(self, case: Case) -> Score | _Question:
+        candidate, hits = _cleaned(case.candidate)
+        self._questions.numbers["injection_hits"] += hits
+        reference, indication = _cleaned(case.reference)[0], _cleaned(case.indication)[0]
         if not any(map(str.isalnum, reference)):
             return Score.unscorable("the reference report is empty")
-        return None if any(map(str.isalnum, candidate)) else self.rubric.empty
-
-    def _pair(self, reference: str, candidate: str, indication: str) -> _Pair:
+        if not any(map(str.isalnum, candidate)):
+            return self.rubric.empty
         messages = self.rubric.messages(reference, candidate, indication)
         key = cache_key(
             reader=READER,
@@ -188,7 +161,7 @@ class RubricJudge:
             model=self.model,
             request=self._request(messages),
         )
-        return _Pair(messages, key)
+        return _Question(reference, candidate, key, messages)
 
     def _request(self, messages: list[dict[str, str]]) -> dict[str, Any]:
         request = {"messages": messages, "max_tokens": self.max_tokens, "temperature": 0.0, "seed": 0, **self.body}
@@ -197,39 +170,31 @@ class RubricJudge:
             request["response_format"] = {"type": "json_schema", "json_schema": schema}
         return request
 
-    def _from_cache(self, pair: _Pair) -> Score | None:
-        found = self._cache.get(pair.key) if self._cache else None
-        self._numbers["cache_hits"] += found is not None
-        return found
-
-    async def _judge(self, group: list[_Pair]) -> None:
+    async def _ask(self, group: list[_Question]) -> None:
         """Ask for the scores of one study's candidates, and once more for what cannot be read."""
-        again = await self._ask(group, "")
+        again = await self._ask_once(group, "")
         if again:
-            self._numbers["repeated_questions"] += len(again)
-            await self._ask(again, AGAIN)
-        for pair in group:
-            if self._cache and pair.score is not None:
-                self._cache.put(pair.key, pair.score)
+            self._questions.numbers["repeated_questions"] += len(again)
+            await self._ask_once(again, AGAIN)
 
-    async def _ask(self, group: list[_Pair], reminder: str) -> list[_Pair]:
-        """One request per pair; returns those whose answer could not be read. `reminder` ends the question."""
+    async def _ask_once(self, group: list[_Question], reminder: str) -> list[_Question]:
+        """One request per question; returns those whose answer could not be read. `reminder` ends the prompt."""
         bodies = []
-        for pair in group:
-            *before, last = pair.messages
+        for question in group:
+            *before, last = question.messages
             bodies.append(self._request([*before, {**last, "content": last["content"] + reminder}]))
         unread = []
-        for pair, answer in zip(group, await self._client.complete(bodies), strict=True):
+        for question, answer in zip(group, await self._client.complete(bodies), strict=True):
             if isinstance(answer, Failure):
-                pair.score = Score.failed(answer.reason, answer.retry_after_s)
+                question.score = Score.failed(answer.reason, answer.retry_after_s)
             elif isinstance(answer, Refused):  # longer than the model's context, most likely
-                pair.score = Score.unscorable(answer.reason)
+                question.score = Score.unscorable(answer.reason)
             else:
-                self._numbers["prompt_tokens"] += answer.prompt_tokens
-                self._numbers["answers"] += 1
-                pair.score = self._read(answer)
-                if pair.score.value is None:
-                    unread.append(pair)
+                self._questions.numbers["prompt_tokens"] += answer.prompt_tokens
+                self._questions.numbers["answers"] += 1
+                question.score = self._read(answer)
+                if question.score.value is None:
+                    unread.append(question)
         return unread
 
     def _read(self, answer: Completion) -> Score:
@@ -242,20 +207,12 @@ class RubricJudge:
 
     def drain_metrics(self) -> dict[str, float]:
         """Numbers since the last call, of this rank: requests, failovers, cache_hits, duplicates_saved, ..."""
-        self._client.drain(self._numbers)
-        if self._cache:
-            self._numbers["cache_damaged"] += self._cache.damaged
-            self._cache.damaged = 0
-        names = ("requests", "cache_hits", "duplicates_saved", "injection_hits", "repeated_questions")
-        numbers = {name: float(self._numbers[name]) for name in {*names, *self._numbers}}
-        self._numbers.clear()
-        return numbers
+        return self._questions.drain(self._client, "repeated_questions")
 
     def close(self) -> None:
         with self._starting:
             self._client.close()
-            if self._cache:
-                self._cache.close()
+            self._questions.close()
             self._started = False
 
 
