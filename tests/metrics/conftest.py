@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import signal
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ import pytest
 
 from judges.base import Case
 from tests.metrics.standins import ENCODER, write_standins
+from tests.served import Served
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv-metrics" / "bin" / "python"
@@ -69,42 +67,11 @@ def directly(environment: dict[str, str]) -> Callable[..., dict[str, Any]]:
     return ask
 
 
-class MetricServer:
-    """`bash launch/metrics_server.sh` on a free port, with what it prints."""
+class MetricServer(Served):
+    """`bash launch/metrics_server.sh` on a free port."""
 
     def __init__(self, env: dict[str, str], *arguments: str) -> None:
-        command = ["bash", "launch/metrics_server.sh", "--port", "0", *arguments]
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        self.lines: list[str] = []
-        self.listening = threading.Event()
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-        assert self.listening.wait(240), self.log
-        found = re.search(r"http://127\.0\.0\.1:\d+", self.log)
-        assert found, self.log
-        self.url = found[0]
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line)
-            if "listening on" in line:
-                self.listening.set()
-        self.listening.set()
-
-    @property
-    def log(self) -> str:
-        return "".join(self.lines)
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(30)
-        finally:
-            self.process.kill()
-            self.reader.join(5)
+        super().__init__(["bash", "launch/metrics_server.sh", "--port", "0", *arguments], env, start_s=240)
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,6 @@ import ast
 import http.client
 import json
 import os
-import re
-import signal
 import subprocess
 import sys
 import threading
@@ -26,6 +24,7 @@ from judges.remote import HttpJudge
 from judges.serve import JudgeServer, ServedJudge
 from judges.wire import decode_cases, decode_score, encode_cases, encode_scores
 from online_rl.errors import CheckpointError, ConfigError, JudgeError
+from tests.served import Served
 
 ROOT = Path(__file__).resolve().parents[3]
 SECRET = "secretive effusion"
@@ -81,41 +80,12 @@ def slow(completions, **columns):
 """
 
 
-class Server:
+class Server(Served):
     """`python -m judges.serve` on a free port."""
 
     def __init__(self, *arguments: str, port: int = 0) -> None:
         command = [sys.executable, "-m", "judges.serve", "--port", str(port), *arguments]
-        env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        self.lines: list[str] = []
-        self.listening = threading.Event()
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-        assert self.listening.wait(60), self.log
-        [self.url] = re.findall(r"http://127\.0\.0\.1:\d+", self.log)
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line)
-            if "listening on" in line:
-                self.listening.set()
-        self.listening.set()
-
-    @property
-    def log(self) -> str:
-        return "".join(self.lines)
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(20)
-        finally:
-            self.process.kill()
-            self.reader.join(5)
+        super().__init__(command, {**os.environ, "PYTHONPATH": str(ROOT)}, start_s=60)
 
     def post(self, body: bytes, path: str = "/score", **headers: str) -> tuple[int, dict]:
         connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=20)
