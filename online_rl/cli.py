@@ -126,7 +126,7 @@ def export(
         bool, typer.Option("--without-vllm", help="Leave out the trial by vLLM; the model card says so.")
     ] = False,
 ) -> None:
-    """Write a checkpoint as a Hugging Face folder that was compared and seen loading, with a model card."""
+    """Write a checkpoint as a Hugging Face folder, compared with the checkpoint and test-loaded, with a model card."""
     from online_rl.commands.export import export
 
     path = export(source, output, with_vllm=not without_vllm, say=lambda line: typer.echo(line, err=True))

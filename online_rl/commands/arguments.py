@@ -17,7 +17,10 @@ Overrides = Annotated[
     ),
 ]
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", "-c", metavar="FILE", help="YAML configuration, by name instead of by place")
+    Path | None,
+    typer.Option(
+        "--config", "-c", metavar="FILE", help="YAML configuration, as an option instead of the first argument"
+    ),
 ]
 
 

@@ -36,11 +36,16 @@ def demo_prepare(
 
 @demo_app.command("make-policy")
 def demo_make_policy(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Replaced; online_rl/demo/policies ships.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER", help="Where they go, over what is there; the package ships online_rl/demo/policies."
+        ),
+    ],
     workers: Annotated[int, typer.Option(help="Processes that draw.")] = 2,
     threads: Annotated[int, typer.Option(help="Threads that train; another number gives other bytes.")] = 1,
 ) -> None:
-    """Make the two policies that the package ships, from drawing their studies on; most of an hour."""
+    """Make the two policies that the package ships, from scratch; takes most of an hour."""
     from online_rl.demo.make_policy import make_and_report
 
     make_and_report(folder, workers, threads, typer.echo)

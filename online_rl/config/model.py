@@ -237,7 +237,7 @@ class Train(Section):
 
 
 class Eval(Section):
-    every: Count = Field(default=0, description="steps between evaluations; 0 = only before and after training")
+    every: Count = Field(default=20, description="steps between evaluations; 0 = only before and after training")
     studies: Positive | None = Field(
         default=128, description="held-out studies that are kept and evaluated, over all ranks; null = all"
     )

@@ -235,7 +235,7 @@ def test_a_part_that_no_judge_gives_is_refused_before_the_first_step(make_loop, 
 @pytest.mark.parametrize(
     ("evaluation", "words"),
     [
-        ({"metric_for_best_model": "reward"}, "eval.every: found 0"),
+        ({"every": 0, "metric_for_best_model": "reward"}, "eval.every: found 0"),
         ({"every": 5, "load_best_model_at_end": True}, "expected eval.metric_for_best_model beside it"),
         ({"every": 5, "metric_for_best_model": "eval_reward"}, "Did you mean reward?"),
         ({"every": 5, "metric_for_best_model": "rewards/green/mean"}, "rewards/findings/mean"),

@@ -60,6 +60,7 @@ RULES: tuple[Rule, ...] = (
     policy.a_ref_model_of_its_own_stays,
     policy.a_mixture_needs_refreshes,
     eval.the_best_is_found_by_evaluating,
+    eval.alarms_are_found_by_evaluating,
     eval.the_best_has_a_metric,
     eval.the_metric_is_one_of_an_evaluation,
 )

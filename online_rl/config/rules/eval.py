@@ -35,6 +35,16 @@ def the_best_is_found_by_evaluating(cfg: Config) -> str | None:
     )
 
 
+@rule("monitor.stop_on_collapse", "eval.every")
+def alarms_are_found_by_evaluating(cfg: Config) -> str | None:
+    if not cfg.monitor.stop_on_collapse or cfg.eval.every:
+        return None
+    return (
+        "eval.every: found 0 beside monitor.stop_on_collapse=true, expected the steps between evaluations: alarms are "
+        "judged at these, so the run could not stop before its end. Set it, or stop_on_collapse=false."
+    )
+
+
 @rule(METRIC, "eval.load_best_model_at_end", "eval.greater_is_better")
 def the_best_has_a_metric(cfg: Config) -> str | None:
     if cfg.eval.metric_for_best_model is not None:

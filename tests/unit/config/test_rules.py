@@ -59,6 +59,7 @@ def pairs(name: str, **options) -> dict:
             {"judges": [{"use": "findings", "only_if": "finding.raw == 0"}]},
             ["judges[0].only_if", "'finding'", "expected one of findings"],
         ),
+        ({"monitor": {"stop_on_collapse": True}, "eval": {"every": 0}}, ["eval.every: found 0", "stop_on_collapse"]),
         ({"judges": [{"use": "findings", "only_if": "raw = 0"}]}, ["judges[0].only_if", "'raw = 0'", "judge.part"]),
         (
             {"judges": [{"use": "findings", "length_control": "target_band", "length_args": {"low": 2.0}}]},
