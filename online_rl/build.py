@@ -31,6 +31,7 @@ from online_rl.monitor.alarms import Alarms
 from online_rl.monitor.health import in_use
 from online_rl.monitor.hparams import final_metrics, hyperparameters
 from online_rl.monitor.trackers import Tracker, check_trackers, open_trackers
+from online_rl.policy import lora
 from online_rl.policy.deepspeed import init_ranks, torchs_own_linear
 from online_rl.policy.engine import Policy
 from online_rl.policy.load import read_policy
@@ -38,7 +39,7 @@ from online_rl.policy.memory import out_of_memory_explained
 from online_rl.policy.model import banned_token_ids, pad_token_id
 from online_rl.policy.other_ref_model import read_ref_model
 from online_rl.price_check import PriceCheck
-from online_rl.provenance import Provenance, take_provenance
+from online_rl.provenance import Provenance, take_provenance, the_same_on_all_ranks
 from online_rl.ranks import collectives
 from online_rl.ranks.launch import several_machines
 from online_rl.ranks.stop import StopRequest
@@ -101,7 +102,8 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
         lock = RunLock(Path(cfg.run.dir)) if collectives.rank() == 0 else None
     if lock:
         undo.callback(lock.close)
-    found, messages = _claim_folder_and_try_judges(cfg, scorer, studies, collectives.gather(seen)[0])
+    seen = the_same_on_all_ranks(collectives.gather(seen))
+    found, messages = _claim_folder_and_try_judges(cfg, scorer, studies, seen)
     messages = [*describe_judges(cfg, judges, guards), *(f"warning: {message}" for message in [*unasked, *messages])]
 
     refuse_too_large(model_config, cfg, collectives.world_size())
@@ -279,8 +281,10 @@ def export_policy(policy: Policy, processor: Any, folder: Path) -> None:
         policy.export(partial, processor)
     with checkpoint.written(partial):
         if collectives.rank() == 0:
-            shutil.rmtree(folder, ignore_errors=True)  # of an earlier end of the run
-            os.replace(partial, folder)
+            for part, place in ((partial / lora.FOLDER, folder.parent / lora.FOLDER), (partial, folder)):
+                if part.is_dir():
+                    shutil.rmtree(place, ignore_errors=True)  # of an earlier end of the run
+                    os.replace(part, place)
 
 
 def draw(run_dir: Path) -> None:

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -80,7 +80,8 @@ def save(
             os.replace(partial, final)
             with whole_file(final / MARKER) as marker:
                 marker.write_text(json.dumps(manifest, indent=1))
-            _prune(root, cfg.train.keep_checkpoints, just_saved=final)
+    if collectives.rank() == 0:
+        _prune(root, cfg.train.keep_checkpoints, just_saved=final)
     return final
 
 
@@ -340,8 +341,9 @@ def _prune(root: Path, keep: int, just_saved: Path) -> None:
     complete = [p for p in _steps(root) if (p / MARKER).exists()]
     for old in complete[:-keep]:
         if old.name not in stay:
-            (old / MARKER).unlink(missing_ok=True)  # first: a removal that is cut short leaves no checkpoint to trust
-            shutil.rmtree(old, ignore_errors=True)
+            with suppress(OSError):  # one that cannot be removed takes room, and nothing else
+                (old / MARKER).unlink(missing_ok=True)  # first: what a removal leaves behind must not be trusted
+                shutil.rmtree(old, ignore_errors=True)
 
 
 def _fingerprint(path: Path) -> list[Any]:

@@ -76,6 +76,7 @@ class Collector:
         with step.phase("sampling and scoring"):
             rollouts, scores = self._scored(self._next(step.number))
             self._staleness = self._version - rollouts.version
+            self._within_budget(scores)
             self._resample(rollouts, scores, step.number)
         with collectives.together():  # no rank begins the update while a judge or an engine holds memory
             self.engine.sleep()
@@ -166,10 +167,10 @@ class Collector:
             rollouts = rollouts_of(saved, self.studies, self.builder.build_all)
             return self.scorer.ask(rollouts, self._canaries_due(step))
 
-    def _ask(self, studies: Sequence[Study], step: int, canaries: bool) -> Asked:
+    def _ask(self, studies: Sequence[Study], step: int, canaries: bool, resampled: int = 0) -> Asked:
         with collectives.together():
             prompts = self.builder.build_all(studies, self._behind(studies))
-            rollouts = self.engine.generate(prompts, step, self.policy.version)
+            rollouts = self.engine.generate(prompts, step, self.policy.version, resampled)
             return self.scorer.ask(rollouts, canaries)
 
     def _behind(self, studies: Sequence[Study]) -> Iterator[Study]:
@@ -187,14 +188,21 @@ class Collector:
         Everything sampled is added to `rollouts` and `scores`. How much is sampled depends on the rewards alone, so
         that a resumed run walks through the data as an uninterrupted one would.
         """
-        for _ in range(self.cfg.algorithm.resample_rounds):
+        for number in range(1, 1 + self.cfg.algorithm.resample_rounds):
             teaching = sum(self.algorithm.teaches(group) for group in scores.rewards)
             missing = self.cfg.rollout.studies_per_step - int(collectives.reduce_numbers([float(teaching)])[0])
             if missing <= 0:
                 break
-            more_rollouts, more_scores = self._scored(self._ask(self.next_studies(missing), step, canaries=False))
+            more_rollouts, more_scores = self._scored(self._ask(self.next_studies(missing), step, False, number))
             rollouts.extend(more_rollouts)
             scores.extend(more_scores)
+            self._within_budget(scores)
+
+    def _within_budget(self, scores: Scored) -> None:
+        """Raise JudgeFailed on every rank if judges could not be reached for too many of the step's candidates."""
+        lost, candidates = collectives.reduce_numbers([float(scores.stats.failed), float(scores.stats.candidates)])
+        if self.scorer.too_many_lost(lost, candidates):
+            collectives.agree(scores.out_of_reach)
 
     def _taught(self, scores: Scored) -> dict[int, bool]:
         """Whether the groups of each study of the step, over all ranks, taught anything. One with fewer than two scored

@@ -72,23 +72,21 @@ class Loop:
             raise
 
     def _train(self) -> tuple[Evaluation, Evaluation] | None:
-        self.stop.listen()
         first, last = self.step, self.cfg.train.max_steps
         if self.step == 0 or self.evaluator.is_missing(self.step):
             self._evaluate("before" if self.step == 0 else f"step-{self.step}")
         if self.step == 0 and self.prices:
             self.prices.run()
-        if self.stop.wanted(0):  # what was loaded is in its checkpoint
-            return None
+        self.stop.listen()  # until here there is nothing to save, so that a signal ends the run at once
         while self.step < last:
             self.one_step()
-            if self.step % self.cfg.train.save_every == 0 or self.step == last:
+            stops = self.stop.wanted(self.step - first) and self.step < last
+            if stops or self.step % self.cfg.train.save_every == 0 or self.step == last:
                 self._save()
+            if stops:  # before an evaluation, which may take minutes; the run that resumes makes up for it
+                return None
             if self.evaluator.is_due(self.step):
                 self._evaluate(f"step-{self.step}")
-            if self.stop.wanted(self.step - first) and self.step < last:
-                self._save()
-                return None
         if self.stop.wanted(0):  # the last step is saved
             return None
         after = self._evaluate_at_end()

@@ -18,7 +18,7 @@ from judges.base import Judge
 from judges.identity import code_hashes
 from online_rl.config import Config
 from online_rl.data.study import Study
-from online_rl.errors import CheckpointError
+from online_rl.errors import CheckpointError, ConfigError
 
 SHOWN_FILES = 3
 DIGITS = 12  # of a hash in a message
@@ -68,6 +68,21 @@ def take_provenance(
         prompt=_sha256(f"{text}\n{list(ids)}" for text, ids in prompts),
         stage=SUPERVISED if judges is None else ONLINE,
     )
+
+
+def the_same_on_all_ranks(seen: Sequence[Provenance]) -> Provenance:
+    """What every rank has seen. Raises ConfigError on all of them if one has other data, or other code of a judge.
+
+    seen  of each rank, as gathered
+    """
+    first = seen[0]
+    for rank, other in enumerate(seen):
+        for kind, difference, _ in _differences(asdict(first), other, ["train", "eval"]):
+            raise ConfigError(
+                f"{difference}, on rank 0 and on rank {rank}, so the ranks would not train on one thing. Give every "
+                f"machine the same {'code' if kind == 'judges' else 'data and model'}, best in one shared file system."
+            )
+    return first
 
 
 def stage_of(state: Mapping[str, Any]) -> str:
@@ -125,6 +140,11 @@ def refuse_other_provenance(
         return
     splits = ["train", *(["eval"] if state["config"]["eval"].get("studies") == cfg.eval.studies else [])]
     for kind, difference, remedy in _differences(saved, now, splits):
+        if kind == "data" and saved["data"]["train"].get("studies") != now.data["train"]["studies"]:
+            raise CheckpointError(  # the position in the data would mean nothing
+                f"{difference}, in {folder} and now. {remedy}, or choose another run.dir; start it from the trained "
+                "policy by model.path=run:RUN."
+            )
         if kind not in cfg.resume_allow:
             raise CheckpointError(
                 f"{difference}, in {folder} and now. {remedy}, continue with what there is now by "

@@ -83,3 +83,8 @@ class Data(Section):
     bad_images_budget: Count = Field(
         default=0, description="studies that may be set aside for unreadable images; 0 = stop"
     )
+
+    @property
+    def images_per_prompt(self) -> int:
+        """The most images that a prompt can hold: the study's own, and one of the study before."""
+        return self.max_images + (self.prior in ("image", "both"))

@@ -171,11 +171,12 @@ class Policy(Weights):
             metrics["loss"] = Mean(float(loss) / collectives.world_size() * total, mine / len(passes))
             counted.append(metrics)
         self._refuse(nonfinite_studies, counted, step)
+        self.version += 1  # before the weights change: one that is interrupted here is no step's policy
         self.engine.step()
         if not self.engine.was_step_applied():
+            self.version -= 1
             studies = studies_of(one.mb for one in passes)
             raise not_applied(set().union(*collectives.gather(studies)), step, self.cfg, self.rate_key)
-        self.version += 1
         return float(self.engine.get_global_grad_norm()), counted
 
     def _backward(self, one: Pass, baseline: float, total: float) -> tuple[Tensor, Metrics]:
@@ -192,7 +193,8 @@ class Policy(Weights):
     def _refuse(self, nonfinite_studies: set[str], counted: Sequence[Metrics], step: int) -> None:
         everywhere = nonfinite_studies.union(*collectives.gather(nonfinite_studies))
         agreement = over_ranks({name: metrics[name] for name in (DIFFERENCE, UNUSABLE)} for metrics in counted)
-        refuse(everywhere, agreement.get(DIFFERENCE, 0.0), agreement.get(UNUSABLE, 0.0), step, self.cfg)
+        with collectives.met_by_all():  # what it goes by is the same on every rank
+            refuse(everywhere, agreement.get(DIFFERENCE, 0.0), agreement.get(UNUSABLE, 0.0), step, self.cfg)
 
     def _baseline(self, passes: Sequence[Pass]) -> float:
         """The global mean that some losses compare with; 0 if the algorithm needs none."""

@@ -37,7 +37,9 @@ def refuse(nonfinite_studies: set[str], gap: float, unusable: float, step: int, 
     refuse_nonfinite(nonfinite_studies, step, cfg, "Look at their rewards; lower train.learning_rate")
     limit = logp_limit(cfg)
     late = (
-        " With scoring.behind=1 the last update is part of it: lower train.learning_rate." if cfg.scoring.behind else ""
+        " With scoring.behind=1 the last update is part of it; a lower train.learning_rate helps."
+        if cfg.scoring.behind
+        else ""
     )
     if not gap <= limit:
         raise PolicyMismatch(
@@ -49,8 +51,8 @@ def refuse(nonfinite_studies: set[str], gap: float, unusable: float, step: int, 
         raise PolicyMismatch(
             f"step {step}: for {unusable:.1%} of the tokens, more than {MAX_UNUSABLE:.0%}, vLLM reported "
             "log-probabilities that are not finite, or more than rollout.max_token_logp_difference="
-            f"{cfg.rollout.max_token_logp_difference:g} nats from the trainer's. Set model.dtype=float32 to see "
-            "whether precision is the cause."
+            f"{cfg.rollout.max_token_logp_difference:g} nats from the trainer's. A run of its own with "
+            "model.dtype=float32 shows whether precision is the cause."
         )
 
 
@@ -61,7 +63,8 @@ def refuse_nonfinite(studies: set[str], step: int, cfg: Config, remedy: str) -> 
     names = ", ".join(sorted(studies)[:SHOWN]) + (" ..." if len(studies) > SHOWN else "")
     raise NonFiniteUpdate(
         f"step {step}: the loss is not finite in passes over {len(studies)} studies ({names}; all in "
-        f"{_named(studies, step, cfg)}), so no rank applied the update. {remedy}, or set model.dtype=float32."
+        f"{_named(studies, step, cfg)}), so no rank applied the update. {remedy}, or set model.dtype=float32. "
+        f"{_another_run(cfg)}"
     )
 
 
@@ -69,7 +72,15 @@ def not_applied(studies: set[str], step: int, cfg: Config, rate_key: str = "trai
     """The error for a gradient that is not finite; `studies` are those of the step, of all ranks."""
     return NonFiniteUpdate(
         f"step {step}: the gradient is not finite, so no rank applied the update; {_named(studies, step, cfg)} names "
-        f"the step's studies. Lower {rate_key}, or set model.dtype=float32 to see whether precision is the cause."
+        f"the step's studies. Lower {rate_key}, or set model.dtype=float32 to see whether precision is the cause. "
+        f"{_another_run(cfg)}"
+    )
+
+
+def _another_run(cfg: Config) -> str:
+    return (
+        f"Rate and dtype are the run's own, so continue in another run.dir: online-rl export {cfg.run.dir} --output "
+        "FOLDER, then model.path=FOLDER."
     )
 
 

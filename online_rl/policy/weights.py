@@ -164,8 +164,10 @@ class Weights:
             self.ref_model.load(folder)
 
     def export(self, folder: Path, processor: Any) -> None:
-        """Write the policy as a Hugging Face folder (safetensors, config, processor). Rank 0 writes; all ranks must
-        call. Ranks wait for each other before the first byte is written, and no longer."""
+        """Write the policy as a Hugging Face folder (safetensors, config, processor), its adapters in a folder inside.
+
+        Rank 0 writes; all ranks must call. Ranks wait for each other before the first byte is written, and no longer.
+        """
         model = self.engine.module.hf
         state = {}
         adapter = self._adapter()
@@ -175,8 +177,8 @@ class Weights:
         if collectives.rank() == 0:
             from safetensors.torch import save_file
 
-            self._save_adapter(adapter, folder.parent / lora.FOLDER)
             folder.mkdir(parents=True, exist_ok=True)
+            self._save_adapter(adapter, folder / lora.FOLDER)
             save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
             model.config.save_pretrained(folder)
             if getattr(model, "generation_config", None) is not None:

@@ -87,6 +87,16 @@ def agree(error: BaseException | None) -> None:
     raise RankFailed(f"rank {first} stopped: {kind}: {text}", code, judge_failed) from error
 
 
+@contextmanager
+def met_by_all() -> Iterator[None]:
+    """Mark what is raised inside as raised on every rank at this point: all go by the same numbers."""
+    try:
+        yield
+    except Exception as error:
+        error.__dict__[MET] = True
+        raise
+
+
 def is_met_by_all(error: BaseException) -> bool:
     """Whether every rank raises at this point, so that they can still do something together, such as saving."""
     alike = isinstance(error, RankFailed | JudgeFailed | NonFiniteUpdate)  # raised on all by what all have gathered

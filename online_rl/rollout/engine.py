@@ -65,7 +65,7 @@ class RolloutEngine:
             "tensor_parallel_size": cfg.rollout.tensor_parallel_size,
             "seed": cfg.run.seed,
             # Without a word about videos vLLM sets memory aside for the longest one that the policy could read.
-            "limit_mm_per_prompt": {"image": cfg.data.max_images, "video": 0},
+            "limit_mm_per_prompt": {"image": cfg.data.images_per_prompt, "video": 0},
             "logprobs_mode": "processed_logprobs",
             "distributed_executor_backend": "external_launcher",
             "trust_remote_code": cfg.model.trust_remote_code,
@@ -95,9 +95,10 @@ class RolloutEngine:
         """End vLLM's engine, and with it the process group. Calling it again does nothing."""
         self.llm.llm_engine.engine_core.shutdown()
 
-    def generate(self, prompts: Sequence[Prompt], step: int, version: int) -> Rollouts:
+    def generate(self, prompts: Sequence[Prompt], step: int, version: int, resampled: int = 0) -> Rollouts:
         """Sample `rollout.group_size` candidates for each prompt; they come as they finish.
 
+        resampled  which round of resampling within the step it is, for other seeds; 0: the step's own studies
         Raises PolicyMismatch when `version`, the trainer's count of updates, is not the engine's.
         """
         if version != self.version:
@@ -113,7 +114,7 @@ class RolloutEngine:
                     n=n,
                     temperature=rollout.temperature,
                     top_p=rollout.top_p,
-                    seed=group_seed(self.cfg.run.seed, step, prompt.study.study_id, n),
+                    seed=group_seed(self.cfg.run.seed, step, prompt.study.study_id, n, resampled),
                     **self._common(),
                 ),
             )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from judges.base import Judge
 from judges.border import border
+from online_rl.errors import JudgeError
 
 Pairs = Sequence[tuple[Judge, float]]
 
@@ -33,8 +35,20 @@ def judge_states(judges: Pairs) -> dict[str, Any]:
     for judge, _ in judges:
         if hasattr(judge, "state_dict"):
             with border(f"judge {judge.name!r}", "state_dict()"):
-                states[judge.name] = judge.state_dict()
+                state = judge.state_dict()
+            states[judge.name] = _plain(judge, state)
     return {name: state for name, state in states.items() if state}
+
+
+def _plain(judge: Judge, state: Any) -> Any:
+    """The state as JSON holds it, numbers and arrays of NumPy or torch as plain ones. Raises JudgeError."""
+    try:
+        return json.loads(json.dumps(state, default=lambda value: value.tolist()))
+    except (AttributeError, TypeError, ValueError):
+        raise JudgeError(
+            f"judge {judge.name!r}: state_dict() gave what JSON cannot hold, and checkpoints are JSON. Return numbers, "
+            "strings, lists and dictionaries."
+        ) from None
 
 
 def load_judge_states(judges: Pairs, states: Mapping[str, Any], other_code: bool = False) -> None:

@@ -54,12 +54,14 @@ class Candidate:
 class Scored:
     """All groups of this rank's step, what the calls took, and the canaries where some were due.
 
-    rewards  what the algorithm learns from: the candidates' rewards, normalised per judge where the config asks for it
+    rewards       what the algorithm learns from: the candidates' rewards, normalised per judge where the config says so
+    out_of_reach  what to raise if more candidates were lost than `scoring.max_failed_rate` allows; None if none was
     """
 
     groups: list[list[Candidate]]
     stats: CallStats
     canaries: CanaryReport
+    out_of_reach: JudgeFailed | None = None
     rewards: list[list[float | None]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -73,6 +75,7 @@ class Scored:
         self.groups += more.groups
         self.rewards += more.rewards
         self.stats = self.stats.followed_by(more.stats)
+        self.out_of_reach = self.out_of_reach or more.out_of_reach
 
 
 class Scorer:
@@ -102,12 +105,19 @@ class Scorer:
         for judge, _ in self.judges:
             self.calls.start(judge)
 
-    def score(self, rollouts: Rollouts, canaries: bool = False) -> Scored:
-        """Read the rollouts through and judge them; with `canaries`, score those of the first study as well.
+    def score(self, rollouts: Rollouts) -> Scored:
+        """Read the rollouts through and judge them, to measure them: reports that were cut count as they are.
 
         Raises JudgeFailed (a judge out of reach or too slow), JudgeError (contract broken).
         """
-        return self.scored(self.ask(rollouts, canaries))
+        scored = self.scored(self.ask(rollouts), masks=False)
+        if scored.out_of_reach and self.too_many_lost(scored.stats.failed, scored.stats.candidates):
+            raise scored.out_of_reach
+        return scored
+
+    def too_many_lost(self, lost: float, candidates: float) -> bool:
+        """Whether more candidates went without an answer than `scoring.max_failed_rate` allows."""
+        return lost > self.options.max_failed_rate * candidates
 
     def ask(self, rollouts: Rollouts, canaries: bool = False) -> Asked:
         """Read the rollouts through and hand them to the judges, whose answers `scored` waits for.
@@ -146,8 +156,12 @@ class Scorer:
         asked.generate_seconds = asked.generated - start
         return asked
 
-    def scored(self, asked: Asked) -> Scored:
-        """Wait for the answers, and put them together. Raises as `score` does."""
+    def scored(self, asked: Asked, masks: bool = True) -> Scored:
+        """Wait for the answers, and put them together. Raises as `score` does, except for candidates that are lost:
+        whether these are too many is for all ranks to say.
+
+        masks  whether `scoring.truncated: mask` takes reports that were cut out of what is learned from
+        """
         answers, report, exposed = asked.wait(self.options.deadline_s)
         scores: dict[Key, dict[str, Score]] = {key: {} for key in asked.cases}
         for (judge, keys, _), answer in zip(asked.calls, answers, strict=True):
@@ -156,7 +170,9 @@ class Scorer:
         for completion in (c for group in asked.rollouts.groups for c in group if c.unclosed):
             found = scores[completion.group, completion.candidate]
             found.update((name, Score.unscorable(UNCLOSED)) for name in list(found))
-        groups = [[self._candidate(c, scores[c.group, c.candidate]) for c in group] for group in asked.rollouts.groups]
+        groups = [
+            [self._candidate(c, scores[c.group, c.candidate], masks) for c in group] for group in asked.rollouts.groups
+        ]
         stats = CallStats(
             generate_seconds=asked.generate_seconds,
             exposed_seconds=exposed,
@@ -164,28 +180,26 @@ class Scorer:
             latencies=[answer.seconds for answer in answers],
             in_flight=self.calls.most_in_flight(),
             retries=sum(answer.retries for answer in answers),
-            failed=self._within_budget(scores),
+            failed=sum(_is_lost(found) for found in scores.values()),
             candidates=len(asked.cases),
             drained={f"judge/{j.name}/{key}": value for j, _ in self.judges for key, value in drain(j).items()},
         )
-        scored = Scored(groups, stats, report)
+        scored = Scored(groups, stats, report, self._out_of_reach(scores))
         scored.rewards = [self._learned(group) for group in groups]
         return scored
 
-    def _within_budget(self, scores: dict[Key, dict[str, Score]]) -> int:
-        """How many candidates some judge could not be reached for. Raises JudgeFailed when there are too many."""
-        lost = [key for key, found in scores.items() if any(s.status is Status.FAILED for s in found.values())]
-        if len(lost) > self.options.max_failed_rate * len(scores):
-            for judge, _ in self.judges:
-                found = [answers[judge.name] for answers in scores.values()]
-                if any(s.status is Status.FAILED for s in found):
-                    raise out_of_reach(judge, found, self.options)
-        return len(lost)
+    def _out_of_reach(self, scores: dict[Key, dict[str, Score]]) -> JudgeFailed | None:
+        """The error for the first judge that could not be reached for some candidate."""
+        for judge, _ in self.judges:
+            found = [answers[judge.name] for answers in scores.values()]
+            if any(s.status is Status.FAILED for s in found):
+                return out_of_reach(judge, found, self.options)
+        return None
 
-    def _candidate(self, completion: Completion, scores: dict[str, Score]) -> Candidate:
+    def _candidate(self, completion: Completion, scores: dict[str, Score], masks: bool) -> Candidate:
         words = count_words(clean_report(completion.text))
         verbosity = words / max(1, count_words(clean_report(completion.prompt.study.reference)))
-        masked = completion.truncated and self.options.truncated == "mask"
+        masked = masks and completion.truncated and self.options.truncated == "mask"
         reward = None if masked else self.blend.reward(scores)
         judged = {name: score for name, score in scores.items() if name not in self.guards}
         guards = {name: score for name, score in scores.items() if name in self.guards}
@@ -209,6 +223,7 @@ class Scorer:
         self._unscorable.append((unscorable, total))
         bad, seen = (sum(column) for column in zip(*self._unscorable, strict=True))
         if bad / max(1, seen) > self.options.max_unscorable_rate:
+            self._unscorable.clear()  # a run that resumes with a mended judge is given a whole window
             raise JudgeFailed(
                 f"{bad} of the last {seen} candidates were unscorable, over scoring.max_unscorable_rate="
                 f"{self.options.max_unscorable_rate:g}. No reward is made up for them. `online-rl doctor` "
@@ -237,3 +252,8 @@ class Scorer:
             for judge, _ in self.judges:
                 self.calls.close_judge(judge)
             self.calls.close()
+
+
+def _is_lost(scores: Mapping[str, Score]) -> bool:
+    """Whether some judge could not be reached for this candidate."""
+    return any(score.status is Status.FAILED for score in scores.values())

@@ -17,6 +17,7 @@ from online_rl.config.model import JudgeSpec
 from online_rl.data.prompt import study_prompt
 from online_rl.data.study import Study
 from online_rl.errors import ConfigError
+from online_rl.scoring.adapt import judge_states
 from online_rl.scoring.calls import answer_of, out_of_reach
 from online_rl.scoring.cases import make_case
 from online_rl.scoring.scorer import Scorer
@@ -98,6 +99,7 @@ def dry_call(scorer: Scorer, study: Study, cfg: Config) -> None:
             row[judge.name] = score
     for row in rows:
         scorer.blend.reward(row)  # a gate may read a part that is not there
+    judge_states(scorer.judges)  # every checkpoint will hold them
 
 
 def count_tokens_with(tokenizer: Any, judges: Sequence[Judge]) -> None:

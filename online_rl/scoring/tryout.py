@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from judges.base import Judge, Score, Status
+from judges.base import Case, Judge, Score, Status
+from judges.callable import CallableJudge
 from judges.identity import innermost
 from judges.length import LengthControlled
 from online_rl.config import Config
@@ -16,6 +17,7 @@ from online_rl.errors import JudgeError
 from online_rl.scoring.calls import Calls, answer_of, out_of_reach
 from online_rl.scoring.cases import make_case
 from online_rl.scoring.scorer import Scorer
+from online_rl.scoring.setup import DRY_CANDIDATE
 
 REPORTS = 16  # reference reports that a judge is tried on
 
@@ -64,17 +66,25 @@ def try_on_references(calls: Calls, judge: Judge, studies: Sequence[Study], cfg:
     Raises JudgeError if it breaks its contract, and JudgeFailed if it cannot be reached.
     """
     inner = judge.judge if isinstance(judge, LengthControlled) else judge  # its length is that of its reference
+    ours = type(innermost(inner)).__module__.partition(".")[0] == "judges"
+    others = not ours or isinstance(innermost(inner), CallableJudge)
+    in_groups = others and getattr(judge, "granularity", "completion") == "group"
     answers = []
-    for study in studies:  # a call each: a reward function gets the candidates of one study at a time
-        prompt = study_prompt(cfg.data.prompt, study)
-        ids = tuple(range(1, 1 + len(study.reference.split())))
-        answers.append(calls.submit(inner, [make_case(study, study.reference, prompt, ids)]))
+    for study, other in zip(studies, [*studies[1:], *studies[:1]], strict=True):  # a call each, as in training
+        candidates = [study.reference]
+        if in_groups:  # another report beside it: a reward may be relative to the others of its group
+            candidates.append(other.reference if other is not study else DRY_CANDIDATE)
+        answers.append(calls.submit(inner, [_case(study, candidate, cfg) for candidate in candidates]))
     scores = [answer_of(answer, judge, cfg.scoring.deadline_s).scores[0] for answer in answers]
     if any(score.status is Status.FAILED for score in scores):
         raise out_of_reach(judge, scores, cfg.scoring)
-    ours = type(innermost(inner)).__module__.partition(".")[0] == "judges"
     values = [score.value for score in scores if score.value is not None]
     return Tried(judge.name, values, Counter(_reason(score, ours) for score in scores if score.value is None))
+
+
+def _case(study: Study, candidate: str, cfg: Config) -> Case:
+    ids = tuple(range(1, 1 + len(candidate.split())))
+    return make_case(study, candidate, study_prompt(cfg.data.prompt, study), ids)
 
 
 def _reason(score: Score, ours: bool) -> str:

@@ -26,7 +26,7 @@ from online_rl.policy.load import read_policy
 from online_rl.policy.memory import out_of_memory_explained
 from online_rl.policy.model import banned_token_ids, pad_token_id
 from online_rl.policy.supervised import SupervisedPolicy
-from online_rl.provenance import Provenance, take_provenance
+from online_rl.provenance import Provenance, take_provenance, the_same_on_all_ranks
 from online_rl.ranks import collectives
 from online_rl.ranks.stop import StopRequest
 from online_rl.ranks.watchdog import EARLIER, Watchdog
@@ -64,7 +64,7 @@ def _build(cfg: Config, undo: ExitStack) -> SupervisedLoop:
         lock = RunLock(Path(cfg.run.dir)) if collectives.rank() == 0 else None
     if lock:
         undo.callback(lock.close)
-    found, messages = _claim_folder(cfg, studies, collectives.gather(seen)[0])
+    found, messages = _claim_folder(cfg, studies, the_same_on_all_ranks(collectives.gather(seen)))
 
     # From here on a model is loaded.
     tokenizer = processor.tokenizer

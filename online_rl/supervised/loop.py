@@ -64,10 +64,10 @@ class SupervisedLoop:
             raise
 
     def _train(self) -> Results | None:
-        self.stop.listen()
         first, last = self.step, self.cfg.train.max_steps
         if self.step == 0:
             self.held_out.measure(0, "before")
+        self.stop.listen()  # until here there is nothing to save, so that a signal ends the run at once
         while self.step < last:
             if self.stop.wanted(self.step - first):
                 self._save_if_begun()

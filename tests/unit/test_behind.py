@@ -38,7 +38,7 @@ class Engine:
     def __init__(self):
         self.version, self.sampled = 0, []
 
-    def generate(self, prompts, step, version):
+    def generate(self, prompts, step, version, resampled=0):
         assert version == self.version
         self.sampled.append((step, version))
         stream = [

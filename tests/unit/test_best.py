@@ -54,7 +54,7 @@ class Engine:
 
     version, asleep, can_sleep, weights, must_verify = 0, False, False, 0, False
 
-    def generate(self, prompts, step, version):
+    def generate(self, prompts, step, version, resampled=0):
         return self._rollouts(prompts, 2)
 
     def greedy(self, prompts):
@@ -216,6 +216,28 @@ def test_an_evaluation_that_a_judge_interrupted_is_made_up_for(make_loop, tmp_pa
     again = make_loop(resume="auto")
     again.run()
     assert evaluated(tmp_path) == [0, 1, 2, 3, 4, 5, 6] and named(tmp_path)["step"] == 2
+
+
+def test_a_stop_does_not_wait_for_an_evaluation_which_the_next_launch_makes_up_for(make_loop, tmp_path):
+    first = make_loop()
+    first.stop.stop_after = 2
+    assert first.run() is None
+    assert evaluated(tmp_path) == [0, 1] and kept(tmp_path)[-1] == "step-2"
+    again = make_loop(resume="auto")
+    again.stop.stop_after = 1
+    again.run()
+    assert evaluated(tmp_path) == [0, 1, 2] and named(tmp_path)["step"] == 2
+
+
+def test_until_the_first_step_a_signal_is_not_the_loops(make_loop):
+    """There is nothing to save yet, so that it ends the run at once, as it does while models load."""
+    loop, heard = make_loop(), []
+    evaluate = loop.evaluator.evaluate
+    loop.evaluator.evaluate = lambda *args, **more: (heard.append("evaluated"), evaluate(*args, **more))[1]
+    loop.stop.listen = lambda: heard.append("listens")
+    loop.stop.stop_after = 1
+    loop.run()
+    assert heard == ["evaluated", "listens"]
 
 
 def test_an_evaluation_that_was_made_is_not_made_again(make_loop, tmp_path):

@@ -281,6 +281,21 @@ def test_pruning_never_removes_what_was_just_saved(tmp_path):
         assert found(tmp_path)[0].step == step
 
 
+def test_an_old_one_that_cannot_be_removed_costs_the_new_one_nothing(tmp_path, monkeypatch):
+    save(tmp_path, 1)
+    unlink = Path.unlink
+
+    def stubborn(path, missing_ok=False):
+        if path.parent.name == "step-1":
+            raise PermissionError("stale file handle")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", stubborn)
+    save(tmp_path, 2, train={"keep_checkpoints": 1})
+    monkeypatch.undo()
+    assert steps(tmp_path) == ["step-1", "step-2"] and found(tmp_path)[0].step == 2
+
+
 def test_folders_of_other_names_are_left_alone(tmp_path):
     (tmp_path / "checkpoints" / "step-best").mkdir(parents=True)
     save(tmp_path, 1, train={"keep_checkpoints": 1})

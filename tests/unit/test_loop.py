@@ -33,7 +33,7 @@ class Engine:
 
     version, asleep = 0, False
 
-    def generate(self, prompts, step, version):
+    def generate(self, prompts, step, version, resampled=0):
         stream = [
             Completion(g, i, prompt, (5, 6), (-0.1, -0.1), " ".join(["clear"] * words), False)
             for g, prompt in enumerate(prompts)

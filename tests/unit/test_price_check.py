@@ -27,7 +27,7 @@ class Engine:
 
     version = 0
 
-    def generate(self, prompts, step, version):
+    def generate(self, prompts, step, version, resampled=0):
         stream = [
             Completion(g, i, prompt, (5,), (-0.1,), text, False)
             for g, prompt in enumerate(prompts)

@@ -9,8 +9,8 @@ import pytest
 
 from online_rl.config import config_from_dict
 from online_rl.data.study import Study
-from online_rl.errors import CheckpointError
-from online_rl.provenance import take_provenance
+from online_rl.errors import CheckpointError, ConfigError
+from online_rl.provenance import take_provenance, the_same_on_all_ranks
 from online_rl.same_run import refuse_another_run
 from online_rl.scoring.setup import load_judges
 
@@ -172,3 +172,23 @@ def test_a_difference_of_the_configuration_comes_first(run):
     run.prompt = "<user> {indication}"
     with pytest.raises(CheckpointError, match=r"^scoring\.truncated: "):
         run.resume(scoring={"truncated": "mask"})
+
+
+def test_ranks_that_would_train_on_different_things_are_refused(run):
+    """As on two machines that each have a clone of their own."""
+    first = run.now()
+    assert the_same_on_all_ranks([first, run.now()]) is first
+    (run.folder / f"{run.helper}.py").write_text("worth = 2.0\n")
+    with pytest.raises(ConfigError, match=r"^judge 'mine': its code differs: .* on rank 0 and on rank 2, .*same code"):
+        the_same_on_all_ranks([first, first, run.now()])
+    (run.folder / f"{run.helper}.py").write_text("worth = 1.0\n")
+    run.train.reverse()
+    with pytest.raises(ConfigError, match=r"^data: the train studies or their order differ: .* on rank 1, .*same data"):
+        the_same_on_all_ranks([first, run.now()])
+
+
+def test_another_number_of_studies_is_refused_whatever_is_allowed(run):
+    run.train.append(run.study(4))
+    assert "resume_allow" not in run.refused()
+    with pytest.raises(CheckpointError, match="the train studies or their order differ"):
+        run.resume(resume_allow=["data"])

@@ -26,7 +26,7 @@ class Engine:
     def __init__(self, make_completion):
         self.make_completion, self.asked = make_completion, []
 
-    def generate(self, prompts, step, version):
+    def generate(self, prompts, step, version, resampled=0):
         self.asked.append([prompt.study.study_id for prompt in prompts])
         completions = [
             self.make_completion(group=g, candidate=i, text=("good", "bad")[i], prompt=prompt)

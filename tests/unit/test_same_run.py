@@ -53,7 +53,7 @@ def test_a_judge_server_may_have_moved(tmp_path):
 )
 def test_another_judge_is_another_run(tmp_path, judges, message):
     with pytest.raises(CheckpointError, match=message):
-        go_on(tmp_path, saved(), judges=judges)
+        go_on(tmp_path, saved(judges=[{"use": "findings", "length_control": "lc_green"}]), judges=judges)
 
 
 def test_keys_that_do_not_change_the_run_may_change(tmp_path):
@@ -74,6 +74,12 @@ def test_a_run_may_go_on_with_smaller_passes(tmp_path):
     train = {"micro_batch_tokens": 1024, "logits_chunk": 64}
     debug = {"image_features_once": False, "share_prompts": False, "read_ahead": False}
     other = {"model": {"gradient_checkpointing": True}, "train": train, "debug": debug}
+    assert go_on(tmp_path, saved(), **other) == []
+
+
+def test_a_run_may_go_on_with_what_a_message_told_it_to_change(tmp_path):
+    rollout = {"max_model_len": 4096, "max_num_seqs": 8, "max_token_logp_difference": 9.0, "max_logp_difference": 1.0}
+    other = {"data": {"bad_images_budget": 3}, "rollout": rollout, "scoring": {"max_unscorable_rate": 0.9}}
     assert go_on(tmp_path, saved(), **other) == []
 
 

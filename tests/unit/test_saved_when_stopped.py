@@ -54,7 +54,7 @@ class Counts(Policy):
 class Dies(Engine):
     raises: BaseException | None = None
 
-    def generate(self, prompts, step, version):
+    def generate(self, prompts, step, version, resampled=0):
         rollouts = super().generate(prompts, step, version)
         if self.raises:
             rollouts = Rollouts(self.dying(), len(prompts), 2, version)

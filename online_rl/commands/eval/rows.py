@@ -44,9 +44,7 @@ def make_row(
         return {**who, "status": "bad_image", **nothing, "scores": {}, "guards": {}}
     completion, text = candidate.completion, candidate.completion.text.strip()
     answers = {**candidate.scores, **candidate.guards}
-    if candidate.masked:
-        status = "masked"
-    elif any(score.status is Status.FAILED for score in answers.values()):
+    if any(score.status is Status.FAILED for score in answers.values()):
         status = "failed"
     else:
         status = "unscorable" if candidate.reward is None else "scored"

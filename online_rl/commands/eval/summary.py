@@ -50,7 +50,7 @@ class Evaluated:
     def counts(self) -> dict[str, int]:
         """How many studies were scored, and why the others were not: they are in no mean of a score."""
         found = Counter(row["status"] for row in self.rows)
-        return {status: found[status] for status in ("scored", "unscorable", "failed", "masked", "bad_image")}
+        return {status: found[status] for status in ("scored", "unscorable", "failed", "bad_image")}
 
 
 def read_results(folder: Path, label: str) -> Evaluated:

@@ -96,7 +96,6 @@ def _coverage(policy: dict[str, Any], named: bool) -> str:
         "unscorable": "unscorable",
         "failed": "not reached by a judge",
         "bad_image": "with an image that cannot be decoded",
-        "masked": "cut at the limit and masked (scoring.truncated)",
     }
     missing = [f"{policy[key]} {words}" for key, words in others.items() if policy[key]]
     start = f"{policy['label']}: " if named else ""

@@ -58,7 +58,7 @@ def _values(cfg: Config) -> dict[str, str]:
     return {
         "trust": ", trust_remote_code=True" if cfg.model.trust_remote_code else "",
         "dtype": cfg.model.dtype,
-        "images": str(cfg.data.max_images),
+        "images": str(cfg.data.images_per_prompt),
         "side": str(cfg.data.image_max_side),
         "prompt": repr(cfg.data.prompt),
         "tokens": str(cfg.rollout.max_completion_tokens),

@@ -40,6 +40,11 @@ def two_ranks(rank, folder, results):
             raise JudgeFailed("gone") if rank == 1 else ValueError("row 3")
     except Exception as error:
         answers["judge"] = (type(error).__name__, str(error), getattr(error, "judge_failed", None))
+    try:
+        with collectives.met_by_all():
+            raise KeyError("of gathered numbers")
+    except KeyError as error:
+        answers["met"] = (collectives.is_met_by_all(error), collectives.is_met_by_all(KeyError("of one rank")))
     results[rank] = answers
     dist.destroy_process_group()
 
@@ -51,6 +56,7 @@ def test_two_ranks(tmp_path):
         first, second = results[0], results[1]
     for answers in (first, second):
         assert answers["gather"] == ["rank 0", "rank 1"]
+        assert answers["met"] == (True, False), "a step is saved after what all ranks raise, and after nothing else"
         assert answers["sum"] == [3.0, 20.0] and answers["max"] == [2.0, 0.0]
         assert answers["sums"] == {"loss": 1.5, "only_1": 1.5}
     assert second["error"] == ("ValueError", "row 7")

@@ -186,6 +186,7 @@ def test_the_priors_image_comes_last(demo_processor, make_study):
     for mode, seeds in (("image", (1, 2, 5)), ("none", (1, 2))):
         cfg = config_from_dict({"data": {"prior": mode, "max_images": 2}})
         found = PromptBuilder(demo_processor, cfg).build(study).images
+        assert len(found) == cfg.data.images_per_prompt, "vLLM refuses more than it was told to expect"
         assert [image.getpixel((0, 0)) for image in found] == [
             Image.open(io.BytesIO(png(seed=s))).convert("RGB").getpixel((0, 0)) for s in seeds
         ]

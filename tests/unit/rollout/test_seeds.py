@@ -30,3 +30,8 @@ def test_every_candidate_of_the_group_stays_below_2_to_the_31(run_seed, step, st
     seed = group_seed(run_seed, step, study_id, group_size)
     assert SEED_SPACE == 2**31
     assert 0 <= seed < seed + group_size - 1 < SEED_SPACE
+
+
+def test_a_study_that_comes_again_in_a_step_gets_other_reports():
+    rounds = {group_seed(0, 3, "s", 8, resampled) for resampled in range(4)}
+    assert len(rounds) == 4 and group_seed(0, 3, "s", 8) in rounds

@@ -24,9 +24,14 @@ class Other(Overlap):
     name = "other"
 
 
+def score(scorer, rollouts):
+    """As a step does in which canaries are due."""
+    return scorer.scored(scorer.ask(rollouts, canaries=True))
+
+
 def test_canaries_are_scored_beside_the_step_and_leave_it_as_it_is(make_scorer, make_rollouts):
     scorer = make_scorer((Overlap(), 1.0), max_retries=0)
-    scored = scorer.score(make_rollouts(*GROUPS), canaries=True)
+    scored = score(scorer, make_rollouts(*GROUPS))
     assert set(scored.canaries.values["overlap"]) == CANARIES
     assert scored.canaries.metrics()["canary/overlap/copy"] == 1.0 and scored.canaries.warnings == []
     assert len(scored.stats.latencies) == 20 == scored.stats.candidates
@@ -40,7 +45,7 @@ def test_canaries_that_could_not_be_scored_are_told(make_scorer, make_rollouts):
             plain = super().score(cases)
             return [Score.failed("gone") if not case.candidate else s for case, s in zip(cases, plain, strict=True)]
 
-    scored = make_scorer((Away(), 1.0), max_retries=0).score(make_rollouts(*GROUPS), canaries=True)
+    scored = score(make_scorer((Away(), 1.0), max_retries=0), make_rollouts(*GROUPS))
     assert "empty" not in scored.canaries.values["overlap"]
     assert any("could not score the canaries empty" in text for text in scored.canaries.warnings)
 
@@ -48,7 +53,7 @@ def test_canaries_that_could_not_be_scored_are_told(make_scorer, make_rollouts):
 def test_a_judge_that_pays_for_length_is_warned_about(make_scorer, make_rollouts):
     judge = Overlap()
     judge.by_length = True
-    scored = make_scorer((judge, 1.0)).score(make_rollouts(["a b"]), canaries=True)
+    scored = score(make_scorer((judge, 1.0)), make_rollouts(["a b"]))
     assert any("'overlap'" in text and "three times" in text for text in scored.canaries.warnings)
     assert scored.rewards == [[2.0]]
 
@@ -56,7 +61,7 @@ def test_a_judge_that_pays_for_length_is_warned_about(make_scorer, make_rollouts
 def test_a_judge_of_one_side_of_a_report_is_not_asked_for_the_canaries_order(make_scorer, make_rollouts):
     judge = Overlap()
     judge.by_length, judge.orders_canaries = True, False
-    scored = make_scorer((judge, 1.0), (Other(), 1.0)).score(make_rollouts(["a b"]), canaries=True)
+    scored = score(make_scorer((judge, 1.0), (Other(), 1.0)), make_rollouts(["a b"]))
     assert list(scored.canaries.values) == ["other"]
 
 
@@ -71,13 +76,13 @@ def test_the_order_of_canaries_is_that_of_the_reward(make_scorer, make_rollouts)
 
     scorer = Scorer([(Overlap(), 1.0)], Config(), [Distance()])
     try:
-        guarded = scorer.score(make_rollouts(["a b"]), canaries=True)
+        guarded = score(scorer, make_rollouts(["a b"]))
     finally:
         scorer.close()
     assert guarded.canaries.warnings == [] and set(guarded.canaries.values["distance"]) == CANARIES
     for weight, warned in ((-1.0, False), (1.0, True), (0.0, False)):
         scorer = make_scorer((Distance(), weight), (Other(), 1.0))
-        scored = scorer.score(make_rollouts(["a b"]), canaries=True)
+        scored = score(scorer, make_rollouts(["a b"]))
         assert any("'distance'" in text for text in scored.canaries.warnings) is warned
 
 
@@ -93,7 +98,7 @@ def test_a_judge_of_groups_gets_the_canaries_together(make_scorer, make_rollouts
             return [Score(float(len(c.candidate))) for c in cases]
 
     judge = Ranks()
-    make_scorer((judge, 1.0)).score(make_rollouts(["a", "b", "c"]), canaries=True)
+    score(make_scorer((judge, 1.0)), make_rollouts(["a", "b", "c"]))
     assert sorted(judge.sizes) == [3, len(CANARIES)]
 
 
@@ -104,7 +109,7 @@ def test_canaries_that_cannot_be_scored_are_warned_about_and_stop_nothing(make_s
                 raise ZeroDivisionError
             return [Score.failed("HTTP 503") if ":" in c.candidate else Score(1.0) for c in cases]
 
-    scored = make_scorer((Picky(), 1.0), max_retries=0).score(make_rollouts(["a", "b"]), canaries=True)
+    scored = score(make_scorer((Picky(), 1.0), max_retries=0), make_rollouts(["a", "b"]))
     assert scored.rewards == [[1.0, 1.0]] and scored.stats.failed == 0
     assert any("the canaries empty: " in text and "ZeroDivisionError" in text for text in scored.canaries.warnings)
     assert "canary/overlap/colon" not in scored.canaries.metrics()

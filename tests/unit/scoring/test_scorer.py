@@ -133,6 +133,13 @@ def test_candidates_out_of_reach_stop_the_step_over_the_budget(make_scorer, make
         make_scorer((Lossy(), 1.0), max_retries=1, max_failed_rate=0.04).score(make_rollouts(*GROUPS))
 
 
+def test_whether_too_many_are_lost_is_for_all_ranks_to_say(make_scorer, make_rollouts):
+    scorer = make_scorer((Lossy(), 1.0), max_retries=0, max_failed_rate=0.04)
+    scored = scorer.scored(scorer.ask(make_rollouts(*GROUPS)))
+    assert scored.stats.failed == 1 and "'lossy' failed on 1 of 20 cases" in str(scored.out_of_reach)
+    assert scorer.too_many_lost(1, 20) and not scorer.too_many_lost(1, 40)
+
+
 def test_a_broken_judge_stops_the_step(make_scorer, make_rollouts):
     class Short:
         name = "short"
@@ -191,8 +198,10 @@ def test_a_cut_candidate_is_masked_only_where_configured(make_scorer, make_compl
         cut = [make_completion(candidate=0, truncated=True), make_completion(candidate=1)]
         return Rollouts(cut, 1, 2, version=0)
 
-    assert make_scorer((judges.WordCount(), 1.0), truncated="mask").score(rollouts()).rewards == [[None, 2.0]]
-    assert make_scorer((judges.WordCount(), 1.0), truncated="score").score(rollouts()).rewards == [[2.0, 2.0]]
+    masks, scores = (make_scorer((judges.WordCount(), 1.0), truncated=rule) for rule in ("mask", "score"))
+    assert masks.scored(masks.ask(rollouts())).rewards == [[None, 2.0]]
+    assert scores.scored(scores.ask(rollouts())).rewards == [[2.0, 2.0]]
+    assert masks.score(rollouts()).rewards == [[2.0, 2.0]], "measured, as in an evaluation, what is cut counts"
 
 
 def test_a_judge_of_groups_gets_each_group_whole_in_order_and_once(make_scorer, make_rollouts, judges):
@@ -360,3 +369,16 @@ def test_reasoning_that_does_not_end_is_unscorable_and_never_rewarded(make_score
     assert scored.rewards == [[None, 3.0]]
     [found] = scored.groups[0][0].scores.values()
     assert found.status.value == "unscorable" and "reasoning" in found.detail
+
+
+def test_a_run_that_stopped_for_unscorable_candidates_begins_a_new_window(make_scorer):
+    def mended():
+        return make_scorer((Lossy(), 1.0), max_unscorable_rate=0.5)
+
+    scorer = mended()
+    with pytest.raises(JudgeFailed, match="were unscorable"):
+        for unscorable in [0] * 9 + [8] * 11:
+            scorer.watch_unscorable(unscorable, 8)
+    resumed = mended()
+    resumed.load_state_dict(scorer.state_dict())
+    resumed.watch_unscorable(0, 8)

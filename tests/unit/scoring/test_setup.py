@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
 import pytest
+import torch
 
+from judges.base import Score
 from online_rl.config import config_from_dict
 from online_rl.errors import JudgeError, JudgeFailed
 from online_rl.metrics import gather_groups, summarise
@@ -194,7 +197,7 @@ def test_normalised_judges_change_what_is_learned_and_not_what_is_plotted(build,
 
 def test_a_masked_candidate_is_in_no_normalisation(build, make_completion, make_study):
     cfg, scorer = build("words", multi_objective_aggregation="normalize_then_sum", truncated="mask")
-    scored = scorer.score(rollouts(make_completion, make_study, "one", "one two", truncated=True))
+    scored = scorer.scored(scorer.ask(rollouts(make_completion, make_study, "one", "one two", truncated=True)))
     assert scored.rewards == [[None, None]]
     assert summary(scored)["judge/unscorable_rate"] == 0.0
 
@@ -240,3 +243,34 @@ def test_tokens_are_the_policy_s(build, make_completion, make_study, demo_proces
     [candidate] = scored.groups[0]
     one, two = (len(demo_processor.tokenizer(t)["input_ids"]) for t in (reference, f"{reference} {reference}"))
     assert candidate.scores["flat"].parts["verbosity"] == two / one
+
+
+class Remembers:
+    """A judge with a running mean."""
+
+    name = "remembers"
+
+    def __init__(self, mean) -> None:
+        self.mean = mean
+
+    def score(self, cases):
+        return [Score(1.0) for _ in cases]
+
+    def state_dict(self):
+        return {"mean": self.mean, "steps": 3}
+
+
+@pytest.mark.parametrize("mean", [np.float32(0.5), torch.tensor(0.5), 0.5])
+def test_a_number_of_numpy_or_torch_is_kept_as_a_number(mean):
+    [state] = judge_states([(Remembers(mean), 1.0)]).values()
+    assert state == {"mean": 0.5, "steps": 3} and type(state["mean"]) is float
+
+
+def test_a_state_that_no_checkpoint_can_hold_is_found_before_the_first_step(make_study):
+    cfg = config_from_dict({})
+    scorer = Scorer([(Remembers({1, 2}), 1.0)], cfg)
+    try:
+        with pytest.raises(JudgeError, match=r"judge 'remembers': state_dict\(\) gave what JSON cannot hold"):
+            dry_call(scorer, make_study("s", reference="clear lungs"), cfg)
+    finally:
+        scorer.close()

@@ -25,6 +25,9 @@ def asked(prompts, **columns):
     assert prompts[0] in ("Report of s0.", "Report of s1.")
     return [1.0 for _ in prompts]
 
+def relative(completions, **columns):
+    return [None if len(completions) < 2 else 1.0 for _ in completions]
+
 def one_study(completions, reference, **columns):
     assert len(set(reference)) == 1
     return [1.0 for _ in completions]
@@ -81,6 +84,11 @@ def test_the_reason_of_a_judge_that_is_not_ours_may_quote_a_report_and_is_kept_b
 
 def test_a_reward_function_gets_one_study_at_a_time(tried):
     assert tried([ENGLISH, SPANISH, GERMAN], use="one_study") == []
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_reward_that_needs_a_group_gets_one(tried, count):
+    assert tried([ENGLISH] * count, use="relative") == []
 
 
 def test_the_prompt_is_that_of_training(tried, tmp_path):
