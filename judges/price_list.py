@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from judges.strategies import OVER_CALLING, TEMPLATE, UNREAD
+from judges.strategies import CONSTANT, NO_TEMPLATE, OVER_CALLING, TEMPLATE, UNREAD
 
 CHANGE = 2.0  # standard errors that a lead must exceed
 
@@ -75,7 +75,7 @@ class PriceList:
         """What the prices mean, in plain words; the policy's own first."""
         template = self.prices.get(TEMPLATE)
         if template is None:
-            return [UNREAD]
+            return [self._without_template()]
         said = [self._of_policy(template)] if self.policy else []
         for name in OVER_CALLING:
             found = self.prices.get(name)
@@ -85,6 +85,11 @@ class PriceList:
                     f"{template.mean:.3f}. Raise what a false finding costs (findings_f1: false_weight)."
                 )
         return said
+
+    def _without_template(self) -> str:
+        if TEMPLATE in self.rewards:
+            return "the normal template could not be scored, so no verdict is given."
+        return NO_TEMPLATE if CONSTANT in self.rewards else UNREAD  # a constant is made of any report that is read
 
     def _of_policy(self, template: Price) -> str:
         assert self.policy is not None

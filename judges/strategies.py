@@ -49,6 +49,10 @@ UNREAD = (
     "the rules read no finding in the training reports (another language?): no row that needs one is priced, and no "
     "verdict is given."
 )
+NO_TEMPLATE = (
+    "no training report calls everything normal, so there is no template: no row that needs one is priced, and no "
+    "verdict is given."
+)
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 

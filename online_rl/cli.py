@@ -264,7 +264,9 @@ def evaluate_vqa(
     overrides: Overrides = None,
     questions: Annotated[
         list[str] | None,
-        typer.Option(metavar="FORMAT=FILE", help="chexbench, rexvqa, vqa_rad or slake; may be given several times."),
+        typer.Option(
+            metavar="FORMAT=FILE", help="chexbench, rexvqa, vqa_rad, slake or demo; may be given several times."
+        ),
     ] = None,
     against: Annotated[
         str | None, typer.Option(metavar="POLICY", help="Compare with this one, question by question.")

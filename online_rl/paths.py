@@ -17,12 +17,12 @@ def same_place(one: Path, other: Path) -> bool:
     try:
         return os.path.samefile(one, other)
     except OSError:
-        return one.expanduser().resolve() == other.expanduser().resolve()
+        return _resolved(one) == _resolved(other)
 
 
 def is_inside(path: Path, folder: Path) -> bool:
     """Whether `path` is `folder` or lies in it."""
-    path, folder = path.expanduser().resolve(), folder.expanduser().resolve()
+    path, folder = _resolved(path), _resolved(folder)
     places = (path, *path.parents)
     return folder in places or (folder.exists() and any(same_place(place, folder) for place in places))
 
@@ -52,4 +52,9 @@ def refuse_overlap(reads: Mapping[str, Path | None], writes: Mapping[str, Path |
 def code_file(use: str) -> Path | None:
     """The file in `path/to/file.py:object`; None for another kind of name."""
     place = use.rpartition(":")[0]
-    return Path(place).expanduser() if place.endswith(".py") else None
+    return Path(os.path.expanduser(place)) if place.endswith(".py") else None
+
+
+def _resolved(path: Path) -> Path:
+    """Without links and `~`; a `~user` whom nobody knows stays as it is, where Path.expanduser would raise."""
+    return Path(os.path.expanduser(path)).resolve()

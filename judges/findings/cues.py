@@ -21,7 +21,7 @@ NEGATION_BEFORE: dict[str, str] = {
     + "|"
     "no finding of|no finding to suggest|no finding suggestive of|no evidence to suggest|no finding suggesting|"
     "no typical finding of|no suspicious|negative|devoid of|rather than|no visible|no visualized|free from|"
-    "clear from|exclude|excludes|ruling out|nothing|isn t|aren t|wasn t|weren t|hasn t|haven t|doesn t|don t|didn t|"
+    "clear from|exclude|excludes|ruling out|nothing|"
     "argue against|arguing against|evidence against|against|unlikely to represent|unlikely to be|unlikely to reflect|"
     "unlikely to indicate|unlikely due to|not due to|w / o|wo|nil|neg|neg for|negative finding|pertinent negative|"
     "inconsistent with|as opposed to|"
@@ -50,17 +50,24 @@ UNCERTAIN_BEFORE = (
     "could be|could represent|could reflect|might be|might represent|versus|vs|cannot exclude|can not exclude|"
     "cannot rule out|differential includes|consider|presumably|presumed|rule out|concern for|equivocal|apparent|"
     "most likely|suspicion of|potential|perhaps|equivocal for|may suggest|indeterminate|and or|"
-    "raises the possibility of|possibility of|cannot completely exclude|difficult to exclude|"
+    "raises the possibility of|possibility of|difficult to exclude|"
     "would be difficult to exclude|not exclude"
 )
 UNCERTAIN_AFTER = (
     "cannot be excluded|can not be excluded|cannot be ruled out|can not be ruled out|not excluded|not be excluded|"
-    "can t be excluded|can t be ruled out|not entirely excluded|not completely excluded|cannot be entirely excluded|"
-    "cannot be completely excluded|"
     "is possible|are possible|is suspected|is questioned|may be present|might be present|could be present|"
     "not ruled out|is likely|are likely|is probable|should be considered|is not excluded|suspected|"
     "is difficult to exclude|difficult to exclude|is considered|could be considered|is favored"
 )
+# Name a finding without saying whether it is there, before and after its name: see `judges.findings.unsaid`.
+ASKED: dict[str, str] = {
+    "before": _combined("evaluation|assessment|evaluate|evaluated|assess|assessed|sensitivity|sensitive", "for")
+    + "|"
+    + _combined("limited for", "evaluation|assessment", "of"),
+    "after": _combined("would|could|may|might", "be better", "assessed|evaluated|characterized|seen"),
+}
+# Operations: "no pneumothorax after line placement" leaves the line where it is. See `judges.findings.triggers`.
+OPERATIONS = "placement|insertion|implantation|biopsy|surgery|procedure|exchange|repositioning|replacement|removal"
 # End the reach of a negation, and of everything else.
 TERMINATION = (
     "but|however|although|though|except|except for|aside from|apart from|other than|with the exception of|which|"

@@ -18,6 +18,11 @@ LOCATED = word_set(
     "central_line|pacemaker|subcutaneous_emphysema|edema|congestion|lymphadenopathy|shoulder_disease"
 )
 
+DEVICES = word_set("et_tube|tracheostomy|central_line|pacemaker|ng_tube|chest_tube")
+
+# What is put in or cut out.
+OPERATED = DEVICES | word_set("sternotomy|surgical_clips|valve|stent|hardware|mastectomy|resection")
+
 # Entities whose size in mm is compared.
 SIZED = word_set("nodule|cavity|granuloma|opacity|consolidation|pneumothorax|bone_lesion|hernia|effusion")
 
@@ -52,7 +57,8 @@ ENTITIES: dict[str, str] = {
     "edema": "edema|oedema|pulmonary edema|pulm edema|interstitial edema|fluid overload|volume overload|heart failure|"
     "chf|"
     "congestive heart failure|cardiac decompensation|congestive failure",
-    "congestion": "vascular congestion|pulmonary vascular congestion|venous congestion|pulmonary venous congestion|"
+    "congestion": "vascular congestion|pulmonary vascular congestion|pulmonary vascular redistribution|"
+    "venous congestion|pulmonary venous congestion|"
     "pulmonary congestion|vascular engorgement|vascular redistribution|cephalization|vascular prominence|"
     "pulmonary vascular prominence|pulmonary vascular engorgement|congestion|venous hypertension|congestive change|"
     "pulmonary venous hypertension|vascular fullness|central vascular prominence|central vascular congestion",
@@ -202,7 +208,7 @@ ENTITIES: dict[str, str] = {
     "hardware": "spinal fusion|orthopedic hardware|fusion hardware|hardware|fixation hardware|fixation|screw|"
     "spinal hardware|fixation rod|spinal rod|harrington rod|cervical fusion|fusion|arthroplasty|vertebroplasty|"
     "prosthesis|cervical spinal fusion|spine fusion|internal fixation",
-    "mastectomy": "mastectomy|lumpectomy|breast implant",
+    "mastectomy": "mastectomy|lumpectomy|breast implant|left breast implant|right breast implant",
     "resection": "lobectomy|pneumonectomy|wedge resection|thoracotomy|postsurgical change|post surgical change|"
     "postoperative change|post operative change",
     "foreign_body": "bullet|bullet fragment|shrapnel|foreign body|metallic fragment|metallic foreign body|"

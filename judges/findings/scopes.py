@@ -9,8 +9,10 @@ way a trigger looks here.
 from __future__ import annotations
 
 from judges.findings.entities import word_set
+from judges.findings.one_side import settle_one_side
 from judges.findings.tokens import Kind, Token
-from judges.findings.triggers import NOUNS, SEEN, TEMPORAL, settle, settle_sides
+from judges.findings.triggers import EXCLUDING, NOUNS, SEEN, TEMPORAL, settle, settle_sides
+from judges.findings.unsaid import leave_unsaid
 
 _STARTS_STATEMENT = {Kind.ARTICLE, Kind.COMPARISON, Kind.STOP, Kind.NEGATION, Kind.UNCERTAIN}
 _TRIGGERS = {Kind.NEGATION, Kind.NEGATION_AFTER, Kind.UNCERTAIN, Kind.UNCERTAIN_AFTER}
@@ -20,8 +22,11 @@ _BREAKS = {Kind.COMMA, Kind.CONJUNCTION, Kind.STOP}
 
 def mark(tokens: list[Token], kinds: set[Kind]) -> None:
     """Set `negated`, `resolved` and `uncertain` of the tokens, which are of these `kinds`."""
+    if Kind.ASKED in kinds:
+        leave_unsaid(tokens)
     if kinds & _TRIGGERS:
         settle(tokens)
+        settle_one_side(tokens)
         _forward(tokens)
         _backward(tokens)
     if Kind.COMPARISON in kinds:
@@ -37,6 +42,8 @@ def _forward(tokens: list[Token]) -> None:
             scope, after_verb, named = token, False, False
         elif kind is Kind.UNCERTAIN or leads_on(tokens, i):
             doubt = True
+            if token.words in EXCLUDING:  # "no effusion, unable to exclude pneumonia"
+                scope = None
         elif kind is Kind.STOP:
             scope, doubt = None, False
         elif kind is Kind.VERB:
@@ -80,6 +87,8 @@ def _new_statement(tokens: list[Token], i: int) -> bool:
         return True
     if listed_or and first.kind in (Kind.ARTICLE, Kind.SEVERITY, Kind.COMPARISON, Kind.UNCERTAIN):
         return False
+    if tokens[i].words == "," and _tells_old(tokens, i):
+        return True
     if first.kind in _STARTS_STATEMENT or first.kind in (Kind.ABSENT, Kind.PREDICATE):
         return True
     if first.kind is Kind.SEVERITY:
@@ -93,6 +102,27 @@ def _new_statement(tokens: list[Token], i: int) -> bool:
     if len(rest) > 1 and rest[1].kind is Kind.UNIT:
         return True  # "no effusion, 12 mm nodule"
     return not listed_or and _asserts(tokens, i + 1)
+
+
+def _tells_old(tokens: list[Token], i: int) -> bool:
+    """ "No acute fracture, healed rib fractures", but not "no acute, chronic or healing fracture"."""
+    if tokens[i + 1].words.split()[0] not in _OLD:
+        return False
+    for token in reversed(tokens[:i]):
+        if token.kind in NOUNS:
+            break
+        if token.kind is Kind.NEGATION:
+            return False
+    following = _until(tokens, i + 1, {Kind.STOP, Kind.NEGATION, Kind.VERB})
+    return not any(token.words in ("or", "nor") for token in following)
+
+
+_OLD = word_set("old|healed|healing|remote|chronic")
+
+
+def _until(tokens: list[Token], start: int, kinds: set[Kind]) -> list[Token]:
+    end = next((j for j in range(start, len(tokens)) if tokens[j].kind in kinds), len(tokens))
+    return tokens[start:end]
 
 
 def _asserts(tokens: list[Token], start: int) -> bool:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
+from judges.findings.anatomy import is_normal_anatomy
 from judges.findings.attributes import SPATIAL_BREAKS, Attributes, Mention
-from judges.findings.entities import LOCATED, NORMAL_MEANS, PREDICATE_MEANS, REFINED_BY, SIGNS, word_set
+from judges.findings.entities import DEVICES, LOCATED, NORMAL_MEANS, PREDICATE_MEANS, REFINED_BY, SIGNS, word_set
 from judges.findings.scopes import leads_on, mark
 from judges.findings.tokens import Kind, Token
+from judges.findings.triggers import TEMPORAL
 
 _SUBJECTS = frozenset({Kind.STRUCTURE, Kind.ENTITY, Kind.ABNORMALITY})
+_ENDS_PHRASE = SPATIAL_BREAKS | {Kind.CONJUNCTION}
+_COLLAPSE = word_set("collapse|collapsed")
 _BACK_REFERENCES = ("this", "these", "it", "they", "appearance", "overall appearance", "finding")
 _EXPLAINS = word_set(
     "consistent with|c / w|compatible with|in keeping with|represent|representing|reflect|reflecting|indicate|"
@@ -39,6 +44,8 @@ class Sentence(Attributes):
         if Kind.STRUCTURE in self.kinds or Kind.ABNORMALITY in self.kinds:
             self._predicates()
         if self.at:
+            if Kind.PREDICATE in self.kinds:
+                self._normal_anatomy()
             self.attach()
             self._explained_signs()
             if place:
@@ -70,7 +77,21 @@ class Sentence(Attributes):
             before = [t.words for t in self.tokens[max(i - 4, 0) : i] if t.kind not in SPATIAL_BREAKS]
             if words.intersection(" ".join(before).split()):
                 return other
+        if entity == "atelectasis" and self.tokens[i].words in _COLLAPSE and self._vertebral(i):
+            return "compression_fracture"
         return entity
+
+    def _vertebral(self, i: int) -> bool:
+        """ "Collapse of the T12 vertebral body", "vertebral collapse", "the T12 vertebra has collapsed"."""
+        before = next((t for t in reversed(self.tokens[:i]) if t.kind is not Kind.VERB), None)
+        if before is not None and (before.value == "spine" or before.words == "vertebral"):
+            return True
+        after = self.tokens[i + 1 : i + 8]
+        if not after or after[0].words != "of":
+            return False
+        phrase = list(itertools.takewhile(lambda t: t.kind not in _ENDS_PHRASE, after[1:]))
+        thoracic = any(t.words == "t" and number.words.isdigit() for t, number in itertools.pairwise(phrase))
+        return thoracic or any(t.value == "spine" for t in phrase)
 
     def _predicates(self) -> None:
         """Pair structures with what is said of them: "heart is enlarged", "normal heart", "no bony abnormality"."""
@@ -135,6 +156,12 @@ class Sentence(Attributes):
             for mention in self.at.get(j, ()):
                 if mention.entity == "congestion" and self.tokens[j].kind is Kind.ENTITY:
                     mention.absent = True
+
+    def _normal_anatomy(self) -> None:
+        for i in self.at:
+            if is_normal_anatomy(self.tokens, i):
+                for mention in self.at[i]:
+                    mention.absent, mention.uncertain = True, False
 
     def _state(self, predicate: Token, predicate_at: int, structure_at: int) -> None:
         value = self.tokens[structure_at].value
@@ -213,7 +240,7 @@ class Sentence(Attributes):
         for i, token in enumerate(self.tokens):
             if token.kind is Kind.COMPARISON and not (token.negated and token.value != "same"):
                 found.append(Comparison(self._compared(i), token.value))
-            elif token.resolved and i in self.at:
+            elif i in self.at and (token.resolved or (token.kind is Kind.ABSENT and token.value in DEVICES)):
                 found.append(Comparison(frozenset(m.entity for m in self.at[i]), "resolved"))
         return found
 
@@ -235,10 +262,21 @@ class Sentence(Attributes):
             return structure
         for j in range(i - 1, -1, -1):
             token = self.tokens[j]
+            if keys and self._ends_comparison(j):
+                break
             if keys and (token.kind is Kind.NEGATION or (token.kind is Kind.STOP and token.words != "also")):
                 break
             keys |= self._keys(j)
         return keys
+
+    def _ends_comparison(self, j: int) -> bool:
+        """Does the comma or "and" at `j` end a comparison of its own: "edema has improved, effusions persist"?"""
+        if self.tokens[j].kind is Kind.CONJUNCTION:
+            return _compares(self.tokens[j - 1])
+        if self.tokens[j].kind is not Kind.COMMA:
+            return False
+        start = next((k for k in range(j - 1, -1, -1) if self.tokens[k].kind is Kind.COMMA), 0)
+        return any(_compares(token) for token in self.tokens[start:j])
 
     def _keys(self, j: int) -> frozenset[str]:
         if j in self.at:
@@ -248,6 +286,10 @@ class Sentence(Attributes):
         if j in self.structures:
             return frozenset(self.structures[j])
         return frozenset()
+
+
+def _compares(token: Token) -> bool:
+    return token.kind is Kind.COMPARISON and token.value in TEMPORAL
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ Words = list[str]
 
 _NOUNS = {Kind.ENTITY, Kind.STRUCTURE, Kind.ABSENT}
 _IN_A_KEY = _NOUNS | {Kind.SIDE_ZONE, Kind.CONJUNCTION, Kind.COMMA, Kind.ARTICLE, Kind.OTHER, Kind.PLACE,
-                      Kind.PREPOSITION, Kind.ABNORMALITY}  # fmt: skip
+                      Kind.PREPOSITION, Kind.ABNORMALITY, Kind.ASKED}  # fmt: skip
 _IN_A_HEADING = {Kind.STRUCTURE, Kind.CONJUNCTION, Kind.COMMA, Kind.SIDE_ZONE, Kind.OTHER, Kind.ABNORMALITY}
 _TRIGGERS = {Kind.NEGATION, Kind.NEGATION_AFTER, Kind.UNCERTAIN, Kind.UNCERTAIN_AFTER}
 _BEFORE_A_NOUN = {Kind.SIDE_ZONE, Kind.ARTICLE}

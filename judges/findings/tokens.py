@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from enum import IntEnum, auto
 
 from judges.findings import cues
-from judges.findings.entities import ENTITIES, STRUCTURES, word_set
+from judges.findings.entities import DEVICES, ENTITIES, STRUCTURES, word_set
 
 
 class Kind(IntEnum):  # hashed as an integer: sets of kinds are asked for everywhere
@@ -29,6 +30,7 @@ class Kind(IntEnum):  # hashed as an integer: sets of kinds are asked for everyw
     VERB = auto()
     PREPOSITION = auto()
     ARTICLE = auto()
+    ASKED = auto()  # names a finding without saying whether it is there
     COMMA = auto()
     CONJUNCTION = auto()
     UNIT = auto()
@@ -58,6 +60,11 @@ _ENDS = frozenset(".;!•▪◦●‣·■□○►▶➢✓✔*")
 _ITEM_ENDS = ")"  # of "2)" and "(b)"
 MARKS = frozenset(":|-?")  # between a key and its value, the cells of a row, the items of a line
 _HYPHENATED = re.compile(r"([a-z]+)-\s+([a-z]+)")
+_SHORTENED: dict[str, tuple[str, ...]] = {
+    **{f"{verb}n": (verb, "not") for verb in ("is", "are", "was", "were", "has", "have", "had", "do", "does", "did",
+                                              "could", "should", "would")},
+    "can": ("cannot",),
+}  # fmt: skip
 ANSWERS = word_set("no|none|nil|negative|neg|absent|yes|present|positive|n|y")
 _SINGULAR = {
     "pneumothoraces": "pneumothorax", "pneumothoraxes": "pneumothorax", "apices": "apex", "bases": "base",
@@ -122,9 +129,13 @@ def sentences(line: str) -> Iterator[list[str]]:
         if piece in _ENDS or piece[-1] in _ITEM_ENDS and len(piece) > 1:
             if piece == ";" and sentence and _only_answers(pieces[i + 1 : i + 3]):
                 sentence.append(":")
+            elif piece == ";" and sentence and _leads_to_or(pieces, i):
+                sentence.append(",")
             elif sentence:
                 yield sentence
                 sentence = []
+        elif piece == "t" and sentence and sentence[-1] in _SHORTENED:  # "isn't"
+            sentence[-1:] = _SHORTENED[sentence[-1]]
         else:
             sentence.append(_WORDS[piece])
     if sentence:
@@ -134,6 +145,16 @@ def sentences(line: str) -> Iterator[list[str]]:
 def _only_answers(pieces: list[str]) -> bool:
     """Is "none" of "Effusion; none." all that follows the semicolon?"""
     return bool(pieces) and pieces[0] in ANSWERS and (len(pieces) == 1 or pieces[1] in _ENDS)
+
+
+def _leads_to_or(pieces: list[str], i: int) -> bool:
+    """Is the semicolon at `i` inside a list: "no consolidation; effusion; or pneumothorax"?"""
+    for semicolon, following in itertools.pairwise(pieces[i:]):
+        if semicolon in _ENDS and semicolon != ";":
+            return False
+        if semicolon == ";" and following in ("or", "nor"):
+            return True
+    return False
 
 
 def _rejoined(match: re.Match[str]) -> str:
@@ -178,6 +199,8 @@ def _build() -> dict:
     # Later groups win where one phrase stands in two.
     add(cues.ARTICLES, Kind.ARTICLE)
     add(cues.PREPOSITIONS, Kind.PREPOSITION)
+    for value, phrases in cues.ASKED.items():
+        add(phrases, Kind.ASKED, value)
     add(cues.VERBS, Kind.VERB)
     for value, phrases in cues.PREDICATES.items():
         add(phrases, Kind.PREDICATE, value)
@@ -215,6 +238,8 @@ def _build() -> dict:
         add(phrases, Kind.NEGATION, value)
     for value, phrases in cues.NEGATION_AFTER.items():
         add(phrases, Kind.NEGATION_AFTER, value)
+    for device in sorted(DEVICES):
+        add("|".join(f"{phrase} removal" for phrase in ENTITIES[device].split("|")), Kind.ABSENT, device)
     add(cues.TERMINATION, Kind.STOP)
     add(",|(|)", Kind.COMMA)
     add("and|or|/|&", Kind.CONJUNCTION)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from judges.findings.entities import word_set
+from judges.findings.cues import OPERATIONS
+from judges.findings.entities import DEVICES, OPERATED, word_set
 from judges.findings.tokens import Kind, Token
 
 NOUNS = {Kind.ENTITY, Kind.STRUCTURE, Kind.ABNORMALITY}
@@ -15,18 +16,70 @@ _STATES = NOUNS | {Kind.PREDICATE, Kind.COMPARISON, Kind.ABSENT}
 _ENDS = {Kind.COMMA, Kind.STOP, Kind.CONJUNCTION}
 _PARTLY = word_set("partially|partly|partial|nearly|near|almost|incompletely|incomplete|mostly|largely|somewhat|slowly")
 _WHOLLY = word_set("completely|fully|entirely|totally|complete")
+EXCLUDING = ("exclude", "excluded", "rule out", "ruled out")
+_LEAVES_OPEN = word_set("cannot|not|unable|impossible|to|should|must|need")
+_AFTERWARDS = ("after", "following", "post", "since", "from")
+_OPERATIONS = word_set(OPERATIONS)
+_PARTS = ("tip", "distal tip", "end", "distal end", "side port", "distal portion", "distal course")
 
 
 def settle(tokens: list[Token]) -> None:
     """Turn triggers into the kind that they are in this sentence."""
     for i, token in enumerate(tokens):
+        if token.words in EXCLUDING:
+            _settle_excluded(tokens, i)
+        elif token.words in _AFTERWARDS and _operation_follows(tokens, i):
+            token.kind = Kind.STOP
         if token.value == "resolved" and token.kind in (Kind.NEGATION, Kind.NEGATION_AFTER):
             _settle_resolved(tokens, i)
         if token.kind is Kind.NEGATION and _looks_back(tokens, i):
             token.kind = Kind.NEGATION_AFTER
         elif token.kind is Kind.NEGATION_AFTER and _looks_forward(tokens, i):
             token.kind = Kind.NEGATION
+        if token.kind is Kind.NEGATION_AFTER and _of_a_tip(tokens, i):
+            token.kind = Kind.OTHER
     _settle_comparisons(tokens)
+
+
+def _settle_excluded(tokens: list[Token], i: int) -> None:
+    """ "Cannot be safely excluded", "to exclude" and "must be ruled out" leave it open; "is excluded" does not."""
+    before = []
+    for token in reversed(tokens[max(i - 4, 0) : i]):
+        if token.kind in NOUNS or token.kind in _ENDS:
+            break
+        before.append(token)
+    if not any(token.words in _LEAVES_OPEN for token in before):
+        return
+    for token in before:
+        if token.kind is Kind.NEGATION:
+            token.kind = Kind.OTHER
+    following = [token for token in _clause(tokens, i + 1) if token.words not in _WHOLLY]
+    has_object = bool(following) and following[0].kind not in (Kind.PREPOSITION, Kind.VERB)
+    active = tokens[i].words in ("exclude", "rule out")
+    tokens[i].kind = Kind.UNCERTAIN if active and has_object else Kind.UNCERTAIN_AFTER
+
+
+def _operation_follows(tokens: list[Token], i: int) -> bool:
+    """ "No pneumothorax after right IJ line placement", "following biopsy of the mass"."""
+    for token in tokens[i + 1 :]:
+        if token.kind in (Kind.COMMA, Kind.STOP):
+            return False
+        if token.words in _OPERATIONS or token.value in OPERATED:
+            return True
+    return False
+
+
+def _of_a_tip(tokens: list[Token], i: int) -> bool:
+    """Is it only the tip that is not seen: "ET tube tip not visualized", "the tip of the NG tube is not seen"?"""
+    device = None
+    for j in range(i - 1, -1, -1):
+        if tokens[j].words in _PARTS:
+            return device is None or tokens[j + 1].words == "of"
+        if tokens[j].kind in _ENDS or (tokens[j].kind in NOUNS and (device or tokens[j].value not in DEVICES)):
+            return False
+        if tokens[j].kind in NOUNS:
+            device = tokens[j]
+    return False
 
 
 def _settle_resolved(tokens: list[Token], i: int) -> None:

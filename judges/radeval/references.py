@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 from judges.errors import JudgeError
@@ -11,10 +12,10 @@ from judges.errors import JudgeError
 
 def read_references(path: str) -> list[str]:
     """The column `reference` of a JSONL or CSV file. Raises JudgeError with file and row."""
-    file = Path(path).expanduser()
+    file = Path(os.path.expanduser(path))
     if not file.is_file():
         raise JudgeError(f"references: no file {file} (looked from {Path.cwd()}). Correct the path.")
-    rows = _csv_rows(file) if file.suffix == ".csv" else _json_rows(file)
+    rows = _csv_rows(file) if file.suffix.lower() == ".csv" else _json_rows(file)
     texts = []
     for number, row in enumerate(rows, 1):
         text = row.get("reference") if isinstance(row, dict) else None
@@ -33,13 +34,13 @@ def read_references(path: str) -> list[str]:
 
 
 def _csv_rows(file: Path) -> list[object]:
-    with file.open(newline="", encoding="utf-8") as lines:
+    with file.open(newline="", encoding="utf-8-sig") as lines:
         return list(csv.DictReader(lines))
 
 
 def _json_rows(file: Path) -> list[object]:
     rows: list[object] = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").split("\n"), 1):  # a report may hold U+2028
         if line.strip():
             try:
                 rows.append(json.loads(line))

@@ -31,6 +31,11 @@ def print_table(
     if config is None:
         if gpu:
             raise ConfigError("--gpu: found without --config, expected both: the seconds are of a run.")
+        if overrides:
+            raise ConfigError(
+                f"{overrides[0]}: found without a configuration, which it would change; expected one before it. Name "
+                "it, or remove the setting."
+            )
         print(as_markdown(default_table(ranks)))
         return
     cfg = load_config(config, overrides)

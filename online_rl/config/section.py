@@ -10,12 +10,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 _LEFT = re.compile(r"\$(\w+|\{[^}]*\})")
-_PATH_LIKE = re.compile(r"(~|\$\w+|\$\{\w+\})(/|$)")
+_PATH_LIKE = re.compile(r"(~|\$\w+|\$\{\w+\})(/|$)|~[\w.-]+/")
 MOST = 2**31 - 1  # counts and seeds end up in 32 bits somewhere: numpy's seeds, vLLM's lengths
 
 
 def expanded(text: str) -> str:
-    """`~` and environment variables replaced, $HOME/x and ${HOME}/x; refused if a variable is not set.
+    """`~`, `~user` and environment variables replaced, $HOME/x and ${HOME}/x; refused if there is no such one.
 
     A text without a `$` or `~` stays as it is.
     """
@@ -26,6 +26,13 @@ def expanded(text: str) -> str:
             "unset_variable",
             "{expected}",
             {"expected": f"a path: the environment variable {name} is not set. Export it, or write it out"},
+        )
+    if text.startswith("~"):  # os.path.expanduser leaves it where it knows no such user
+        user = text[1:].partition("/")[0]
+        raise PydanticCustomError(
+            "unknown_user",
+            "{expected}",
+            {"expected": f"a path: there is no user {user!r} here. Correct the name, or write the path out"},
         )
     return text
 

@@ -18,7 +18,8 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".tif", ".tiff")
 LONGEST_MISSING = max(map(len, MISSING))
 
 _WHOLE = re.compile(r"(\d+)\.0+")
-_ROUNDED = re.compile(r"\d(\.\d+)?e\+?\d+", re.IGNORECASE)
+_ROUNDED = re.compile(r"\d(\.\d+)?e\+\d+", re.IGNORECASE)  # as Excel and pandas write it; 1e234567 may be a hash
+_EXACT = 2**53  # from here on a float leaves whole numbers out
 _QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _ITEM = re.compile(rf"\s*({_QUOTED}|None|none|null|nan|NaN)\s*(,|(?=['\"])|\s(?=[nN])|$)", re.DOTALL)
 LIST_FORMS = "a|b, [\"a\", \"b\"], or ['a' 'b']"
@@ -55,8 +56,8 @@ def text(value: Any, place: str) -> str:
 def identifier(value: Any, place: str) -> str:
     """The cell as an id: `10000032`, `10000032.0` and `"10000032.0"` are one, as pandas makes floats of a column.
 
-    Raises DataError for a number in scientific notation, whose last digits are lost, and for anything but text and
-    numbers.
+    Raises DataError for a number in scientific notation or a float too large to hold every digit, and for anything but
+    text and numbers.
     """
     if is_missing(value):
         return ""
@@ -65,6 +66,7 @@ def identifier(value: Any, place: str) -> str:
         if not word[0].isdigit():
             return word
         if whole := _WHOLE.fullmatch(word):
+            _refuse_rounded(float(whole.group(1)), place)
             return whole.group(1)
         if _ROUNDED.fullmatch(word):
             raise DataError(
@@ -74,8 +76,20 @@ def identifier(value: Any, place: str) -> str:
         return word
     if isinstance(value, bool) or not isinstance(value, Real):
         raise DataError(f"{place}: found {_kind(value)}, expected an id: text or a whole number.")
-    number = value if isinstance(value, Integral) else float(value)
-    return str(int(number)) if isinstance(number, Integral) or number.is_integer() else str(number)
+    if isinstance(value, Integral):
+        return str(int(value))
+    number = float(value)
+    _refuse_rounded(number, place)
+    return str(int(number)) if number.is_integer() else str(number)
+
+
+def _refuse_rounded(number: float, place: str) -> None:
+    """Raise DataError for what was a float, and is so large that its last digits may be others than the id's."""
+    if abs(number) >= _EXACT:
+        raise DataError(
+            f"{place}: found a float of 16 digits or more, which is rounded, expected the whole id. Write the column "
+            "as text or whole numbers when the file is saved."
+        )
 
 
 def items(value: Any, place: str) -> list[Any]:
@@ -96,6 +110,17 @@ def items(value: Any, place: str) -> list[Any]:
         if not isinstance(item, str | bytes) and not is_missing(item):
             raise DataError(f"{place}: found a list with {_kind(item)}, expected a path, a|b, or a list of paths.")
     return [None if is_missing(i) else without_surrogates(i).strip() if isinstance(i, str) else i for i in value]
+
+
+def views(value: Any, place: str, images: int) -> list[str]:
+    """The views in a cell beside `images` images, "" for a missing one.
+
+    One cell for several images is divided at `,` or `;`, as a cell of image files is: `PA,LATERAL`.
+    """
+    found = items(value, place)
+    if len(found) == 1 and images > 1 and isinstance(found[0], str):
+        found = re.split(r"[,;\n]", found[0])
+    return ["" if is_missing(view) else str(view).strip() for view in found]
 
 
 def whole(value: Any) -> Any:

@@ -21,7 +21,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "findings": ("findings", "section_findings", "findings_section", *_TEXT_OF_EITHER),
     "impression": ("impression", "section_impression", "impression_section", *_TEXT_OF_EITHER),
     "indication": (
-        *("indication", "section_indication", "clinical_indication", "reason_for_exam", "text"),
+        *("indication", "section_indication", "clinical_indication", "reason_for_exam"),
         *("history", "section_history", "history_section", "clinical_history", "section_clinical_history"),
     ),
     "study_id": ("study_id", "study", "StudyInstanceUid", "uid", "id", "StudyID", "AccessionNumber"),
@@ -30,6 +30,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "study_date": ("study_date", "StudyDate", "patient_report_date_order"),
 }
 SECTIONS = ("findings", "impression")
+# CheXalign's own pair of columns: what is asked, and what should be written. Alone, `text` may be a whole report.
+_ASKED, _WRITTEN = "text", "target_text"
 OWN_WORDS = {"reference": SECTIONS}  # what data.columns may say beside the roles and their names
 # Parts of names that people give to a column of that role.
 _RESEMBLE = {
@@ -38,6 +40,7 @@ _RESEMBLE = {
     "study_id": ("study", "exam", "accession"),
     "patient_id": ("patient", "subject", "pat_", "pid", "mrn", "person"),
     "split": ("split", "fold", "set", "part"),
+    "study_date": ("date", "time"),
 }
 
 
@@ -135,7 +138,8 @@ class Columns:
                 if own in key:
                     found[role] = own
                 continue
-            known = next((name for name in _KNOWN[role] if name in plain), None)
+            names = (*_KNOWN[role], _ASKED) if role == "indication" and _WRITTEN in plain else _KNOWN[role]
+            known = next((name for name in names if name in plain), None)
             if known in doubled:
                 one, other = doubled[known]
                 raise DataError(

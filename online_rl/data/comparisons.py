@@ -29,8 +29,9 @@ _TO_PRIOR = rf"{_AGAINST}\s+(?:{_PRIOR}{_DATED}{_END}|_{{2,}}|X{{3,}}(?=\s*[.,;]
 _LEADING = re.compile(rf"^\s*(?:{_TO_PRIOR})[^.,;]*,\s*", re.IGNORECASE)
 _INSIDE = re.compile(rf",?\s*\b{_TO_PRIOR}", re.IGNORECASE)
 _ADVERBS = r"(?:(?:grossly|overall|essentially|largely|relatively|otherwise|slightly|mildly|\w*what|\w+ly)\s+)*"
+_AUXILIARIES = r"(?:(?:has|have|had)\s+(?:not\s+)?)?(?:(?:is|are|was|were|been|remain(?:s|ed)?|appear(?:s|ed)?)\s+)?"
 _PREDICATE = re.compile(
-    rf",?\s*\b(?:(?:is|are|was|were|remains?|appears?|has\s+been|have\s+been)\s+)?(?:again\s+)?(?:not\s+)?{_ADVERBS}"
+    rf",?\s*\b{_AUXILIARIES}(?:again\s+)?(?:not\s+)?{_ADVERBS}"
     r"(?:stable|unchanged|similar|changed)(?:\s+in\s+(?:size|appearance|position|extent|configuration|contour)"
     r"(?:\s+and\s+\w+)?)?"
     r"\s*(?=[.;]?\s*$)",
@@ -41,7 +42,9 @@ _WORDS = (
     (re.compile(r"\bre-?demonstrated\b", re.I), "demonstrated"),
     (re.compile(r"\b(?:once\s+)?again\s+", re.I), ""),
     (re.compile(r"\bpreviously\s+(?:seen|noted|described|identified|visuali[sz]ed|demonstrated)\s+", re.I), ""),
-    (re.compile(r"\b(?:stable|unchanged|persistent|persisting|new(?:ly)?)(?:,|\s+and)?\s+(?=[a-z])", re.I), ""),
+    # `stable or larger` says a change alone, and the whole sentence goes.
+    (re.compile(r"\b(?:stable|unchanged)(?!\s+or\b)(?:,|\s+and)?\s+(?=[a-z])", re.I), ""),
+    (re.compile(r"\b(?:persistent|persisting|new(?:ly)?)(?:,?\s+(?:and|or)|,)?\s+(?=[a-z])", re.I), ""),
     (re.compile(r"\bremains?\s+(?=[a-z])", re.I), "is "),
 )
 _CHANGE = re.compile(

@@ -70,7 +70,8 @@ def _limits(file: Any, values: np.ndarray, shown: np.ndarray | None) -> tuple[fl
     """The values that become black and white; `shown` says which pixels are no padding, None = all.
 
     A window's are the ends of the range that pydicom's windowing maps to: of the stored values, behind the Modality
-    LUT. A LUT's are 0 and the largest value of its depth. Without either: the least and the largest value.
+    LUT. With a negative slope the first end is the larger one: what lies below the window is mapped to it. A LUT's are
+    0 and the largest value of its depth. Without either: the least and the largest value.
     """
     if file.get("VOILUTSequence"):
         descriptor = file.VOILUTSequence[0].LUTDescriptor
@@ -82,16 +83,15 @@ def _limits(file: Any, values: np.ndarray, shown: np.ndarray | None) -> tuple[fl
         if "ModalityLUTSequence" in file:
             return 0.0, float(2 ** int(file.ModalityLUTSequence[0].LUTDescriptor[2]) - 1)
         slope, intercept = float(file.get("RescaleSlope", 1) or 1), float(file.get("RescaleIntercept", 0) or 0)
-        ends = (low * slope + intercept, high * slope + intercept)
-        return min(ends), max(ends)
+        return low * slope + intercept, high * slope + intercept
     counted = values[shown] if shown is not None and shown.any() else values
     return float(np.min(counted)), float(np.max(counted))
 
 
 def _eight_bits(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
-    """Values from `limits` to 0 to 255, (H, W)."""
+    """Values from `limits` to 0 to 255, (H, W): the first limit is black, whether or not it is the smaller one."""
     low, high = limits
-    scaled = (values - low) * (255.0 / (high - low)) if high > low else np.zeros_like(values)
+    scaled = (values - low) * (255.0 / (high - low)) if high != low else np.zeros_like(values)
     return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
 
 

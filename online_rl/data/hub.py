@@ -23,11 +23,15 @@ _PLACEHOLDER = re.compile(r"<image>\s*|\s*<image>")
 
 
 def hub_rows(path: Path, image_root: Path, name: str | None = None) -> Iterator[Row]:
-    """Every row of every split, lazily. The split is the row's own column, else the data set's.
+    """Every row of every split, lazily. The split is the row's own column, else the data set's part.
+
+    A data set of one part that is called train, or nothing in particular, says nothing of splits.
 
     name  of the configuration, for data sets on the hub that have several
     """
-    for split, data in load_splits(str(path), name).items():
+    parts = load_splits(str(path), name)
+    undivided = len(parts) == 1 and split_named(next(iter(parts))) in (None, "train")
+    for split, data in parts.items():
         held, texts = _image_columns(data), data
         if held:
             texts = data.remove_columns(list(held))
@@ -35,8 +39,9 @@ def hub_rows(path: Path, image_root: Path, name: str | None = None) -> Iterator[
             values = plain_row(dict(values))
             for column, lengths in held.items():
                 values[column] = [HeldImage.at(str(path), name, split, at, column, i) for i in range(lengths[at])]
-            if not any(plain_name(key) == "split" and not is_missing(values[key]) for key in values):
-                values["split"] = split_named(split) or "train"
+            own = any(plain_name(key) == "split" and not is_missing(values[key]) for key in values)
+            if not own and not undivided:
+                values["split"] = split_named(split)
             yield Row(f"{split}[{at}]", values)
 
 

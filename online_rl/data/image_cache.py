@@ -18,7 +18,7 @@ from PIL import Image
 
 from online_rl.data.images import load_image
 
-VERSION = 1  # of the pixels: another one makes every copy anew
+VERSION = 2  # of the pixels: another one makes every copy anew
 COMPRESSION = 1  # zlib's fastest
 
 

@@ -112,7 +112,7 @@ class _Reading:
                 continue
             if isinstance(row, Row):
                 first_row = first_row or row
-                study = to_study(row, self.columns, self.image_root, self.cfg.data.report_format)
+                study = to_study(row, self.columns, self.image_root, self.cfg.data.report_format, self.note)
             else:
                 study = row
             if not study.images:
@@ -138,8 +138,12 @@ class _Reading:
 
     def leave_out(self, reason: str, source: str) -> None:
         """Count a study that is not used, and remember the first for each reason."""
-        self.counts[LEFT_OUT + reason] += 1
-        self.first.setdefault(LEFT_OUT + reason, source)
+        self.note(LEFT_OUT + reason, source)
+
+    def note(self, reason: str, source: str) -> None:
+        """Count what is not used of the data, and remember the first row for each reason."""
+        self.counts[reason] += 1
+        self.first.setdefault(reason, source)
 
     def reasons(self) -> str:
         """What was counted, in words."""

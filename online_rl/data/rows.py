@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ __all__ = ["COLUMNS", "LeftOut", "Row", "to_study"]
 _HERE = os.fspath(Path())
 KEPT = ("study_date",)  # roles whose column stays among the study's own for rewards and prompts
 BOTH = "FINDINGS: {findings}\nIMPRESSION: {impression}"
+VIEWS_DROPPED = "views not used: another number than of images"  # in a report of what was read
 
 
 class Row(NamedTuple):
@@ -36,10 +37,17 @@ class LeftOut(NamedTuple):
     reason: str
 
 
-def to_study(row: Row, columns: Columns, image_root: Path, report_format: str = BOTH) -> Study:
+def to_study(
+    row: Row,
+    columns: Columns,
+    image_root: Path,
+    report_format: str = BOTH,
+    note: Callable[[str, str], None] = lambda reason, source: None,
+) -> Study:
     """Read one row. Split is "" where the row has none; images may be empty; the reference is not yet cleaned.
 
     report_format  how findings and impression become one text, if `columns` has both sections
+    note           called with what of the row is not used, and the row
     """
     values = {str(key): cells.whole(value) for key, value in row.values.items()}
     names = columns.of(values, row.source)
@@ -52,10 +60,13 @@ def to_study(row: Row, columns: Columns, image_root: Path, report_format: str = 
         return None if name is None else values[name]
 
     found = cells.items(cell("images"), place("images"))
-    views = [view or "" for view in cells.items(cell("views"), place("views"))] if "views" in names else []
+    views = cells.views(cell("views"), place("views"), len(found))
     if len(views) == len(found):
-        views = [str(view) for view, image in zip(views, found, strict=True) if image is not None]
+        views = [view for view, image in zip(views, found, strict=True) if image is not None]
     images = tuple(_image(item, image_root, row.source) for item in found if item is not None)
+    if images and views and len(views) != len(images):
+        note(VIEWS_DROPPED, row.source)
+        views = []
     used = {name for role, name in names.items() if role not in KEPT}
     return Study(
         study_id=cells.identifier(cell("study_id"), place("study_id")) or row.source,
@@ -64,7 +75,7 @@ def to_study(row: Row, columns: Columns, image_root: Path, report_format: str = 
         indication=cells.text(cell("indication"), place("indication")),
         reference=_reference(columns.sections, cell, place, report_format),
         split=_split(cell("split"), row.source),
-        views=tuple(views) if len(views) == len(images) else (),
+        views=tuple(views) if images else (),
         source=row.source,
         date=_date(cell("study_date"), place("study_date")),
         columns={key: value for key, value in values.items() if key not in used},

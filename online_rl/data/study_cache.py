@@ -80,7 +80,7 @@ def _place(folder: Path, cfg: Config, path: Path, image_root: Path) -> Path:
     what = _digest([os.path.abspath(path), data, cfg.eval.studies, str(image_root)])
     finds = path.is_file() and LAYOUTS[cfg.data.reader].finds  # other tables lie beside this one
     beside = sorted(other for other in path.parent.iterdir() if other.is_file()) if finds else []
-    named = [Path(value).expanduser() for value in cfg.data.args.values() if isinstance(value, str) and value]
+    named = [Path(os.path.expanduser(value)) for value in cfg.data.args.values() if isinstance(value, str) and value]
     read = [path, *beside, *(place for place in named if place.exists())]
     as_it_is = _digest([__version__, _code(), [list(_state(place)) for place in read]])
     return folder.expanduser() / f"studies-{what}-{as_it_is}.msgpack"

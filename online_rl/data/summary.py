@@ -23,6 +23,10 @@ def describe(studies: Studies) -> list[str]:
     for name, split in (("train", studies.train), ("eval", studies.eval), ("test", studies.test)):
         if split:
             lines.append(f"{name}: {_images(split)}; {_words(split)}")
+    if "with a prior study" in report:
+        everyone = [*studies.train, *studies.eval, *studies.test]
+        priors = sum(study.prior is not None for study in everyone)
+        lines.append(f"data.prior: {priors} of {len(everyone)} studies have a prior study")
     if studies.columns is not None and studies.columns.used:
         lines += studies.columns.lines()
     if cleaned := [
@@ -30,7 +34,7 @@ def describe(studies: Studies) -> list[str]:
     ]:
         lines.append(f"data.clean changed references: {', '.join(cleaned)}")
     for reason, count in report.items():
-        if count and (reason.startswith("left out") or reason.endswith("over the limit")):
+        if count and (reason.startswith(("left out", "views not used")) or reason.endswith("over the limit")):
             first = studies.first.get(reason)
             lines.append(f"{reason}: {count}" + (f" (first: {first})" if first else ""))
     return lines

@@ -202,7 +202,7 @@ class Examination:
     def prices(self) -> Finding:
         """What cheap strategies earn under the reward, on the first held-out studies, and the policy if asked for."""
         from judges.price_list import FINE, PriceList, best_of_groups
-        from judges.strategies import TEMPLATE, UNREAD
+        from judges.strategies import NO_TEMPLATE, TEMPLATE, UNREAD
         from online_rl.commands.doctor.policy_prices import policy_rewards
         from online_rl.scoring import Scorer
         from online_rl.scoring.prices import corpus_constants, price_strategies
@@ -236,7 +236,8 @@ class Examination:
                 f"calling everything normal pays {price:.3f}: a policy that earns less is at risk of learning it; "
                 "--policy prices yours"
             )
-        doubtful = bool(warnings) or any(v != UNREAD and not v.endswith(FINE) for v in listed.verdicts())
+        silent = (UNREAD, NO_TEMPLATE)
+        doubtful = bool(warnings) or any(v not in silent and not v.endswith(FINE) for v in listed.verdicts())
         return Finding("prices", "warning" if doubtful else "ok", "\n".join([listed.table(), *said]))
 
     def judges(self) -> Iterator[Finding]:

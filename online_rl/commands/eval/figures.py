@@ -136,9 +136,15 @@ def _of_judge(judge: str, answers: Sequence[Mapping[str, Any]]) -> dict[str, Fig
     if any(c is not None for c in claims):
         found |= label_figures(claims)
     if any(word in judge.lower() for word in INVERSE_MEANS):
-        values = [None if a.get("value") is None else a["parts"].get("raw", a["value"]) for a in answers]
+        values = [None if a.get("value") is None else published_value(a) for a in answers]
         found["inverse_mean"] = Figure(_inverse_mean, mean_figure(values).counts)
     return {f"corpus/{judge}/{name}": figure for name, figure in found.items()}
+
+
+def published_value(answer: Mapping[str, Any]) -> float:
+    """The judge's own value, before a transform and before length control, as papers report it."""
+    parts = answer["parts"]
+    return parts.get("untransformed", parts.get("raw", answer["value"]))
 
 
 def label_figures(claims: Sequence[Claims | None]) -> dict[str, Figure]:

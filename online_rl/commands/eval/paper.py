@@ -28,7 +28,7 @@ OLD = "the results lack it; evaluate again with --overwrite"
 
 @dataclass(frozen=True)
 class Published:
-    """A metric that a judge gives, found by a word in the judge's name or `use`."""
+    """A metric that a judge gives, found by the word that is the judge's name or `use`."""
 
     label: str
     word: str
@@ -134,7 +134,7 @@ def _judged(there: set[str], judges: Sequence[Mapping[str, Any]]) -> Iterator[Li
     name = _judge("radcliq", judges)
     yield Line("1 / RadCliQ-v1", f"corpus/{name}/inverse_mean" if name else "", _no_judge("radcliq", name))
     labelled = [m.split("/")[1] for m in there if m.startswith("corpus/") and m.endswith("/f1_micro_14")]
-    chexbert = _judge("chexbert", judges)
+    chexbert = _judge("f1chexbert", judges)
     name = min(labelled, key=lambda n: ("chexbert" not in n.lower(), n), default="")
     reason = _no_judge("f1chexbert", chexbert)
     if chexbert and not name:
@@ -152,17 +152,24 @@ def _rewards(there: set[str]) -> Iterator[Line]:
 
 
 def _judge(word: str, judges: Sequence[Mapping[str, Any]]) -> str:
-    """The name of the first judge that is called so, "" if none is."""
+    """The name of the first judge that is called so, "" if none is.
+
+    `word` is the whole name, or what stands behind the last colon of `use`; `lc_` before it is a length rule's.
+    """
     for entry in judges:
-        name = str(entry.get("name") or str(entry.get("use")).rpartition(":")[2])
-        if word in name.lower() or word in str(entry.get("use")).lower():
+        used = str(entry.get("use")).rpartition(":")[2]
+        name = str(entry.get("name") or used)
+        if word in {text.lower().removeprefix("lc_") for text in (name, used)}:
             return name
     return ""
 
 
 def _raw_or_mean(name: str, there: set[str]) -> str:
-    """The judge's value before length control, if it is kept apart."""
-    names = [f"raw_reward/{name}", f"guards/{name}/raw", f"rewards/{name}/mean", f"guards/{name}/mean"]
+    """The judge's own value, before a transform and before length control, if it is kept apart."""
+    names = [
+        *(f"judge/{name}/untransformed", f"guards/{name}/untransformed"),
+        *(f"raw_reward/{name}", f"guards/{name}/raw", f"rewards/{name}/mean", f"guards/{name}/mean"),
+    ]
     return next((metric for metric in names if name and metric in there), "")
 
 

@@ -1,7 +1,8 @@
 """ReXrank's submission: its own JSON by study, with the report of the policy under `model_prediction`.
 
-ReXrank scores `model_prediction` against "Findings: ... Impression: ...", so the section that the policy writes is
-named in front of it. Keys of ReXrank's files that the data do not have are left out.
+ReXrank scores `model_prediction` against "Findings: ... Impression: ...", so the one section that the policy writes is
+named in front of it; reports of both sections name them themselves. Keys of ReXrank's files that the data do not have
+are left out.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def write_submission(path: Path, rows: Sequence[Row], cfg: Config | None, split:
 
 def entry(study: Study, candidate: str, cfg: Config, split: str) -> dict[str, Any]:
     """One study of the submission; missing texts (NaN in ReXrank's files) are null."""
-    own = {f"section_{cfg.data.section}": study.reference}
+    both = cfg.data.section == "both"
+    own = {} if both else {f"section_{cfg.data.section}": study.reference}
     found = {key: _plain(study.columns[key]) for key in KEPT if key in study.columns}
     images = [image for image in study.images if isinstance(image, str)]
     paths = _plain(study.columns.get("image_path")) or images
@@ -65,7 +67,7 @@ def entry(study: Study, candidate: str, cfg: Config, split: str) -> dict[str, An
         **own,
         **found,
         "split": split,
-        "model_prediction": f"{cfg.data.section.capitalize()}: {candidate}",
+        "model_prediction": candidate if both else f"{cfg.data.section.capitalize()}: {candidate}",
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ class Results:
 
 def find_run(text: str) -> Path | None:
     """The run folder that `text` names or lies in (RUN, RUN/model, RUN/checkpoints/step-N)."""
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))
     for folder in (path, path.absolute().parent, path.absolute().parent.parent):
         if (folder / "config.resolved.yaml").is_file():
             return folder
@@ -74,7 +75,7 @@ def find(text: str, cfg: Config, warn: Callable[[str], Any]) -> Policy | Results
     """
     if text == START:
         return Policy(START, cfg.model.path, f"the starting policy, {cfg.model.path}", cfg.model.revision)
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))
     if not path.is_dir():
         there = "is a file" if path.exists() else "is not there"
         raise DataError(f"{path} {there} (looked from {Path.cwd()}). Expected {EXPECTED}.")

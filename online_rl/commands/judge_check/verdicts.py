@@ -26,9 +26,24 @@ NEARLY = 0.9  # of the way from the cheapest row to the reference
 
 
 def verdicts(rows: Sequence[Row], prices: PriceList) -> list[str]:
-    """Worst first: games, what is not seen, what is punished, then the price list's own words. Empty if all is well."""
+    """Worst first: games, what is not seen, what is punished, then the price list's own words. Empty if all is well.
+
+    With too few reports that is all that is said.
+    """
+    best = prices.prices.get(REFERENCE)
+    scored = best.n if best is not None else 0
+    if scored < FEWEST:
+        return [
+            f"too few reports for a verdict: found {scored} that the judge could score, expected at least {FEWEST}. "
+            "Give more."
+        ]
     said = _games(prices)
     enough = [row for row in rows if row.studies >= FEWEST]
+    if not any(row.harmful for row in enough):
+        said.append(
+            f"no verdict on errors: found no kind that could be put into {FEWEST} of {scored} reports, expected "
+            "at least one. Give more reports, in English."
+        )
     for row in sorted((row for row in enough if row.harmful and row.right < SEEN), key=lambda row: row.right):
         paid = f", and {row.higher} more" if row.higher else ""
         said.append(
@@ -46,9 +61,7 @@ def verdicts(rows: Sequence[Row], prices: PriceList) -> list[str]:
 
 def _games(prices: PriceList) -> list[str]:
     """Strategies that earn nearly what the reference earns, or more."""
-    best = prices.prices.get(REFERENCE)
-    if best is None or best.n < FEWEST:
-        return []
+    best = prices.prices[REFERENCE]
     least = min(price.mean for price in prices.prices.values())
     bar = least + NEARLY * (best.mean - least)
     return [

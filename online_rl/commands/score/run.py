@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -93,7 +94,7 @@ def score_file(
 
 def _files_among(args: Mapping[str, Any]) -> dict[str, Path | None]:
     """Arguments of a judge that name a file that is there."""
-    named = {key: Path(value).expanduser() for key, value in args.items() if isinstance(value, str)}
+    named = {key: Path(os.path.expanduser(value)) for key, value in args.items() if isinstance(value, str)}
     return {f"--args {key}": path for key, path in named.items() if path.is_file()}
 
 

@@ -114,14 +114,18 @@ def built_in_readers_take_their_own_arguments(cfg: Config) -> str | None:
 
 @rule("data.columns")
 def columns_are_named_by_role(cfg: Config) -> str | None:
-    unknown = [word for word in cfg.data.columns if not role_of(word)]
-    if not unknown:
-        return None
-    roles = ", ".join((*COLUMNS, "reference"))
-    return (
-        f"data.columns: found the role {unknown[0]!r}, expected one of {roles}; the column's own name stands behind "
-        "it, as in {image: xray_file}."
-    )
+    first: dict[str, str] = {}
+    for word in cfg.data.columns:
+        if not role_of(word):
+            roles = ", ".join((*COLUMNS, "reference"))
+            return (
+                f"data.columns: found the role {word!r}, expected one of {roles}; the column's own name stands behind "
+                "it, as in {image: xray_file}."
+            )
+        for role in role_of(word):
+            if (other := first.setdefault(role, word)) != word:
+                return f"data.columns: found {other!r} and {word!r}, expected one name for {role}. Remove one of them."
+    return None
 
 
 @rule("data.where")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from online_rl.cli import main
 from online_rl.commands.size import as_markdown, default_table
 from online_rl.commands.sizing import GIB, GREEN, KNOWN, RESERVE, Shape, estimate, shape_of, shortages
 from online_rl.config import config_from_dict
@@ -191,3 +192,8 @@ def test_greens_shape_is_llama_2_7b():
     layer = 4 * 4096 * 4096 + 3 * 4096 * 11008 + 2 * 4096
     assert GREEN.parameters == 32 * layer + 2 * 32000 * 4096 + 4096
     assert GREEN.kv_bytes(2048) == GIB, "half a MiB per token"
+
+
+def test_settings_without_a_configuration_are_refused(capsys):
+    assert main(["size", "model.lora.rank=16"]) == 2
+    assert "model.lora.rank=16: found without a configuration" in capsys.readouterr().err

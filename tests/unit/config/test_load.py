@@ -216,6 +216,11 @@ def _fields(model=Config, prefix=""):
         ({"run": {"dir": "$NOT_SET_HERE/runs"}}, "run.dir: found .*environment variable NOT_SET_HERE is not set"),
         ({"data": {"image_root": "${NOT_SET_HERE}"}}, "data.image_root: found .*NOT_SET_HERE is not set"),
         ({"judges": [{"use": "$NOT_SET_HERE/r.py:f"}]}, r"judges\[0\].use: found .*NOT_SET_HERE is not set"),
+        ({"run": {"dir": "~nobody-here/runs"}}, "run.dir: found .*there is no user 'nobody-here' here. Correct"),
+        (
+            {"judges": [{"use": "findings", "args": {"file": "~nobody-here/x"}}]},
+            r"judges\[0\].args: .*no user 'nobody-here' here",
+        ),
     ],
 )
 def test_absurd_numbers_and_variables_that_are_not_set_are_refused(monkeypatch, data, words):

@@ -28,6 +28,14 @@ def pairs(name: str, **options) -> dict:
         ({"data": {"reader": "jsonl"}}, ["data.path", "file", "data.reader=jsonl"]),
         ({"data": {"reader": "iu_xray"}}, ["data.path", "folder", "data.reader=iu_xray"]),
         ({"data": {"path": "x.jsonl"}}, ["data.path", "'x.jsonl'", "data.reader=demo", "jsonl", "mimic_cxr"]),
+        (
+            {"data": {"reader": "jsonl", "path": "x.jsonl", "columns": {"reference": "a", "findings": "b"}}},
+            ["data.columns", "found 'reference' and 'findings'", "one name for findings", "Remove one"],
+        ),
+        (
+            {"data": {"reader": "jsonl", "path": "x.jsonl", "columns": {"image": "a", "images": "b"}}},
+            ["data.columns", "found 'image' and 'images'", "one name for images"],
+        ),
         ({"judges": []}, ["judges", "an empty list"]),
         ({"judges": [{"use": "findings", "weight": 0.0}]}, ["judges", "only judges of weight 0"]),
         ({"judges": [{"use": "a.py:f"}, {"use": "b.py:f"}]}, ["judges", "'f'", "`name`"]),

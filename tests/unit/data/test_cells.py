@@ -41,6 +41,10 @@ def test_texts_that_resemble_them_are_not(word):
         ("007", "007"),
         ("1.5", "1.5"),
         ("1.2.840.10", "1.2.840.10"),
+        ("1e234567", "1e234567"),  # the beginning of a hash
+        (1234567890123456789, "1234567890123456789"),
+        ("1234567890123456789", "1234567890123456789"),
+        (9007199254740991.0, "9007199254740991"),
         (float("nan"), ""),
     ],
 )
@@ -49,7 +53,16 @@ def test_one_id_however_it_was_written(value, expected):
 
 
 @pytest.mark.parametrize(
-    ("value", "found"), [({"a": 1}, "dict"), ([1], "list"), (True, "bool"), ("1.0000032E+07", "lost")]
+    ("value", "found"),
+    [
+        ({"a": 1}, "dict"),
+        ([1], "list"),
+        (True, "bool"),
+        ("1.0000032E+07", "lost"),
+        ("1e+20", "lost"),
+        (1234567890123456789.0, "rounded"),  # would be ...768
+        ("1234567890123456789.0", "rounded"),
+    ],
 )
 def test_what_is_no_id_is_refused_with_its_place(value, found):
     with pytest.raises(DataError, match=rf"t\.csv:4: patient_id: .*{found}"):

@@ -177,3 +177,14 @@ def test_the_dicom_tree_of_mimic_and_names_without_extension(forms, tmp_path):
         pairs = zip(one.images, other.images, strict=True)
         assert all(load_image(a, 64).tobytes() == load_image(b, 64).tobytes() for a, b in pairs)
     assert load_image(encode(77), 64).getpixel((0, 0))[0] == 77  # told by its first bytes, not by a name
+
+
+@pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])
+def test_a_negative_slope_turns_the_picture_round_with_and_without_a_window(kind):
+    """Stored 0 to 4095 are 4095 to 0 behind the slope: the first pixel is the brightest. pydicom maps what lies below
+    the window to the larger end there."""
+    fields = {"RescaleSlope": -1, "RescaleIntercept": 4095}
+    plain = corners(dicom(ramp(0, 4095), kind=kind, **fields))
+    assert plain == pytest.approx((255, 128, 0) if kind == "MONOCHROME2" else (0, 127, 255), abs=1)
+    window = {"WindowCenter": 2048, "WindowWidth": 4096}
+    assert corners(dicom(ramp(0, 4095), kind=kind, **fields, **window)) == pytest.approx(plain, abs=1)

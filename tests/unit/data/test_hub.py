@@ -163,3 +163,21 @@ def test_an_image_column_of_another_name_is_found_by_its_type(exams, tmp_path):
     by_split(exams, row).save_to_disk(tmp_path / "set")
     study = read(tmp_path / "set", columns={"images": "xray"}).train[0]
     assert HeldImage.is_one(study.images[0])
+
+
+@pytest.mark.parametrize("name", ["train", "all"])
+def test_one_part_without_splits_holds_patients_out_as_other_readers_do(exams, tmp_path, name):
+    rows = [{"patient_id": e.patient, "image_paths": paths, "findings": e.findings} for e, paths in exams]
+    datasets.DatasetDict({name: datasets.Dataset.from_list(rows)}).save_to_disk(tmp_path / "set")
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = read(tmp_path / "set", eval_fraction=0.4)
+    same = read(tmp_path / "rows.jsonl", reader="jsonl", eval_fraction=0.4)
+    held_out = {study.patient_id for study in found.eval}
+    assert held_out == {study.patient_id for study in same.eval} and 0 < len(held_out) < 12
+    assert len(found.train) + len(found.eval) == 24
+
+
+def test_one_part_of_another_split_is_that_split(exams, tmp_path):
+    by_split(exams, ROWS["srrg"])["test"].to_parquet(tmp_path / "test.parquet")
+    with pytest.raises(DataError, match="no study to train on"):
+        read(tmp_path)

@@ -13,6 +13,7 @@ from online_rl.data.prior import moment, with_priors
 from online_rl.data.prompt import study_prompt
 from online_rl.data.readers import read_studies
 from online_rl.data.study import Study
+from online_rl.data.summary import describe
 from online_rl.errors import ConfigError, DataError
 
 
@@ -179,3 +180,22 @@ def test_mimics_prior_comes_from_its_dates(forms, tmp_path):
     assert studies.report["with a prior study"] == 12
     pairs = {study.study_id: study.prior.study_id for study in studies.train if study.prior}
     assert pairs == {f"s500000{n + 1:02d}": f"s500000{n:02d}" for n in range(0, 16, 2)}
+
+
+def test_how_many_have_a_prior_is_said_and_dates_that_cannot_be_read_are_doubts(read):
+    dates = ["1 May 2010", "2 May 2010", ""]
+    rows = [{"id": n, "subject_id": "p", "findings": "Clear.", "study_date": date} for n, date in enumerate(dates)]
+    studies = read(rows, prior="image")
+    assert "data.prior: 0 of 3 studies have a prior study" in describe(studies)
+    said = "\n".join(studies.doubts)
+    assert "data.prior=image: the dates of 2 studies cannot be read (first: s.jsonl:1), expected 21800506" in said
+    assert "data.prior=image: no study has a prior" in said and "found 2 dates and 3 patient ids for 3 studies" in said
+    assert "1 May" not in said
+    renamed = [{**row, "exam_date": f"2010010{n}"} for n, row in enumerate(rows, 1)]
+    for row in renamed:
+        del row["study_date"]
+    assert any("data.columns={study_date: exam_date}" in doubt for doubt in read(renamed, prior="image").doubts)
+    named = read(renamed, prior="image", columns={"study_date": "exam_date"})
+    assert "data.prior: 2 of 3 studies have a prior study" in describe(named)
+    assert not any("data.prior" in doubt for doubt in named.doubts)
+    assert not any("data.prior" in line for line in [*describe(read(rows)), *read(rows).doubts])

@@ -82,7 +82,7 @@ def test_every_name_of_images_and_findings_is_known(read, image, findings):
     [
         (("study_id", "patient_id", "indication"), ("1", "2", "cough")),
         (("study", "subject_id", "section_indication"), ("1", "2", "cough")),
-        (("uid", "PatientID", "text"), ("1", "2", "cough")),
+        (("uid", "PatientID", "clinical_history"), ("1", "2", "cough")),
     ],
 )
 def test_every_name_of_ids_and_indication_is_known(read, names, values):

@@ -183,3 +183,37 @@ def test_a_relative_path_gives_images_that_open_from_anywhere(read, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     [study] = read("id,image,findings\n1,x.png,Clear.\n", path="studies.csv").train
     assert study.images == (str(tmp_path / "x.png"),)
+
+
+REPORT = "The heart is enlarged. There is a small left effusion."
+
+
+def test_a_column_called_text_is_no_indication_and_one_that_holds_the_report_is_a_doubt(read):
+    studies = read(f"id,image,findings,text\n1,x.png,{REPORT},FINDINGS: {REPORT}\n")
+    assert studies.train[0].indication == "" and studies.train[0].columns == {"text": f"FINDINGS: {REPORT}"}
+    assert not any("whole reference report" in doubt for doubt in studies.doubts)
+    rows = (
+        f"1,x.png,{REPORT},Cough.  FINDINGS: {REPORT.upper()}\n2,x.png,{REPORT},cough\n3,x.png,Normal.,normal. cough\n"
+    )
+    [doubt] = [d for d in read(f"id,image,findings,history\n{rows}").doubts if "whole reference report" in d]
+    assert doubt.startswith("1 studies have an indication that holds") and "first: studies.csv:2" in doubt
+    assert "'history'" in doubt and "data.columns={indication: NAME}" in doubt and "enlarged" not in doubt
+
+
+def test_chexaligns_text_is_the_indication_beside_its_target_text(read):
+    [study] = read("id,image,target_text,text\n1,x.png,Clear.,cough\n").train
+    assert (study.indication, study.reference) == ("cough", "Clear.")
+
+
+def test_views_divided_as_images_are_stay_beside_them(read):
+    rows = [
+        '1,"x.png,x.png","PA,LATERAL"',
+        "2,x.png;x.png,AP ; LL",
+        "3,x.png|x.png,PA",
+        "4,x.png|x.png,",
+        '5,x.png,"AP, sitting"',
+    ]
+    studies = read("id,image,view,findings\n" + "".join(f"{row},Clear.\n" for row in rows))
+    views = [study.views for study in studies.train]
+    assert views == [("PA", "LATERAL"), ("AP", "LL"), (), (), ("AP, sitting",)]
+    assert "views not used: another number than of images: 1 (first: studies.csv:4)" in describe(studies)

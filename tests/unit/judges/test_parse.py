@@ -55,11 +55,86 @@ NEGATION = [
     ("There is no evidence of pneumothorax after removal of the right chest tube.", "-pneumothorax", "-chest_tube"),
     ("Endotracheal tube and NG tube have been removed.", "-et_tube", "-ng_tube"),
     ("No effusion. There is a small left effusion.", "+effusion L1"),
+    ("Effusion isn't seen.", "-effusion"),
+    ("Effusion isn\u2019t seen.", "-effusion"),
+    ("Pneumothorax wasn't present.", "-pneumothorax"),
+    ("Effusions aren\u2019t identified.", "-effusion"),
+    ("The effusion hasn't resolved.", "+effusion"),
+    ("No focal consolidation; pleural effusion; or pneumothorax.", "-consolidation", "-effusion", "-pneumothorax"),
+    ("The heart is enlarged; no effusion; or pneumothorax.", "+cardiomegaly", "-effusion", "-pneumothorax"),
+    ("No focal consolidation; small pleural effusion.", "-consolidation", "+effusion 1"),
+]
+
+OLD_AFTER_A_DENIAL = [
+    ("No pneumothorax, healed left rib fractures.", "-pneumothorax", "+old_fracture L"),
+    ("No acute fracture, old rib fractures noted.", "-fracture", "+old_fracture"),
+    ("No effusion, remote rib fracture.", "-effusion", "+old_fracture"),
+    ("No acute fracture, healing rib fracture.", "-fracture", "+old_fracture"),
+    ("No consolidation, chronic interstitial changes noted.", "-consolidation", "+interstitial"),
+    ("No acute, subacute or chronic fracture.", "-old_fracture"),
+    ("No acute, chronic or healing fracture.", "-old_fracture"),
+    ("No old or acute fracture.", "-old_fracture"),
+    ("No acute fracture, healed fracture, or dislocation.", "-fracture", "-old_fracture", "-dislocation"),
+]
+
+# An operation that did no harm leaves the device or the lesion where it is; a tip out of sight leaves its tube.
+DEVICES = [
+    ("No pneumothorax after right IJ line placement.", "-pneumothorax", "+central_line R"),
+    ("No pneumothorax following pacemaker placement.", "-pneumothorax", "+pacemaker"),
+    ("No pneumothorax post placement of a left PICC line.", "-pneumothorax", "+central_line L"),
+    ("No pneumothorax from central line placement.", "-pneumothorax", "+central_line"),
+    ("No pneumothorax post biopsy of the right upper lobe mass.", "-pneumothorax", "+nodule RU"),
+    ("No pneumothorax or effusion following median sternotomy.", "-pneumothorax", "-effusion", "+sternotomy"),
+    ("No pneumothorax or effusion after treatment of the pneumonia.", "-pneumothorax", "-effusion", "-consolidation"),
+    ("No pneumothorax status post chest tube removal.", "-pneumothorax", "-chest_tube"),
+    ("No pneumothorax after chest tube removal.", "-pneumothorax", "-chest_tube"),
+    ("Small effusion after PICC removal.", "+effusion 1", "-central_line"),
+    ("ET tube tip not visualized.", "+et_tube"),
+    ("The tip of the NG tube is not identified.", "+ng_tube"),
+    ("PICC tip cannot be seen.", "+central_line"),
+    ("ET tube is not visualized.", "-et_tube"),
+    ("ET tube tip is at the carina, effusion is not seen.", "+et_tube", "-effusion"),
+]
+
+ONE_SIDE = [
+    ("Right-sided effusion, none on the left.", "+effusion R"),
+    ("Right-sided effusion, none seen.", "-effusion"),
+    ("Right effusion, not seen on the left.", "+effusion R"),
+    ("Bilateral effusions, resolved on the right.", "+effusion L"),
+    ("Bibasilar opacities, resolved on the left.", "+opacity RD"),
+    ("Pneumothorax on the right has resolved on the right.", "-pneumothorax"),
+    ("Small right and no left effusion.", "+effusion R1"),
+    ("Moderate right, no left effusion.", "+effusion R2"),
+    ("Right chest tube and no left pneumothorax.", "+chest_tube R", "-pneumothorax"),
+    ("Effusion on the right has resolved but persists on the left.", "+effusion L"),
+    ("The right effusion has resolved, the left is smaller.", "+effusion L"),
+    ("Effusion not seen on the right but present on the left.", "+effusion L"),
+    ("The right effusion has resolved and the heart is unchanged.", "-effusion"),
+    ("The left effusion has resolved, the right paratracheal stripe is unchanged.", "-effusion"),
 ]
 
 DOUBT = [
     ("Small left apical pneumothorax cannot be excluded.", "?pneumothorax LU1"),
     ("Pneumonia is not excluded.", "?consolidation"),
+    ("Pneumonia cannot be definitively excluded.", "?consolidation"),
+    ("Pneumonia cannot be entirely excluded.", "?consolidation"),
+    ("Pneumonia cannot entirely be excluded.", "?consolidation"),
+    ("Pneumonia cannot be entirely ruled out.", "?consolidation"),
+    ("Pneumonia can't be safely excluded.", "?consolidation"),
+    ("Pneumonia has not been excluded.", "?consolidation"),
+    ("Pneumonia should be excluded.", "?consolidation"),
+    ("Pneumonia needs to be ruled out.", "?consolidation"),
+    ("Pneumonia is difficult to entirely exclude.", "?consolidation"),
+    ("Cannot definitively exclude pneumonia.", "?consolidation"),
+    ("This does not rule out pneumonia.", "?consolidation"),
+    ("Unable to exclude a small effusion.", "?effusion 1"),
+    ("Not possible to exclude a small effusion.", "?effusion 1"),
+    ("CT is recommended to exclude a nodule.", "?nodule"),
+    ("No effusion, follow up chest CT is recommended to exclude a nodule.", "-effusion", "?nodule"),
+    ("No pneumothorax, pneumonia cannot be definitively excluded.", "-pneumothorax", "?consolidation"),
+    ("Pneumonia is excluded.", "-consolidation"),
+    ("CT excludes pneumothorax.", "-pneumothorax"),
+    ("The heart is not enlarged and pneumonia excluded.", "-cardiomegaly", "-consolidation"),
     ("Possible small pneumothorax.", "?pneumothorax 1"),
     ("Probable granuloma.", "?granuloma"),
     ("Effusion is likely.", "?effusion"),
@@ -109,6 +184,43 @@ STRUCTURES = [
     ("The heart is normal in size with mild pulmonary edema.", "-cardiomegaly", "+edema 1"),
 ]
 
+NORMAL_ANATOMY = [
+    ("Interstitial markings are normal.", "-interstitial"),
+    ("Interstitial markings are within normal limits.", "-interstitial"),
+    ("Interstitial markings are not prominent.", "-interstitial"),
+    ("Interstitial markings and heart size are normal.", "-interstitial", "-cardiomegaly"),
+    ("Heart, lung markings, and mediastinum are normal.", "-cardiomegaly", "-interstitial", "-mediastinal_widening"),
+    ("Lung markings are normal.", "-interstitial"),
+    ("Normal heart size and lung markings.", "-cardiomegaly", "-interstitial"),
+    ("The interstitium is unremarkable.", "-interstitial"),
+    ("Bronchovascular markings are normal.", "-interstitial"),
+    ("Lymph nodes are normal.", "-lymphadenopathy"),
+    ("No enlarged lymph nodes.", "-lymphadenopathy"),
+    ("Interstitial markings are prominent.", "+interstitial"),
+    ("Interstitial markings are not normal.", "+interstitial"),
+    ("Interstitial markings are greater than normal.", "+interstitial"),
+    ("Heart normal lung markings increased.", "-cardiomegaly", "+interstitial"),
+    ("Coarse interstitial markings and heart is normal.", "+interstitial", "-cardiomegaly"),
+    ("Chronic appearing interstitial markings the lungs are clear.", "+interstitial", "-lung_disease"),
+    ("The heart is normal and interstitial markings are increased.", "-cardiomegaly", "+interstitial"),
+    ("Lymph nodes are enlarged.", "+lymphadenopathy"),
+]
+
+UNSAID = [
+    ("Evaluation for pneumothorax is limited.",),
+    ("Supine examinations are limited for evaluation of pneumoperitoneum.",),
+    ("Limited evaluation for pneumothorax, small left effusion.", "+effusion L1"),
+    ("Evaluation for effusion, edema, or pneumothorax is limited.",),
+    ("Evaluation for effusion and pneumothorax is limited, no consolidation.", "-consolidation"),
+    ("Rib fractures would be better assessed with dedicated views.",),
+    ("No fracture, rib fractures would be better assessed with dedicated views.", "-fracture"),
+    ("Evaluation for pneumothorax is negative.", "-pneumothorax"),
+    ("Evaluated for pneumothorax, none seen.", "-pneumothorax"),
+    ("Evaluation for pneumothorax is positive.", "+pneumothorax"),
+    ("Recommend CT for evaluation of the right upper lobe nodule.", "+nodule RU"),
+    ("A small effusion would be better assessed with decubitus views.", "+effusion 1"),
+]
+
 ENTITIES = [
     ("Calcified granulomas in the left lung.", "+granuloma L"),
     ("Calcified right hilar lymph node.", "+granuloma R"),
@@ -127,6 +239,13 @@ ENTITIES = [
     ("Bullet fragment over the left chest.", "+foreign_body"),
     ("Degenerative changes of the thoracic spine.", "+degenerative"),
     ("Wedge compression deformity of T12.", "+compression_fracture"),
+    ("Collapse of T12 vertebral body.", "+compression_fracture"),
+    ("Collapse of T7.", "+compression_fracture"),
+    ("The L1 vertebral body has collapsed.", "+compression_fracture"),
+    ("No vertebral collapse.", "-compression_fracture"),
+    ("Right upper lobe collapse and T12 compression fracture.", "+atelectasis RU", "+compression_fracture"),
+    ("Pulmonary vascular redistribution.", "+congestion"),
+    ("Right breast implant.", "+mastectomy"),
 ]
 
 PLACE_AND_SEVERITY = [
@@ -146,9 +265,15 @@ PLACE_AND_SEVERITY = [
 ]
 
 
+TABLES = [
+    NEGATION, OLD_AFTER_A_DENIAL, DEVICES, ONE_SIDE, DOUBT, STRUCTURES, NORMAL_ANATOMY, UNSAID, ENTITIES,
+    PLACE_AND_SEVERITY,
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [(row[0], set(row[1:])) for row in NEGATION + DOUBT + STRUCTURES + ENTITIES + PLACE_AND_SEVERITY],
+    [(row[0], set(row[1:])) for row in sum(TABLES, [])],
 )
 def test_reads_findings(text, expected):
     assert stated(text) == expected
@@ -168,6 +293,10 @@ def test_reads_findings(text, expected):
         ("Cardiomegaly is again seen.", {("same", "cardiomegaly")}),
         ("Stable cardiomediastinal silhouette.", {("same", "cardiomegaly+mediastinal_widening")}),
         ("Left nodule. This is unchanged from prior.", {("same", "nodule")}),
+        ("Interstitial oedema has improved, small effusions persist.", {("better", "edema"), ("same", "effusion")}),
+        ("Edema has improved and effusions are unchanged.", {("better", "edema"), ("same", "effusion")}),
+        ("Edema and effusion, unchanged from prior.", {("same", "edema+effusion")}),
+        ("No pneumothorax after chest tube removal.", {("resolved", "chest_tube")}),
         ("There is stable cardiomegaly without edema.", {("same", "cardiomegaly")}),
         ("No new consolidation.", set()),
         ("Increased interstitial markings.", set()),

@@ -208,6 +208,11 @@ def test_radcliq_asks_for_the_reports_by_which_it_weighs_words(tmp_path):
     table = tmp_path / "reports.csv"
     table.write_text("id,reference\n1,clear\n2,edema\n")
     assert read_references(str(table)) == ["clear", "edema"]
+    excel = tmp_path / "REPORTS.CSV"
+    excel.write_text("reference\nclear\nedema\n", encoding="utf-8-sig")
+    assert read_references(str(excel)) == ["clear", "edema"]
+    file.write_text('{"reference": "clear"}\r\n{"reference": "no\u2028edema"}\n', encoding="utf-8-sig", newline="")
+    assert read_references(str(file)) == ["clear", "no\u2028edema"]
     for content, message in [
         ('{"reference": "clear"}', "1 different report"),
         ("{", "line 1 is not JSON"),

@@ -82,6 +82,14 @@ def test_a_corpus_that_the_rules_cannot_read_gives_no_template_and_no_verdict():
     assert "another language" in verdict
 
 
+def test_references_that_all_name_a_finding_are_read_and_only_the_template_is_lacking():
+    rows = strategy_cases(cases(*SICK), choose_constants(SICK))
+    [verdict] = PriceList({name: [0.5] * 4 for name in rows}).verdicts()
+    assert "no training report calls everything normal" in verdict and "another language" not in verdict
+    [verdict] = PriceList({TEMPLATE: [None], REFERENCE: [1.0]}).verdicts()
+    assert "the normal template could not be scored" in verdict
+
+
 def test_one_patient_alone_has_no_other_reference():
     assert ANOTHER not in strategy_cases(cases(NORMAL, SICK[0]), choose_constants(CORPUS), ["p1", "p1"])
 

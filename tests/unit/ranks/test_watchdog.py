@@ -14,7 +14,7 @@ from judges.network import free_port
 ROOT = Path(__file__).resolve().parents[3]
 RANK = textwrap.dedent(
     """
-    import time
+    import os, time
     from datetime import timedelta
     import torch.distributed as dist
     from online_rl.ranks import collectives
@@ -35,13 +35,14 @@ RANK = textwrap.dedent(
         collectives.barrier()
 
     waits_for_the_other()
+    os._exit(0)  # as the trainer ends: gloo's threads may outlive the interpreter's own shutdown
     """
 )
 
 
 STANDS_STILL = textwrap.dedent(
     """
-    import time
+    import os, time
     from datetime import timedelta
     import torch, torch.distributed as dist
     from online_rl.ranks import collectives
@@ -58,6 +59,7 @@ STANDS_STILL = textwrap.dedent(
         if collectives.rank() == 1 and number == 2:
             in_code_of_the_users()
         dist.all_reduce(torch.ones(4))
+    os._exit(0)  # as the trainer ends
     """
 )
 

@@ -35,7 +35,8 @@ def test_every_study_has_a_row_without_text_and_patients_are_numbers(evaluate):
 
 
 def test_reports_are_kept_where_asked_and_can_be_scored_again(evaluate, capsys):
-    evaluate(Writes(s1=FAR, s2="No effusion.\u2028No\x85pneumothorax."), reports=True)
+    judges = [{"use": "findings", "length_control": "lc_green"}]
+    evaluate(Writes(s1=FAR, s2="No effusion.\u2028No\x85pneumothorax."), reports=True, judges=judges)
     assert (rows()[1]["reference"], rows()[1]["candidate"]) == (REFERENCE, FAR)
     assert main(["eval", "out/policy"]) == 0
     assert main(["score", "--judge", "findings", "--input", "out/policy/scores.jsonl", "--output", "again.jsonl"]) == 0

@@ -153,3 +153,17 @@ def test_studies_of_one_patient_are_exchanged_together():
 
 def test_holm_by_hand():
     assert holm({"a": 0.02, "b": 0.01, "c": 0.9}) == pytest.approx({"b": 0.03, "a": 0.04, "c": 0.9})
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [{"value": -2.0, "parts": {"untransformed": 2.0}}],
+        [{"value": 1 / 3, "parts": {"untransformed": 2.0}}],
+        [{"value": 0.1, "parts": {"untransformed": 2.0, "raw": 1 / 3, "verbosity": 3.0}}],
+    ],
+    ids=["negate", "reciprocal", "reciprocal and length control"],
+)
+def test_radcliq_is_read_before_its_transform(answers):
+    rows = [{**row("", ""), "scores": {"radcliq": {**a, "status": "scored"}}} for a in answers]
+    assert value(figures(rows)["corpus/radcliq/inverse_mean"]) == pytest.approx(0.5, abs=1e-12)

@@ -12,6 +12,8 @@ from PIL import Image
 
 from online_rl.cli import main
 from online_rl.commands.eval.paper import as_csv, as_latex, as_markdown, paper_lines, significance
+from online_rl.commands.eval.rexrank import entry
+from online_rl.config import config_from_dict
 from online_rl.rollout.types import Completion, Prompt, Rollouts
 from online_rl.truth.image_check import Likelihood
 from tests.unit.commands.eval.writing import FAR, Writes, rows
@@ -133,6 +135,31 @@ def test_green_is_shown_before_length_control_and_a_silent_judge_is_named():
     assert lines["RadGraph F1"].metric == "" and lines["RadGraph F1"].reason == "judge RadGraph scored no study"
 
 
+def test_a_published_metric_is_shown_before_its_transform():
+    metrics = {"judge/green/untransformed": 0.8, "raw_reward/green": 0.4, "rewards/green/mean": 0.3}
+    guard = {"guards/radgraph/untransformed": 0.7, "guards/radgraph/raw": 0.6, "guards/radgraph/mean": 0.5}
+    judges = [{"use": "green", "name": "green"}, {"use": "radeval:radgraph", "name": "radgraph"}]
+    lines = {line.label: line.metric for line in paper_lines([policy("a", **metrics, **guard)], judges)}
+    assert lines["GREEN"] == "judge/green/untransformed"
+    assert lines["RadGraph F1"] == "guards/radgraph/untransformed"
+
+
+@pytest.mark.parametrize(
+    ("judge", "label", "found"),
+    [
+        ({"use": "radeval:radeval_bertscore"}, "BERTScore", False),
+        ({"use": "radeval:bertscore"}, "BERTScore", True),
+        ({"use": "/home/green/my_reward.py:reward"}, "GREEN", False),
+        ({"use": "mine.py:f", "name": "greenish"}, "GREEN", False),
+        ({"use": "mine.py:f", "name": "lc_GREEN"}, "GREEN", True),
+        ({"use": "lc_green", "name": "second"}, "GREEN", True),
+    ],
+)
+def test_a_metric_is_named_by_the_whole_word(judge, label, found):
+    [line] = [line for line in paper_lines([policy("a")], [judge]) if line.label == label]
+    assert line.reason.endswith("scored no study" if found else "in the configuration (docs/eval.md)")
+
+
 def test_another_table_is_refused(evaluate, capsys):
     evaluate(Writes(), into="out/ours")
     assert main(["eval", "out/ours", "--table", "poster"]) == 2
@@ -151,6 +178,13 @@ def test_a_submission_for_rexrank(evaluate, folder):
     assert found["s1"]["context"] == "Age:60-70.Indication: cough." and found["s1"]["section_impression"] is None
     assert found["s1"]["section_findings"].startswith("Small left") and found["s1"]["image_path"][0].endswith("x.png")
     assert stat.S_IMODE(Path("sub.json").stat().st_mode) == 0o600
+
+
+def test_a_submission_of_both_sections_names_them_as_the_report_does(make_study):
+    study = make_study("s0", reference="FINDINGS: Clear.\nIMPRESSION: Normal.")
+    cfg = config_from_dict({"data": {"section": "both"}})
+    found = entry(study, "FINDINGS: Edema.\nIMPRESSION: Edema.", cfg, "test")
+    assert found["model_prediction"] == "FINDINGS: Edema.\nIMPRESSION: Edema." and "section_both" not in found
 
 
 def test_a_submission_without_texts_is_refused(evaluate, capsys):

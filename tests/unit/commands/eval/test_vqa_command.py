@@ -13,6 +13,7 @@ from online_rl.commands.vqa import worker
 from online_rl.config import config_from_dict
 from online_rl.errors import DataError
 from online_rl.rollout.types import Completion, Prompt, Rollouts
+from online_rl.vqa.formats import FORMATS
 
 SETS = {
     "chexbench": {
@@ -166,3 +167,12 @@ def test_what_cannot_be_asked_is_said_in_words(ask, capsys, arguments, words):
     assert main(["eval-vqa", *arguments]) == 2
     said = capsys.readouterr().err
     assert words in said and "Traceback" not in said
+
+
+def test_the_help_names_every_format():
+    from typer.main import get_command
+
+    from online_rl.cli import app
+
+    [questions] = [p for p in get_command(app).commands["eval-vqa"].params if p.name == "questions"]
+    assert all(name in questions.help for name in FORMATS)

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from judges.edits import HARMFUL
-from judges.strategies import REPEATED, TEMPLATE
+from judges.price_list import PriceList
+from judges.strategies import REFERENCE, REPEATED, TEMPLATE
 from online_rl.cli import main
 from online_rl.commands.judge_check.battery import Row, edited, read_rows
 from online_rl.commands.judge_check.command import check_judge
+from online_rl.commands.judge_check.page import FINE, page, tables
 from online_rl.commands.judge_check.readers import agreement, ordered
+from online_rl.commands.judge_check.verdicts import verdicts
 
 FINDINGS = ("Small left pleural effusion.", "Moderate right pleural effusion.", "Mild cardiomegaly.",
             "Large right pneumothorax.", "9 mm nodule in the left upper lobe.")  # fmt: skip
@@ -108,6 +111,21 @@ def test_a_reward_for_length_pays_an_added_error(here):
     assert any("and 40 more" in line for line in checked.verdicts())
 
 
+def test_below_ten_reports_there_is_no_verdict_and_all_is_not_well(here):
+    Path("reports.jsonl").write_text("".join(json.dumps({"reference": text}) + "\n" for text in REPORTS[:9]))
+    checked = check("own.py:words")
+    assert checked.verdicts() == [
+        "too few reports for a verdict: found 9 that the judge could score, expected at least 10. Give more."
+    ]
+    assert "too few reports" in page(checked) and FINE not in page(checked)
+    assert any("too few reports" in str(shown) for shown in tables(checked))
+
+
+def test_reports_in_which_no_error_can_be_made_give_no_verdict_on_errors():
+    prices = PriceList({REFERENCE: [1.0] * 12, TEMPLATE: [0.0] * 12})
+    assert verdicts([Row("case", False, 12, 0, 0, 0.0)], prices)[0].startswith("no verdict on errors")
+
+
 def test_a_judge_that_fails_is_named_and_nothing_is_made_up(here):
     checked = check("own.py:breaks", overrides=["scoring.outage_s=0"])
     assert any("'breaks'" in line and "could not score every report" in line for line in checked.warnings)
@@ -142,9 +160,9 @@ def test_files_of_readers_and_what_is_written(here, capsys):
     written = json.loads(Path("out.json").read_text())
     assert written["ranking"][-1]["right"] == 1 and written["ratings"]["tau"] == pytest.approx(1)
     assert {entry["name"] for entry in written["edits"]} >= {"side swapped", "finding added"} <= HARMFUL.keys()
-    page = Path("page.html").read_text()
-    assert "What cheap strategies earn" in page and TEMPLATE in page
-    assert "pleural effusion" not in page + Path("out.json").read_text(), "no report text"
+    shown = Path("page.html").read_text()
+    assert "What cheap strategies earn" in shown and TEMPLATE in shown
+    assert "pleural effusion" not in shown + Path("out.json").read_text(), "no report text"
 
 
 def test_the_reward_of_a_configuration_is_checked_as_a_whole(here):
