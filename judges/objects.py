@@ -17,6 +17,7 @@ import difflib
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Mapping
@@ -89,7 +90,7 @@ class Kind:
         if not place or not attribute:
             return f"{self.what} {use!r}: expected {FORMS}."
         if place.endswith(".py"):
-            problem = missing_in_file(Path(place).expanduser(), attribute)
+            problem = missing_in_file(Path(os.path.expanduser(place)), attribute)
         else:
             top = place.partition(".")[0]
             there = top in sys.modules or importlib.util.find_spec(top) is not None
@@ -127,7 +128,7 @@ class Kind:
         return f"{self.what} {use!r} is not known; valid names: {names}; or {FORMS}.{self.hint(use)}"
 
     def _file(self, place: str, use: str) -> ModuleType:
-        path = Path(place).expanduser()
+        path = Path(os.path.expanduser(place))
         if not path.is_file():
             self.refuse(use, f"no file {path} (looked from {Path.cwd()}). Correct the path.")
         path = path.resolve()
@@ -220,7 +221,7 @@ def last_word(use: str) -> str:
 
 def module_of_file(place: str) -> ModuleType | None:
     """The module that was loaded from this file, None if none was."""
-    path = str(Path(place).expanduser().resolve())
+    path = str(Path(os.path.expanduser(place)).resolve())
     for name, module in list(sys.modules.items()):
         if name.startswith(FILE_PREFIX) and getattr(module, "__file__", None) == path:
             return module

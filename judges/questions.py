@@ -5,6 +5,7 @@ Shared by the judges that put every case to a model behind a server (`green`, `r
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -43,7 +44,7 @@ class Questions(Generic[Q]):
 
     def __init__(self, cache: bool, cache_dir: str | Path | None) -> None:
         self.numbers: Counter[str] = Counter()
-        self._folder = (Path(cache_dir).expanduser() if cache_dir else default_folder()) if cache else None
+        self._folder = (Path(os.path.expanduser(cache_dir)) if cache_dir else default_folder()) if cache else None
         self._cache: ScoreCache | None = None
 
     def open(self) -> None:

@@ -24,7 +24,7 @@ LOG = logging.getLogger(__name__)
 
 def default_folder() -> Path:
     """`$ONLINE_RL_CACHE/judges`, else `~/.cache/online-rl/judges`."""
-    return Path(os.environ.get("ONLINE_RL_CACHE") or "~/.cache/online-rl").expanduser() / "judges"
+    return Path(os.path.expanduser(os.environ.get("ONLINE_RL_CACHE") or "~/.cache/online-rl")) / "judges"
 
 
 def cache_key(**what: Any) -> str:

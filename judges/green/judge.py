@@ -121,7 +121,8 @@ class GreenJudge:
         if in_flight is not None and in_flight < 1:
             raise ConfigError(f"judge green: in_flight is {in_flight}, expected at least 1.")
         self.name = "green"
-        self.model = str(Path(model).expanduser().resolve()) if Path(model).expanduser().is_dir() else model
+        folder = Path(os.path.expanduser(model))
+        self.model = str(folder.resolve()) if folder.is_dir() else model
         self.revision = revision
         self.analysis, self.constrain, self.overlong = analysis, constrain, overlong
         self.item_characters = item_characters

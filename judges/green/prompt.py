@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def _token(entry: Any, default: str) -> str:
 
 def _file(model: str, revision: str | None, name: str) -> Path:
     """A file of the checkpoint, from its folder or from the hub's cache (downloaded if it is not there yet)."""
-    folder = Path(model).expanduser()
+    folder = Path(os.path.expanduser(model))
     if folder.is_dir():
         path = folder / name
         if path.is_file():
@@ -102,7 +103,7 @@ def _file(model: str, revision: str | None, name: str) -> Path:
 
 def model_identity(model: str, revision: str | None = None) -> str:
     """What tells this checkpoint from others of its name: the hub's commit, or a folder's files and their times."""
-    folder = Path(model).expanduser()
+    folder = Path(os.path.expanduser(model))
     if not folder.is_dir():
         return f"{model}@{_file(model, revision, 'tokenizer.json').parent.name}"
     files = [path for path in folder.iterdir() if path.suffix in (".json", ".safetensors", ".bin", ".model")]

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -76,7 +77,7 @@ class Rubric:
 
 def load_rubric(file: str) -> Rubric:
     """A rubric that comes with the package, by its name, or a file. Raises ConfigError naming file and key."""
-    path = Path(str(files("judges.rubric") / f"{file}.yaml")) if file in SHIPPED else Path(file).expanduser()
+    path = Path(str(files("judges.rubric") / f"{file}.yaml")) if file in SHIPPED else Path(os.path.expanduser(file))
     try:
         content = path.read_bytes()
         data = yaml.safe_load(content)

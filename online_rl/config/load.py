@@ -32,7 +32,7 @@ def load_config(source: Source, overrides: Overrides = ()) -> Config:
     elif isinstance(source, Mapping):
         data, origin = _sections(source), ""
     elif isinstance(source, str | os.PathLike):
-        data, origin = _read_file(Path(source).expanduser()), str(Path(source).expanduser())
+        data, origin = _read_file(Path(os.path.expanduser(source))), str(Path(os.path.expanduser(source)))
     else:
         raise ConfigError(
             f"config: found {type(source).__name__}, expected the path of a YAML file, a dict of sections, or a Config."

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -50,8 +51,8 @@ def mimic_cxr_rows(
     """
     tree = _tree(image_root)
     above = list(dict.fromkeys([path, tree, tree.parent, tree.parent.parent, path.parent]))
-    records = Path(metadata).expanduser() if metadata else find_file(above, ["mimic-cxr-*-metadata.csv*"])
-    splits = Path(split).expanduser() if split else find_file(above, ["mimic-cxr-*-split.csv*"])
+    records = Path(os.path.expanduser(metadata)) if metadata else find_file(above, ["mimic-cxr-*-metadata.csv*"])
+    splits = Path(os.path.expanduser(split)) if split else find_file(above, ["mimic-cxr-*-split.csv*"])
     for found, name in ((records, "metadata"), (splits, "split")):
         if found is None or not found.is_file():
             raise DataError(
@@ -60,7 +61,7 @@ def mimic_cxr_rows(
             )
     assert records is not None and splits is not None
     split_of = _splits(splits)
-    texts = open_reports(Path(reports).expanduser() if reports else None, above)
+    texts = open_reports(Path(os.path.expanduser(reports)) if reports else None, above)
     suffix, groups = None, {folder.name: set(_names(folder)) for folder in sorted(tree.glob(GROUP))}
     for study, exam in _exams(records).items():
         patient, place = f"p{exam.patient}", f"p{exam.patient[:2]}/p{exam.patient}/s{study}"

@@ -83,7 +83,7 @@ def _place(folder: Path, cfg: Config, path: Path, image_root: Path) -> Path:
     named = [Path(os.path.expanduser(value)) for value in cfg.data.args.values() if isinstance(value, str) and value]
     read = [path, *beside, *(place for place in named if place.exists())]
     as_it_is = _digest([__version__, _code(), [list(_state(place)) for place in read]])
-    return folder.expanduser() / f"studies-{what}-{as_it_is}.msgpack"
+    return Path(os.path.expanduser(folder)) / f"studies-{what}-{as_it_is}.msgpack"
 
 
 def _digest(parts: list[Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def refuse_no_model(path: str, key: str = "model.path") -> None:
     """Raise ConfigError, which begins with `key`, if `path` is on this disk and no model's folder, or cannot be a name
     on the hub and is not there."""
     refuse_no_policy(path, key)
-    folder = Path(path).expanduser()
+    folder = Path(os.path.expanduser(path))
     if folder.is_file():
         raise ConfigError(f"{key}: {path!r} is a file, expected a model's folder with {CONFIG} and its weights.")
     if not folder.is_dir():
@@ -86,7 +87,7 @@ def _what_it_is(folder: Path) -> str:
 def refuse_broken_weights(path: str, key: str = "model.path") -> None:
     """Raise ConfigError if the folder `path` has no weights, or files that are missing, pointers, or cut. A name on
     the hub is not looked at."""
-    folder = Path(path).expanduser()
+    folder = Path(os.path.expanduser(path))
     if not folder.is_dir():
         return
     files = _weight_files(folder, key)
@@ -138,7 +139,7 @@ def refuse_other_weights(path: str, model_class: Any, key: str = "model.path", *
 
     transformers matches them as it does when it loads them, on the meta device, so that no weight is read.
     """
-    if not Path(path).expanduser().is_dir():
+    if not Path(os.path.expanduser(path)).is_dir():
         return
     try:
         _, found = model_class.from_pretrained(
