@@ -110,8 +110,8 @@ def test_a_judge_is_used_as_it_is_and_its_length_rule_stands_in_the_configuratio
 
 def test_judges_of_the_configuration_stay_beside_given_guards():
     cfg, given = with_given(load_config({}), guards=[words])
-    [(judge, _)], [guard] = load_judges(cfg, given.judges)
-    assert judge.name == "findings" and guard.name == "words"
+    judges, [guard] = load_judges(cfg, given.judges)
+    assert [judge.name for judge, _ in judges] == ["findings", "findings_f1"] and guard.name == "words"
 
 
 def test_what_was_noticed_while_reading_is_still_told_when_objects_are_given():

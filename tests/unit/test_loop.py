@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -184,18 +185,20 @@ def test_a_checkpoint_says_whether_the_base_model_was_a_folder(make_loop, tmp_pa
 
 
 class Reader(Policy):
-    """One whose ref_model could read ahead for ever; each pass takes 10 ms."""
+    """One whose ref_model could read ahead for ever; each pass takes 10 ms, and `enough` is set after six."""
 
     ref_model = SimpleNamespace()
 
     def __init__(self, engine) -> None:
-        self.engine, self.passes = engine, 0
+        self.engine, self.passes, self.enough = engine, 0, threading.Event()
 
     def read_ahead(self, completions):
         assert len(completions) == 4 and self.engine.sleeps == 1, "all of the step, in the memory that vLLM gives back"
         while True:
             time.sleep(0.01)
             self.passes += 1
+            if self.passes == 6:
+                self.enough.set()
             yield
 
 
@@ -207,8 +210,10 @@ class Sleepy(Engine):
 
 
 class Slow(Flat):
+    answers_at = threading.Event()  # or after half a second
+
     def score(self, cases):
-        time.sleep(0.5)
+        self.answers_at.wait(0.5 if self.answers_at is Slow.answers_at else 30)
         return super().score(cases)
 
 
@@ -226,8 +231,10 @@ def waiting_loop(make_loop):
 
 def test_the_ref_model_reads_until_the_last_score_is_there(waiting_loop, monkeypatch):
     monkeypatch.setattr("online_rl.collect.PATIENCE_S", 0.1)
+    [(judge, _)] = waiting_loop.collector.scorer.judges
+    judge.answers_at = waiting_loop.policy.enough
     waiting_loop.one_step()
-    assert 5 < waiting_loop.policy.passes < 60  # 40 in 0.4 s on a free machine
+    assert waiting_loop.policy.passes >= 6, "and then it ends, although it could go on for ever"
 
 
 @pytest.mark.parametrize("why", ["off", "resampling", "no ref_model", "nothing to wait for"])
