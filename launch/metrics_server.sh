@@ -73,12 +73,13 @@ import radeval.metrics.SRRBert.srr_bert')
 }
 
 make_environment() {
-    local candidate base=""
+    local candidate base="" candidates=(python3.11 python3)
+    [[ -z "${PYTHON:-}" ]] || candidates=("$PYTHON") # one word, whatever blanks are in it
     [[ ! -L "$METRICS_VENV" ]] || die ".venv-metrics is a link to $(readlink "$METRICS_VENV"); remove it."
-    for candidate in ${PYTHON:-python3.11 python3}; do
+    for candidate in "${candidates[@]}"; do
         if is_3_11 "$candidate"; then base="$(command -v "$candidate")" && break; fi
     done
-    [[ -n "$base" ]] || die "no Python 3.11 among: ${PYTHON:-python3.11 python3}; RadEval's pins are for 3.11." \
+    [[ -n "$base" ]] || die "no Python 3.11 among: ${candidates[*]}; RadEval's pins are for 3.11." \
         "install it (without root: uv python install 3.11, or conda create -n py311 python=3.11)," \
         "then run PYTHON=/path/to/python3.11 bash launch/metrics_server.sh"
     if [[ ! -s "$METRICS_VENV/made-at" || "$(cat "$METRICS_VENV/made-at")" != "$METRICS_VENV" ]]; then
@@ -87,10 +88,13 @@ make_environment() {
     fi
     rm -f "$stamp"
     : >"$log"
-    cd "$REPO"
-    step "installing torch" pip_install --constraint requirements/metrics.txt -r requirements/torch.txt
-    step "installing $(grep -c == requirements/metrics.txt) packages" pip_install --no-deps -r requirements/metrics.txt
-    step "checking that RadEval imports" import_everything
+    ( # relative paths that the user gave start where he is, so the server is not started from $REPO
+        cd "$REPO"
+        step "installing torch" pip_install --constraint requirements/metrics.txt -r requirements/torch.txt
+        step "installing $(grep -c == requirements/metrics.txt) packages" \
+            pip_install --no-deps -r requirements/metrics.txt
+        step "checking that RadEval imports" import_everything
+    )
     fingerprint >"$stamp"
 }
 

@@ -40,14 +40,15 @@ fi
 is_supported() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; }
 
 find_python() {
-    local candidate
-    for candidate in ${PYTHON:-python3 python3.12 python3.11 python3.13}; do
+    local candidate candidates=(python3 python3.12 python3.11 python3.13)
+    [[ -z "${PYTHON:-}" ]] || candidates=("$PYTHON") # one word, whatever blanks are in it
+    for candidate in "${candidates[@]}"; do
         if is_supported "$candidate"; then
             command -v "$candidate"
             return
         fi
     done
-    die "no Python 3.11, 3.12 or 3.13 among: ${PYTHON:-python3 python3.12 python3.11 python3.13}" \
+    die "no Python 3.11, 3.12 or 3.13 among: ${candidates[*]}" \
         "install one (without root: uv python install 3.11, or conda create -n py311 python=3.11)," \
         "then run PYTHON=/path/to/python3.11 bash launch/setup.sh"
 }

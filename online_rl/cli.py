@@ -166,10 +166,9 @@ def size(
 ) -> None:
     """Compute GPU memory by model and number of GPUs, in GiB per GPU. With --config, of that policy and run."""
     from online_rl.commands.size import print_table
-    from online_rl.commands.sizing import GPUS
 
     config, settings = config_in(config, overrides)
-    print_table(config, settings, gpus or GPUS, gpu, servers)
+    print_table(config, settings, gpus or (), gpu, servers)
 
 
 @app.command("eval")
@@ -295,6 +294,7 @@ def evaluate_vqa(
 
     from online_rl.commands.vqa.command import evaluate_vqa, tables
 
+    config, settings = config_in(config, overrides)
     report = evaluate_vqa(
         policy,
         questions or [],
@@ -306,7 +306,7 @@ def evaluate_vqa(
         output,
         texts,
         overwrite,
-        overrides or [],
+        settings,
         say=lambda line: typer.echo(line, err=True),
     )
     for shown in tables(report):

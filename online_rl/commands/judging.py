@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from online_rl.commands.arguments import Overrides
+from online_rl.commands.arguments import Overrides, config_in
 
 
 def score(
@@ -77,6 +77,7 @@ def judge_check(
     from online_rl.commands.judge_check.command import check_judge
     from online_rl.commands.judge_check.page import tables
 
+    config, settings = config_in(config, overrides)
     checked = check_judge(
         judge,
         config,
@@ -91,7 +92,7 @@ def judge_check(
         json_file,
         html,
         overwrite,
-        overrides or [],
+        settings,
     )
     for shown in tables(checked):
         Console(highlight=False).print(shown)

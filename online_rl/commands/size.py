@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from online_rl.commands import roofline
 from online_rl.commands.doctor.fitness import Examination
-from online_rl.commands.sizing import KNOWN, default_config, table
-from online_rl.config import load_config
+from online_rl.commands.sizing import GPUS, KNOWN, default_config, table
+from online_rl.config import Config, load_config
 from online_rl.errors import ConfigError
 
 
@@ -25,9 +26,13 @@ def default_table(ranks: Sequence[int]) -> list[dict[str, float | str]]:
 
 
 def print_table(
-    config: Path | None, overrides: Sequence[str], ranks: Sequence[int], gpu: str | None = None, servers: int = 1
+    config: Path | None, overrides: Sequence[str], gpus: Sequence[int] = (), gpu: str | None = None, servers: int = 1
 ) -> None:
-    """The command: of the known models, or of the configuration's policy, with the seconds of a step on `gpu`."""
+    """The command: of the known models, or of the configuration's policy, with the seconds of a step on `gpu`.
+
+    gpus  how many; () = GPUS, without the counts that the configuration's step cannot be shared out to
+    """
+    ranks = gpus or GPUS
     if config is None:
         if gpu:
             raise ConfigError("--gpu: found without --config, expected both: the seconds are of a run.")
@@ -39,10 +44,32 @@ def print_table(
         print(as_markdown(default_table(ranks)))
         return
     cfg = load_config(config, overrides)
+    if gpu:
+        ranks = _checked(cfg, gpus) if gpus else _fitting(cfg, ranks)
     shape = KNOWN.get(cfg.model.path) or Examination(cfg, ranks[0]).shape
     print(as_markdown(table(cfg, {cfg.model.path: shape}, ranks)))
     for count in ranks if gpu else ():
-        cfg.check_world(count)
         print(
             f"\n{roofline.as_markdown(roofline.step_parts(shape, cfg, count, str(gpu), servers), cfg, count, str(gpu))}"
         )
+
+
+def _checked(cfg: Config, counts: Sequence[int]) -> Sequence[int]:
+    for count in counts:
+        cfg.check_world(count)
+    return counts
+
+
+def _fitting(cfg: Config, counts: Sequence[int]) -> Sequence[int]:
+    """Those of the default counts that a run could have, with a note of the others. Raises ConfigError if none is."""
+    problems: dict[int, ConfigError] = {}
+    for count in counts:
+        try:
+            cfg.check_world(count)
+        except ConfigError as problem:
+            problems[count] = problem
+    if len(problems) == len(counts):
+        raise problems[counts[0]]
+    for count, why in problems.items():
+        print(f"note: {count} GPUs are left out. {why}", file=sys.stderr)
+    return [count for count in counts if count not in problems]

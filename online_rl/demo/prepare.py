@@ -1,7 +1,7 @@
 """Makes what the demo needs, once: the drawn world and the policy, cached by a hash of their settings.
 
-The policy comes with the package. It was taught with the default prompt and the demo's own reports; for others, or if
-demo.warm_start_seconds asks for it, one is warmed up here.
+The policy comes with the package. It was taught with the default prompt, no system turn and the demo's own reports; for
+others, or if demo.warm_start_seconds asks for it, one is warmed up here.
 """
 
 from __future__ import annotations
@@ -64,14 +64,16 @@ def prepare(cfg: Config) -> Demo:
 
 def fits_shipped(cfg: Config) -> bool:
     """Whether the shipped policies know this run's prompt and its kind of reports."""
-    demo = cfg.demo
-    return demo.reports is None and demo.warm_start_seconds is None and cfg.data.prompt == shipped.prompt()
+    demo, data = cfg.demo, cfg.data
+    as_taught = data.prompt == shipped.prompt() and data.system_prompt is None
+    return demo.reports is None and demo.warm_start_seconds is None and as_taught
 
 
 def _policy_key(cfg: Config, world_key: str) -> str:
     if fits_shipped(cfg):
         return _key(shipped.fingerprint(cfg.model.path))
-    return _key(world_key, cfg.model.path, cfg.demo.warm_start_seconds, cfg.data.prompt)
+    system = () if cfg.data.system_prompt is None else (cfg.data.system_prompt,)  # without one, as in older caches
+    return _key(world_key, cfg.model.path, cfg.demo.warm_start_seconds, cfg.data.prompt, *system)
 
 
 def _draw(cfg: Config, world: Path) -> None:

@@ -130,12 +130,14 @@ def errors_text(sample: Sample) -> str:
 
 
 def open_image(source: object, run_dir: Path) -> Image.Image:
-    """The study's image (a path, or relative to the run folder); a grey field if it is gone."""
+    """The study's image (a path, or relative to the run folder, or in a data set); a grey field if it is gone."""
+    from online_rl.data.held_image import HeldImage
     from online_rl.data.images import load_image
 
+    place = str(source) if HeldImage.is_one(source) else str(run_dir / str(source))
     try:
-        return load_image(str(run_dir / str(source)), IMAGE_SIDE * 2)
-    except (DataError, OSError):
+        return load_image(place, IMAGE_SIDE * 2)
+    except (DataError, OSError, LookupError):  # the last, where a data set has lost the row since
         field = Image.new("RGB", (IMAGE_SIDE, IMAGE_SIDE), "#f1f5f9")
         ImageDraw.Draw(field).text(
             (IMAGE_SIDE // 2, IMAGE_SIDE // 2), "no image", font=font(SMALL), fill=MUTED, anchor="mm"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ MARGIN, GAP = 36, 28
 IMAGE_SIDE, TEXT_WIDTH = 300, 330
 BODY, SMALL, HEAD = 15, 14, 16
 MAX_LINES = 60  # a degenerate report of a thousand words must not make a picture of a thousand lines
+LONG_WORD = 32  # characters; a longer word is measured in parts
 
 
 @lru_cache(maxsize=16)
@@ -32,25 +35,38 @@ def line_height(size: int) -> int:
 
 
 def wrap(text: str, size: int, width: int, bold: bool = False) -> list[str]:
-    """Lines of at most `width` pixels. Words longer than a line are cut; control characters become spaces."""
-    measure = font(size, bold).getlength
-    lines: list[str] = []
+    """Lines of at most `width` pixels; behind MAX_LINES of them a line says that there is more.
+
+    Words longer than a line are cut; control characters become spaces.
+    """
+    lines = list(islice(_wrapped(text, font(size, bold).getlength, width), MAX_LINES + 1))
+    return lines if len(lines) <= MAX_LINES else [*lines[:MAX_LINES], "… (more lines)"]
+
+
+def _wrapped(text: str, measure: Callable[[str], float], width: int) -> Iterator[str]:
     for paragraph in text.splitlines() or [""]:
         line = ""
         for word in "".join(c if c.isprintable() else " " for c in paragraph).split():
-            while measure(word) > width and len(word) > 1:
-                fits = next((n for n in range(len(word) - 1, 0, -1) if measure(word[:n]) <= width), 1)
-                lines += [line, word[:fits]] if line else [word[:fits]]
+            while (fits := _how_many_fit(word, measure, width)) < len(word):
+                yield from filter(None, (line, word[:fits]))
                 line, word = "", word[fits:]
             if line and measure(f"{line} {word}") > width:
-                lines.append(line)
+                yield line
                 line = word
             else:
                 line = f"{line} {word}" if line else word
-        lines.append(line)
-    if len(lines) > MAX_LINES:
-        lines = [*lines[:MAX_LINES], f"… ({len(lines) - MAX_LINES} more lines)"]
-    return lines
+        yield line
+
+
+def _how_many_fit(word: str, measure: Callable[[str], float], width: int) -> int:
+    """How many of its characters fit a line, at least one. Measures a few lines' worth of them, however many it has."""
+    reach = LONG_WORD
+    while measure(word[:reach]) <= width:
+        if reach >= len(word):
+            return len(word)
+        reach *= 2
+    fits = bisect_right(range(1, reach), float(width), key=lambda count: measure(word[:count]))
+    return max(1, fits)
 
 
 def draw_lines(draw: ImageDraw.ImageDraw, at: tuple[int, int], lines: list[str], size: int, colour: str = INK) -> int:

@@ -45,9 +45,10 @@ def draw_questions(cfg: Config, world: Path | None, say: Callable[[str], None] =
                 "has drawn a world. Name the set's own file."
             )
         path = world / "studies.jsonl" if file == WORLD and world else Path(file)
-        found = read_questions(name, path, asked_by="eval.vqa")
+        found = read_questions(name, path, asked_by="eval.vqa", max_images=cfg.data.max_images)
         if found.left_out:
-            say(f"eval.vqa: {len(found.left_out)} questions of {name} cannot be asked (first: {found.left_out[0]}).")
+            first = f"{len(found.left_out)} questions of {name} cannot be asked (first: {found.left_out[0]})."
+            say(f"eval.vqa: {first}{found.remedy()}")
         questions = found.questions
         count = min(cfg.eval.vqa_questions, len(questions))
         places = random.Random(f"{SEED}/{name}").sample(range(len(questions)), count)

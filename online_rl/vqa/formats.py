@@ -8,7 +8,8 @@
 | slake     | {train,validate,test}.json: list                      | closed, in English                     |
 | demo      | studies.jsonl of a drawn world                        | about its labels (demo.py)             |
 
-A row that cannot be asked (no answer among its options, no image) is left out, counted and named.
+A row that cannot be asked (no answer among its options, no image, more images than are shown) is left out, counted and
+named.
 """
 
 from __future__ import annotations
@@ -35,20 +36,38 @@ class _CannotBeAsked(ValueError):
 
 @dataclass(frozen=True)
 class Questions:
-    """left_out: one line per row that cannot be asked."""
+    """left_out   one line per row that cannot be asked
+    too_many  of those with more images than are shown: how many images each has
+    """
 
     questions: list[Question] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    too_many: list[int] = field(default_factory=list)
+
+    def remedy(self) -> str:
+        """A sentence, behind a blank, on what to set so that more questions are asked; empty if no key would help."""
+        if not self.too_many:
+            return ""
+        return (
+            f" {len(self.too_many)} of them have more images than are shown; data.max_images={max(self.too_many)} "
+            "asks them too."
+        )
 
 
 def read_questions(
-    name: str, path: Path, image_root: Path | None = None, split: str = "test", asked_by: str = "--questions"
+    name: str,
+    path: Path,
+    image_root: Path | None = None,
+    split: str = "test",
+    asked_by: str = "--questions",
+    max_images: int | None = None,
 ) -> Questions:
     """Every closed question of a file.
 
     image_root  where image paths start; None: beside the file, or in the folder that the set calls its images
     split       of vqa_rad, whose file holds both: test, or train for the rest
     asked_by    option or key that named the file, for messages
+    max_images  data.max_images: whoever is shown fewer images than a question is about answers another question
 
     Raises ConfigError for an unknown format, DataError for a file that is none or holds no question.
     """
@@ -69,14 +88,19 @@ def read_questions(
         for row, item in rows(content, split):
             place = f"{path.name}: {row}"
             try:
-                found.questions.append(make(item, row, place, roots))
+                question = make(item, row, place, roots)
+                images = len(question.images)
+                if max_images is not None and images > max_images:
+                    found.too_many.append(images)
+                    raise _CannotBeAsked(f"found {images} images, expected at most data.max_images={max_images}")
+                found.questions.append(question)
             except _CannotBeAsked as problem:
                 found.left_out.append(f"{place}: {problem}")
     except (TypeError, AttributeError, KeyError):
         raise DataError(f"{asked_by}: {path}: not laid out as {name} (docs/eval.md). Check the format.") from None
     if not found.questions:
         why = f"; {len(found.left_out)} cannot be asked, such as {found.left_out[0]}" if found.left_out else ""
-        raise DataError(f"{asked_by}: {path}: holds no closed question of {name}{why}.")
+        raise DataError(f"{asked_by}: {path}: holds no closed question of {name}{why}.{found.remedy()}")
     return found
 
 

@@ -105,7 +105,10 @@ def test_the_supervised_stage_runs_in_a_folder_of_its_own(module, monkeypatch, t
     assert seen == ["runs/mine-sft", "runs/it's first"]
 
 
-@pytest.mark.parametrize("command", ["train", "sft", "doctor", "size", "config check"])
+NAMED = ["train", "sft", "doctor", "size", "config check", "judge-check", "eval-vqa start"]
+
+
+@pytest.mark.parametrize("command", NAMED)
 def test_a_configuration_is_named_by_place_or_by_option(command, tmp_path, monkeypatch, capsys):
     """Every command that reads one refuses this one in the same words, wherever it stands on the line."""
     monkeypatch.chdir(tmp_path)

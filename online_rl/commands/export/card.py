@@ -10,9 +10,10 @@ from typing import Any
 from judges.objects import last_word
 from online_rl import __version__
 from online_rl.checkpoint import Checkpoint
-from online_rl.commands.export.loading import loading_section
+from online_rl.commands.export.loading import function_named, loading_section
 from online_rl.commands.export.reward_card import digest, reward_section
 from online_rl.config import Config
+from online_rl.data.prompt import is_function
 from online_rl.errors import DataError
 from online_rl.pictures.final_table import table_rows
 from online_rl.provenance import SUPERVISED, stage_of
@@ -102,12 +103,20 @@ def _data(cfg: Config, found: Checkpoint) -> str:
     )
     studies = found.state.get("sampler", {}).get("n_studies")
     count = f"{studies} studies: " if studies else ""
-    prompt = data.prompt.replace("`", "'")
-    return (
+    asked = [_prompt("Prompt", data.prompt)]
+    asked += [] if data.system_prompt is None else [_prompt("System turn", data.system_prompt)]
+    said = (
         f"{count}{source}. The reference report is the {data.section} section, at most {data.max_images} image(s) per "
-        f"study, the longer side at most {data.image_max_side} pixels. Splits are by patient.\n\nPrompt "
-        f"(SHA-256 {digest(data.prompt)}):\n\n```\n{prompt}\n```"
+        f"study, the longer side at most {data.image_max_side} pixels. Splits are by patient."
     )
+    return "\n\n".join([said, *asked])
+
+
+def _prompt(heading: str, template: str) -> str:
+    if is_function(template):
+        return f"{heading}: written by a function, `{function_named(template)}`."
+    text = template.replace("`", "'")
+    return f"{heading} (SHA-256 {digest(template)}):\n\n```\n{text}\n```"
 
 
 def evaluation_table(run_dir: Path, found: Checkpoint) -> str:

@@ -126,7 +126,7 @@ def judge_hash(entry: JudgeSpec, kept: Mapping[str, Any]) -> str:
     from judges.identity import identify
     from judges.registry import load_judge
 
-    if entry.use == "http":
+    if entry.use == "http" or entry.use.startswith("radeval:"):
         served = kept.get("judge", kept)  # length control keeps it one level down
         known = str(served.get("hash") or entry.args.get("hash") or "")
         name = str(served.get("name") or entry.args.get("judge") or "")

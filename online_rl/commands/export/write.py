@@ -32,7 +32,7 @@ def export(source: Path, output: Path, with_vllm: bool = True, say: Callable[[st
 
     Raises CheckpointError or ConfigError; nothing half-written is left behind.
     """
-    source, output = Path(source), Path(output)
+    source, output = Path(source), Path(output).resolve()  # "." has no name that the folder beside it could have
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ConfigError(f"--output: {output} exists and is not an empty folder. Name another, or remove it.")
     found, run_dir = _find(source, say)
@@ -46,6 +46,8 @@ def export(source: Path, output: Path, with_vllm: bool = True, say: Callable[[st
     with _aside(partial):
         _write(found, run_dir, cfg, partial, with_vllm, say)
         if output.exists():
+            if output == Path.cwd():
+                say(f"note: {output} is made anew; `cd .` shows it to a shell that stands there")
             output.rmdir()
         os.replace(partial, output)
     return output

@@ -83,7 +83,7 @@ def answer(task: Task) -> None:
     data["model"]["path"] = path
     data["rollout"]["max_completion_tokens"] = task.max_tokens
     cfg = config_from_dict(data)
-    questions, left_out = _questions(task)
+    questions, left_out = _questions(task, cfg.data.max_images)
     of = _what(cfg, policy.fingerprint(path), questions, task)
     folder = Path(task.folder)
     if is_finished(folder / ANSWERS, of, task.overwrite, "answers", OTHERS):
@@ -126,16 +126,17 @@ def _row(question: Question, text: str | None, texts: bool) -> Row:
     }
 
 
-def _questions(task: Task) -> tuple[list[Question], list[str]]:
+def _questions(task: Task, max_images: int) -> tuple[list[Question], list[str]]:
     root = Path(task.image_root) if task.image_root else None
     questions, left_out = [], []
     for name, file in task.questions:
-        found = read_questions(name, Path(file), root, task.split)
+        found = read_questions(name, Path(file), root, task.split, max_images=max_images)
         questions += found.questions
         left_out += found.left_out
         if found.left_out:
             named = "; ".join(found.left_out[:NAMED])
-            _say(f"{file}: {len(found.left_out)} questions cannot be asked and are left out: {named}")
+            said = f"{len(found.left_out)} questions cannot be asked and are left out: {named}."
+            _say(f"{file}: {said}{found.remedy()}")
     twice = len(questions) - len({question.question_id for question in questions})
     if twice:
         raise DataError(f"--questions: {twice} questions stand in two of the files. Name each set once.")

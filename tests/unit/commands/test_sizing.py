@@ -197,3 +197,26 @@ def test_greens_shape_is_llama_2_7b():
 def test_settings_without_a_configuration_are_refused(capsys):
     assert main(["size", "model.lora.rank=16"]) == 2
     assert "model.lora.rank=16: found without a configuration" in capsys.readouterr().err
+
+
+KNOWN_POLICY = "model: {path: Qwen/Qwen2.5-VL-3B-Instruct}\n"
+
+
+def test_default_numbers_of_gpus_that_a_run_cannot_have_are_left_out(tmp_path, capsys):
+    config = tmp_path / "mine.yaml"
+    config.write_text(KNOWN_POLICY + "rollout: {studies_per_step: 56}\n")
+    assert main(["size", str(config), "--gpu", "h100"]) == 0
+    captured = capsys.readouterr()
+    assert [count for count in (1, 2, 4, 8, 16) if f"on {count} " in captured.out] == [1, 2, 4, 8]
+    assert captured.err.startswith("note: 16 GPUs are left out. rollout.studies_per_step: found 56, ")
+
+    assert main(["size", str(config), "--gpu", "h100", "--gpus", "16"]) == 2, "what was asked for is not left out"
+    captured = capsys.readouterr()
+    assert "expected a multiple of the 16 ranks" in captured.err and captured.out == ""
+
+
+def test_a_run_that_fits_no_default_number_of_gpus_is_refused(tmp_path, capsys):
+    config = tmp_path / "mine.yaml"
+    config.write_text(KNOWN_POLICY + "rollout: {studies_per_step: 8}\ntrain: {updates_per_step: 7}\n")
+    assert main(["size", str(config), "--gpu", "h100"]) == 2
+    assert "train.updates_per_step: found 7" in capsys.readouterr().err

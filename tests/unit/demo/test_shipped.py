@@ -37,6 +37,7 @@ def test_they_are_tied_to_the_default_prompt():
         ({}, True),
         ({"model": {"path": "demo-no-habits"}}, True),
         ({"data": {"prompt": "Describe. {indication}"}}, False),
+        ({"data": {"system_prompt": "You are a radiologist."}}, False),
         ({"demo": {"warm_start_seconds": 8}}, False),
         ({"demo": {"reports": "iu-xray"}}, False),
         ({"demo": {"seed": 7, "studies": 100}}, True),
@@ -63,8 +64,19 @@ def test_prepare_unpacks_the_policy_that_is_named(tmp_path, monkeypatch):
     assert prepare.prepare(config_from_dict(own)) == prepare.Demo(None, start)
     # Another world has the same policy; another prompt has not.
     assert prepare.prepare(demo_config(tmp_path, demo={"cache": str(tmp_path), "studies": 9})).policy == start
-    with pytest.raises(pytest.fail.Exception, match="warmed up"):
-        prepare.prepare(demo_config(tmp_path, data={"prompt": "Describe. {indication}"}))
+    for other in ({"prompt": "Describe. {indication}"}, {"system_prompt": "You are a radiologist."}):
+        with pytest.raises(pytest.fail.Exception, match="warmed up"):
+            prepare.prepare(demo_config(tmp_path, data=other))
+
+
+def test_a_policy_is_kept_by_the_system_turn_that_it_was_taught_with():
+    """Without one its key is what it was before there were any, so that caches stay valid."""
+
+    def key(**data):
+        return prepare._policy_key(config_from_dict({"data": {"prompt": "Describe. {indication}", **data}}), "world")
+
+    assert key() == prepare._key("world", "demo", None, "Describe. {indication}")
+    assert len({key(), key(system_prompt=""), key(system_prompt="Be brief."), key(system_prompt="Be kind.")}) == 4
 
 
 @pytest.fixture(scope="module")

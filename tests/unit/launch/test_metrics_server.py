@@ -34,15 +34,15 @@ esac
     return folder
 
 
-def run(checkout: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+def run(checkout: Path, *arguments: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
         "ONLINE_RL_PLATFORM": "cpu",
         "PYTHON": str(checkout / "fake-python"),
         **env,
     }
-    command = ["bash", "launch/metrics_server.sh", *arguments]
-    return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=60)
+    command = ["bash", str(checkout / "launch/metrics_server.sh"), *arguments]
+    return subprocess.run(command, cwd=cwd or checkout, env=environment, capture_output=True, text=True, timeout=60)
 
 
 def test_the_environment_is_made_once_and_again_when_a_pin_changes(checkout: Path) -> None:
@@ -59,6 +59,23 @@ def test_the_environment_is_made_once_and_again_when_a_pin_changes(checkout: Pat
     pins.write_text(pins.read_text() + "one-more==1.0\n")
     run(checkout, "--install")
     assert "metrics.txt" in did.read_text()
+
+
+def test_the_server_is_started_where_the_user_is(checkout: Path, tmp_path: Path) -> None:
+    """So that a relative --references is found, at the first start as at later ones."""
+    fake = checkout / "fake-python"
+    fake.write_text(fake.read_text().replace('echo "served: $*"', 'echo "served in $PWD"'))
+    for _ in range(2):
+        result = run(checkout, "--references", "reports.csv", cwd=tmp_path)
+        assert result.stdout == f"served in {tmp_path}\n", result.stderr
+
+
+def test_a_python_whose_path_holds_blanks(checkout: Path) -> None:
+    python = checkout / "my py" / "fake-python"
+    python.parent.mkdir()
+    shutil.copy(checkout / "fake-python", python)
+    result = run(checkout, "--install", PYTHON=str(python))
+    assert result.returncode == 0, result.stderr
 
 
 def test_an_install_that_failed_is_not_taken_for_done(checkout: Path) -> None:

@@ -103,6 +103,15 @@ def test_an_old_python_is_refused_with_a_remedy(checkout: Path) -> None:
     assert "3.11" in result.stderr and str(old) in result.stderr and "PYTHON=" in result.stderr
 
 
+def test_a_python_whose_path_holds_blanks(checkout: Path) -> None:
+    folder = checkout / "my py"
+    folder.mkdir()
+    python = shutil.copy(fake_python(checkout), folder)
+    result = setup(checkout, PYTHON=str(python))
+    assert result.returncode == 0, result.stderr
+    assert f"({python})" in result.stdout
+
+
 def test_a_missing_compiler_is_refused_before_anything_is_installed(checkout: Path) -> None:
     result = setup(checkout, CXX="no-such-compiler", PYTHON=sys.executable)
     assert result.returncode == 2

@@ -110,6 +110,21 @@ def test_a_slurm_job_requeues_itself_at_most_max_requeues_times(
     assert ("saved; this was start 3, and MAX_REQUEUES is 2." in seen) is not requeued
 
 
+@pytest.mark.timeout(60)
+def test_a_slurm_job_that_may_not_be_requeued_says_so_at_its_first_start(slurm: Path, config: Path) -> None:
+    """Slurm sets SLURM_RESTART_COUNT only when it has started a job again."""
+    seen = signalled(slurm, config, "USR1", MAX_REQUEUES="0")
+    assert "saved; this was start 1, and MAX_REQUEUES is 0." in seen and f"requeued {job(slurm)}" not in seen
+
+
+def test_a_checkout_whose_path_holds_blanks(slurm: Path, config: Path, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "launch", tmp_path / "my work" / "launch")
+    script = tmp_path / "my work" / "launch" / "slurm.sbatch"
+    result = batch(slurm, "config.yaml", JOB_SCRIPT=str(script))
+    assert result.returncode == 0, result.stderr
+    assert f"bash {str(script).replace(' ', chr(92) + ' ')} --on-node" in result.stdout
+
+
 def test_a_config_of_the_repository_is_found_from_another_folder(slurm: Path) -> None:
     result = batch(slurm, "configs/demo_grpo.yaml")
     assert result.returncode == 0, result.stderr

@@ -1,13 +1,17 @@
 """The pictures of a run: what they draw, what they refuse, what they put up with."""
 
+import io
 import json
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
+from online_rl.data.held_image import HeldImage
 from online_rl.errors import DataError
-from online_rl.pictures.before_after import plot_before_after, sample_pairs
-from online_rl.pictures.cards import font, study_block, wrap
+from online_rl.pictures import cards
+from online_rl.pictures.before_after import open_image, plot_before_after, sample_pairs
+from online_rl.pictures.cards import MAX_LINES, font, study_block, wrap
 from online_rl.pictures.choice import Pair, choose, how_chosen
 from online_rl.pictures.comparison_plot import comparison_figure, mean_parts, plot_comparison
 from online_rl.pictures.plots import curves_figure, load_run, plot_run
@@ -238,6 +242,18 @@ def test_a_missing_image_is_a_grey_field(tmp_path):
     assert plot_before_after(tmp_path, tmp_path / "out.png").is_file()
 
 
+def test_the_image_of_a_data_set_is_shown(tmp_path, monkeypatch):
+    """data.reader=hf keeps no path of a file: the text that stands for it is not one below the run folder."""
+    buffer = io.BytesIO()
+    Image.new("L", (60, 90), 200).save(buffer, "PNG")
+    held = HeldImage.at("some/set", None, "test", 3, "image", 0)
+    fetched = []
+    monkeypatch.setattr(HeldImage, "fetch", staticmethod(lambda source: fetched.append(source) or buffer.getvalue()))
+    assert open_image(str(held), tmp_path).getpixel((30, 30)) == (200, 200, 200) and fetched == [str(held)]
+    monkeypatch.setattr(HeldImage, "fetch", staticmethod(lambda source: {}["test"]))
+    assert open_image(str(held), tmp_path).size == (300, 300), "the data set has another split now"
+
+
 def test_studies_whose_references_nobody_can_read_are_chosen_by_reward_with_losses_last():
     changes = [0.0, 0.5, -0.4, 0.1, 0.2]
     pairs = [Pair({"study_id": i, "reward": 0.5}, {"reward": 0.5 + change}) for i, change in enumerate(changes)]
@@ -286,6 +302,16 @@ def test_wrapped_lines_fit_and_lose_no_word():
     assert all(font(15).getlength(line) <= 200 for line in lines)
     assert "".join(lines).replace(" ", "") == text.replace(" ", "").replace("\n", "")
     assert wrap("word " * 5000, 15, 100)[-1].endswith("more lines)")
+    assert [len(line) for line in wrap("x" * 100, 15, 1)] == [1] * MAX_LINES + [len("… (more lines)")], "a character"
+
+
+def test_a_report_without_blanks_does_not_hold_a_step_up(monkeypatch):
+    measured = []
+    face = SimpleNamespace(getlength=lambda text: measured.append(len(text)) or 8.0 * len(text))
+    monkeypatch.setattr(cards, "font", lambda size, bold: face)
+    lines = wrap("_" * 4000, 15, 330)
+    assert lines == ["_" * 41] * MAX_LINES + ["… (more lines)"]
+    assert sum(measured) < 100 * 4000, "characters; one by one from the end it would be a hundred million"
 
 
 def test_the_card_makes_room_for_a_long_report():

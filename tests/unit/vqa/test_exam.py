@@ -90,6 +90,17 @@ def test_questions_that_cannot_be_asked_are_told(tmp_path):
     assert told and told[0].startswith("eval.vqa: 1 questions of slake cannot be asked (first: ")
 
 
+def test_questions_about_more_images_than_are_shown_are_not_asked(tmp_path):
+    file = Path(slake(tmp_path, 3))
+    rows = json.loads(file.read_text())
+    rows[1]["img_name"] = "0.png|1.png"
+    file.write_text(json.dumps(rows))
+    told: list[str] = []
+    cfg = config_from_dict({"data": {"max_images": 1}, "eval": {"vqa": {"slake": str(file)}}})
+    assert len(draw_questions(cfg, None, told.append)) == 2
+    assert "1 questions of slake cannot be asked" in told[0] and "data.max_images=2 asks them too" in told[0]
+
+
 def test_sets_have_figures_of_their_own():
     answers = [("slake", True, True), ("slake", True, True), ("vqa_rad", True, False), ("vqa_rad", False, False)]
     assert accuracies(answers) == {

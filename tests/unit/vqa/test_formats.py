@@ -52,6 +52,21 @@ def test_chexbench(tmp_path):
     assert prompt(first) == asked and as_study(first).indication == asked
 
 
+def test_a_question_about_more_images_than_are_shown_is_left_out_with_the_remedy(tmp_path):
+    """Whoever sees only some of them answers another question."""
+    row = {"question": "Which is later?", "option_0": "first", "option_1": "second", "answer": 1}
+    rows = [row | {"image_path": path} for path in ("a.jpg", "a.jpg|b.jpg", "a.jpg|b.jpg|c.jpg")]
+    path = write(tmp_path / "data.json", {"Order": rows + [row | {"image_path": "a.jpg", "answer": 9}]})
+    found = read_questions("chexbench", path, max_images=1)
+    assert [len(q.images) for q in found.questions] == [1] and len(found.left_out) == 3
+    assert found.left_out[0] == "data.json: Order[1]: found 2 images, expected at most data.max_images=1"
+    assert found.remedy() == " 2 of them have more images than are shown; data.max_images=3 asks them too."
+    assert read_questions("chexbench", path, max_images=3).remedy() == "", "the answer 9 remains wrong"
+    write(tmp_path / "data.json", {"Order": rows[1:]})
+    with pytest.raises(DataError, match=r"2 cannot be asked, .*found 2 images.* data\.max_images=3 asks them too"):
+        read_questions("chexbench", path, max_images=1)
+
+
 def test_rexvqa(tmp_path):
     row = {"question": "What is seen?", "task_name": "Presence", "PatientID": "p1", "ImagePath": ["../deid_png/a.png"]}
     place = image(tmp_path / "deid_png" / "a.png")

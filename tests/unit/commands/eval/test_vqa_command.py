@@ -98,6 +98,17 @@ def test_all_four_formats_in_one_table(ask, capsys):
     assert "0.714" in printed and "chexbench/View" in printed and "unreadable answers count as wrong" in printed
 
 
+def test_a_question_about_more_images_than_are_shown_is_not_asked(ask):
+    """By default a policy is shown two."""
+    for images in ("a.png|b.png", "a.png|b.png|c.png"):
+        rexvqa = [SETS["rexvqa"][0], SETS["rexvqa"][0] | {"ImagePath": images.split("|")}]
+        Path("rexvqa.json").write_text(json.dumps(rexvqa))
+        said = ask(Answers(right), into=f"out/{images}", sets=("rexvqa",))
+        assert len(rows(f"out/{images}")) == (1 if "c.png" in images else 2)
+        assert ("data.max_images=3 asks them too" in said) == ("c.png" in images)
+    assert "found 3 images" in json.loads(Path(f"out/{images}/about.json").read_text())["left_out"][0]
+
+
 def test_reports_instead_of_answers_are_wrong_and_counted(ask, capsys):
     ask(Answers(lambda question: "The heart is normal in size. A small effusion."))
     assert {row["status"] for row in rows() if row["source"] != "slake"} == {"unreadable"}

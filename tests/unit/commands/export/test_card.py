@@ -171,6 +171,9 @@ def test_of_a_judge_behind_a_server_the_served_one_is_named():
         text = reward_section(config(entry | more), {"judges": {"remote": kept}})
         assert row(text, "remote")[4] == f"{'ab' * 8}, served as green"
         assert "10.0.0.1" not in text
+    metric = {"use": "radeval:radcliq", "args": {"url": "http://10.0.0.1:8100"}, "transform": "negate"}
+    text = reward_section(config(metric), {"judges": {"radcliq": served | {"name": "radcliq"}}})
+    assert row(text, "radcliq")[4] == f"{'ab' * 8}, served as radcliq"
     pinned = entry | {"args": {**entry["args"], "hash": "cd" * 5}}
     assert row(reward_section(config(pinned), {}), "remote")[4] == f"{'cd' * 5}, served"
     assert row(reward_section(config(entry), {}), "remote")[4] == "of a server, not known"
@@ -265,6 +268,52 @@ def test_the_cards_code_for_vllm_writes_the_same_report(demo):
     done = subprocess.run([sys.executable, "load.py"], cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip().splitlines()[-1].strip() == report_as_trained(folder, cfg)
+
+
+ASKED = {
+    "prompt": '{views} {Age|age not given}: "{indication|none given}", {x y} {nothing}. Report.',
+    "system_prompt": "You are {role|a radiologist}.",
+}
+
+
+def prompt_of_the_card(cfg, processor) -> str:
+    """What the card's code would show the policy, up to where its image is read."""
+    code = transformers_code(cfg)
+    code = code[code.index("# In training" if "# In training" in code else "study = ") :]
+    scope = {"re": re, "processor": processor}
+    exec(code[: code.index("inputs = ")], scope)
+    return scope["text"]
+
+
+@pytest.mark.parametrize("asked", [{}, ASKED, {"prompt": "Write a report."}, {"system_prompt": "{indication}"}])
+def test_the_cards_prompt_is_that_of_training(demo_processor, asked):
+    """Placeholders with and without what stands there if they are missing, and the system turn."""
+    cfg = config({"use": "findings"}, data={"reader": "jsonl", "path": "s.jsonl", **asked})
+    trained, _ = PromptBuilder(demo_processor, cfg).render("cough", 1)
+    assert prompt_of_the_card(cfg, demo_processor) == trained
+    assert "cough" in trained or asked == {"prompt": "Write a report."}
+
+
+def test_what_a_function_asks_is_shown_by_an_example_and_no_path(tmp_path, demo_processor):
+    file = tmp_path / "secret" / "prompts.py"
+    file.parent.mkdir()
+    file.write_text(
+        "def ask(study):\n    return f'About {study.indication}.'\n"
+        "def needs_more(study):\n    return study.columns['age']\n"
+    )
+    data = {"reader": "jsonl", "path": "s.jsonl", "prompt": f"{file}:ask", "system_prompt": f"{file}:needs_more"}
+    cfg = config({"use": "findings"}, data=data)
+    assert "User: <image>About cough.<end_of_utterance>" in prompt_of_the_card(cfg, demo_processor)
+    text = card.model_card(Checkpoint(tmp_path, 3, {}), tmp_path, cfg, TRIAL)
+    assert "# In training ask of prompts.py, a function, wrote it from the study; of one with" in text
+    assert "# In training needs_more of prompts.py, a function, wrote it from the study.\n" in text
+    assert "Prompt: written by a function, `ask of prompts.py`." in text and "secret" not in text
+
+
+def test_the_system_turn_is_told(tmp_path):
+    cfg = config({"use": "findings"}, data={"system_prompt": "You are a radiologist."})
+    text = card.model_card(Checkpoint(tmp_path, 3, {}), tmp_path, cfg, TRIAL)
+    assert f"System turn (SHA-256 {digest('You are a radiologist.')}):\n\n```\nYou are a radiologist.\n```" in text
 
 
 def test_the_code_says_what_the_run_was_trained_with():

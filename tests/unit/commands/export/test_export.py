@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -201,6 +202,19 @@ def test_of_a_run_that_is_being_written_the_newest_whole_checkpoint_is_exported(
     assert "step-6: no marker" in told[0] and "step 4" in told[1]
     steps = sorted(path.name for path in (run / "checkpoints").iterdir())
     assert steps == ["step-4", "step-6", "step-8.partial"], "what the run is writing is left alone"
+
+
+def test_an_export_into_the_folder_where_one_stands(tmp_path, monkeypatch):
+    weights = SimpleNamespace(save=lambda folder: (folder / "weights").write_bytes(b"w"))
+    checkpoint.save(tmp_path / "run", 4, weights, {}, CONFIG)
+    monkeypatch.setattr(write, "_write", lambda found, run_dir, cfg, partial, *rest: (partial / "config.json").touch())
+    here = tmp_path / "empty"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    told: list[str] = []
+    assert write.export(Path("../run"), Path("."), say=told.append) == here
+    assert [path.name for path in here.iterdir()] == ["config.json"] and "made anew" in told[-1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "run"]
 
 
 def test_an_export_does_not_lie_among_the_checkpoints(tmp_path):

@@ -197,3 +197,9 @@ def test_what_cannot_be_used_is_refused_by_name(arguments, words, here, capsys):
     assert main(["judge-check", *arguments]) == 2
     said = capsys.readouterr().err
     assert words in said and "Traceback" not in said
+
+
+def test_a_single_report_is_written_down_without_a_standard_error(here):
+    Path("reports.jsonl").write_text(json.dumps({"reference": REPORTS[0]}) + "\n")
+    assert main(["judge-check", *GOOD, "--json", "out.json", "--html", "page.html"]) == 0
+    assert json.loads(Path("out.json").read_text())["prices"][REFERENCE] == {"mean": 1.0, "error": None, "studies": 1}
