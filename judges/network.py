@@ -25,6 +25,33 @@ def urls(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
         yield key, value
 
 
+def addresses_of(judge: Any) -> list[str]:
+    """Every URL that a judge names in its attributes or as its `addresses`, those of judges that it holds as well.
+
+    Wrappers such as length control hold a judge. A client keeps its address where it cannot be seen from outside, so a
+    judge that has one tells it by `addresses`, a list.
+    """
+    seen: dict[int, Any] = {}
+    found: list[str] = []
+    waiting = [judge]
+    while waiting:
+        one = waiting.pop(0)
+        if id(one) in seen:
+            continue
+        seen[id(one)] = one
+        own = dict(getattr(one, "__dict__", {}))
+        found += [url for _, url in urls([own, getattr(one, "addresses", None)])]
+        held = [member for value in own.values() for member in _members(value)]
+        waiting += [member for member in held if callable(getattr(member, "score", None))]
+    return list(dict.fromkeys(found))
+
+
+def _members(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
 def free_port() -> int:
     """A TCP port of this machine that nothing listens on."""
     with socket.socket() as s:

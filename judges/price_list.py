@@ -18,7 +18,7 @@ FINE = "it has something better to find than the template."  # the policy's own 
 
 @dataclass(frozen=True)
 class Price:
-    """Mean reward over `n` studies, with its standard error; a study that could not be scored is left out."""
+    """Mean reward over `n` studies, with its standard error, nan for one; one that could not be scored is left out."""
 
     mean: float
     error: float
@@ -68,8 +68,12 @@ class PriceList:
         lines += [f"  {name:{width}}  {found.mean:6.3f} ± {found.error:.3f}" for name, found in rows]
         return "\n".join(lines)
 
-    def as_dict(self) -> dict[str, dict[str, float]]:
-        return {name: {"mean": found.mean, "error": found.error, "studies": found.n} for name, found in self.rows()}
+    def as_dict(self) -> dict[str, dict[str, float | None]]:
+        """For JSON, which has no nan: the standard error of a single study is None."""
+        return {
+            name: {"mean": found.mean, "error": found.error if found.n > 1 else None, "studies": found.n}
+            for name, found in self.rows()
+        }
 
     def verdicts(self) -> list[str]:
         """What the prices mean, in plain words; the policy's own first."""
@@ -109,7 +113,7 @@ class PriceList:
                 "Watch findings/recall."
             )
         ahead = paired(self.policy.mean, self.rewards[TEMPLATE])
-        if ahead is None or ahead.mean <= CHANGE * ahead.error:
+        if ahead is None or not ahead.mean > CHANGE * ahead.error:  # one study has no error to compare with
             return f"{said}, which is no clear lead: watch findings/recall."
         return f"{said}: {FINE}"
 

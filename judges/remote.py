@@ -59,6 +59,11 @@ class HttpJudge:
         self._counts = {"requests": 0.0, "unreadable_answers": 0.0}
         self._lock = threading.Lock()
 
+    @property
+    def addresses(self) -> list[str]:
+        """Where report text goes."""
+        return [self.url]
+
     def start(self) -> None:
         """Check that the server is there and serves what is expected. Raises ConfigError."""
         found = self._who_is_there()

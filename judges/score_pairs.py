@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from judges.base import Case, Judge, Score, checked_scores
 from judges.border import border, scores_after
 from judges.errors import JudgeError
+from judges.event_loop import LoopThread
 from judges.registry import load_judge
 from judges.text import clean_statements, says_nothing
 
 Pair = Case | Mapping[str, Any] | Sequence[str]
+LOOP = LoopThread()  # of every call, so that a judge of the caller's own keeps its connections
 EXPECTED = "(reference, candidate), or {'reference': ..., 'candidate': ..., 'study_id': ...}"
 
 
@@ -124,24 +124,5 @@ def _member(judge: Judge, name: str) -> None:
 
 
 def _result(answer: Any) -> Any:
-    """The answer itself, awaited if it must be: in a thread of its own, since a notebook's loop runs already."""
-    if not inspect.isawaitable(answer):
-        return answer
-    outcome: dict[str, Any] = {}
-
-    def wait() -> None:
-        try:
-            outcome["value"] = asyncio.run(_awaited(answer))
-        except BaseException as problem:
-            outcome["error"] = problem
-
-    thread = threading.Thread(target=wait, name="judge", daemon=True)
-    thread.start()
-    thread.join()
-    if "error" in outcome:
-        raise outcome["error"]
-    return outcome["value"]
-
-
-async def _awaited(answer: Any) -> Any:
-    return await answer
+    """The answer itself, awaited if it must be: not on a notebook's own loop, which runs already."""
+    return LOOP.result(answer) if inspect.isawaitable(answer) else answer

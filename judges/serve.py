@@ -13,7 +13,6 @@ What is said is in `judges/wire.py`. The log has times, sizes and types of error
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import inspect
 import json
@@ -29,6 +28,7 @@ from typing import Any
 from judges.base import Case, Judge, Score
 from judges.border import border, is_unreachable, where
 from judges.errors import JudgeError, JudgeFailed, UserError
+from judges.event_loop import LoopThread
 from judges.identity import Identity, identify
 from judges.registry import load_judge
 from judges.wire import PROTOCOL, decode_cases, encode_scores
@@ -37,11 +37,15 @@ MOST_BYTES = 256 * 2**20  # of one request
 
 
 class ServedJudge:
-    """A judge behind a port. Calls are made one after another unless the judge is said to be thread-safe."""
+    """A judge behind a port. Calls are made one after another unless the judge is said to be thread-safe.
+
+    An async judge is awaited on one event loop for all calls, on which it keeps its connections.
+    """
 
     def __init__(self, judge: Judge, identity: Identity, workers: int = 1, max_wait: float = 100.0) -> None:
         self.judge, self.identity, self.max_wait = judge, identity, max_wait
         self.calls = threading.BoundedSemaphore(workers)
+        self.loop = LoopThread(f"judge {judge.name!r}")
 
     def score(self, cases: Sequence[Case]) -> list[Score]:
         """Raises TimeoutError when its turn does not come, JudgeError when the judge breaks its contract, and what the
@@ -52,7 +56,7 @@ class ServedJudge:
             raise TimeoutError
         try:
             answer: Any = self.judge.score(list(cases))
-            scores = asyncio.run(_awaited(answer)) if inspect.isawaitable(answer) else answer
+            scores = self.loop.result(answer) if inspect.isawaitable(answer) else answer
         finally:
             self.calls.release()
         if not isinstance(scores, list) or len(scores) != len(cases) or not all(isinstance(s, Score) for s in scores):
@@ -69,12 +73,13 @@ class ServedJudge:
         return {"protocol": PROTOCOL, "granularity": granularity, **told}
 
     def close(self) -> None:
-        """Run the judge's own `close`, if it has one; what that raises is logged."""
+        """Run the judge's own `close`, if it has one, and end its loop; what `close` raises is logged."""
         if hasattr(self.judge, "close"):
             try:
                 self.judge.close()
             except BaseException as problem:
                 _log(f"judge {self.judge.name!r}: close() raised {where(problem)}")
+        self.loop.close()
 
 
 class JudgeServer(ThreadingHTTPServer):
@@ -177,10 +182,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Not http.server's line per request: a path may hold anything."""
-
-
-async def _awaited(answer: Any) -> Any:
-    return await answer
 
 
 def _log(line: str) -> None:

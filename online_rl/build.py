@@ -212,7 +212,7 @@ def open_monitor(
     trackers: list[Tracker] = []
     with collectives.together():
         if collectives.rank() == 0:
-            trackers = open_trackers(cfg.monitor.trackers, run_dir, hparams)
+            trackers = open_trackers(cfg.monitor.trackers, run_dir, hparams, fresh=start_step == 0)
     monitor = Monitor(
         run_dir,
         cfg.train.max_steps,

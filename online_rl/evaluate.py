@@ -15,7 +15,7 @@ from online_rl.data.study import Study
 from online_rl.errors import ConfigError
 from online_rl.metrics import gather_groups, is_better_greater, summarise
 from online_rl.monitor import Monitor
-from online_rl.monitor.alarms import Alarms, ImageRows
+from online_rl.monitor.alarms import Alarms, image_rows
 from online_rl.monitor.records import Record, read_records
 from online_rl.ranks import collectives
 from online_rl.rollout.prompts import PromptBuilder
@@ -180,7 +180,7 @@ class Evaluator:
         if evaluation.results and "findings/none_share" not in evaluation.metrics:
             self.monitor.warn(NO_FINDINGS)
         now = held_out(evaluation.results)
-        news = self.alarms.check(now, ImageRows(image.rows, image.patients, image.logps) if image else None)
+        news = self.alarms.check(now, image_rows(image) if image else None)
         for sentence in news:
             self.monitor.note(f"alarm: step {step}, {sentence}")
         self.rang += news if step else []  # what the starting policy does is no collapse

@@ -9,8 +9,9 @@ from typing import Any
 
 from judges.base import Judge
 from judges.callable import CallableJudge
+from judges.identity import innermost
 from judges.length import LengthControlled
-from judges.network import urls
+from judges.network import addresses_of
 from judges.registry import GIVEN
 from online_rl.config import Config, load_config
 from online_rl.data.layouts import PYTHON
@@ -77,12 +78,10 @@ def _entry(judge: Judge, judges: dict[str, Judge]) -> dict[str, Any]:
     use = f"{GIVEN}:{judge.name}"
     judges[use] = judge
     entry: dict[str, Any] = {"use": use, "name": judge.name}
-    inner: Any = judge
     if isinstance(judge, LengthControlled):
-        inner = judge.judge
         if judge.rule_name:
             entry |= {"length_control": judge.rule_name, "length_args": judge.rule_args}
         entry["length_unit"] = judge.unit
-    entry["conversational"] = getattr(inner, "conversational", False) is True
-    addresses = [url for _, url in urls(dict(getattr(inner, "__dict__", {})))]
+    entry["conversational"] = getattr(innermost(judge), "conversational", False) is True
+    addresses = addresses_of(judge)
     return entry | ({"args": {"urls": addresses}} if addresses else {})

@@ -14,15 +14,10 @@ from online_rl.scoring.stats import CallStats, call_metrics
 
 Record = dict[str, Any]
 BETTER_SMALL = (  # ends of names
-    *("_finding", "_location", "_severity", "_comparison", "_rate", "_ratio", "_errors"),
-    *(
-        "false_positives",
-        "false_negatives",
-        "none_share",
-        "silent_on_abnormal",
-        "/largest_cluster",
-        "_cluster_abnormal",
-    ),
+    *("_finding", "_location", "_severity", "_comparison", "_attribute", "_rate", "_ratio", "_errors", "/errors"),
+    *("/error_weight", "/false_findings", "/missing_findings", "false_positives", "false_negatives"),
+    *("none_share", "silent_on_abnormal", "/largest_cluster", "_cluster_abnormal", "image/f1_wrong"),
+    *("findings/unread_references", "labels/unknown_sentences", "findings/lost", "judge/injection_hits"),
 )
 
 

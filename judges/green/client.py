@@ -269,10 +269,17 @@ class Client:
     def _pool(self) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()
         if loop not in self._pools:
+            self._forget_closed_loops()
             limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
             timeout = httpx.Timeout(None, connect=CONNECT_S)
             self._pools[loop] = httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False)
         return self._pools[loop]
+
+    def _forget_closed_loops(self) -> None:
+        """A pool refers to its loop, so both would stay for good although the loop is only a weak key."""
+        for loop in [loop for loop in list(self._pools) if loop.is_closed()]:
+            self._pools.pop(loop, None)
+            self._turns.pop(loop, None)
 
     def close(self) -> None:
         """Forget the connections; each closes with its event loop."""

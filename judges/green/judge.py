@@ -127,7 +127,7 @@ class GreenJudge:
         self.analysis, self.constrain, self.overlong = analysis, constrain, overlong
         self.item_characters = item_characters
         self.max_tokens, self.timeout_s, self.start_s = max_tokens, timeout_s, start_s
-        self._addresses = addresses
+        self.addresses = addresses  # where report text goes, but for servers started here
         # What is known of how the model is served: 4-bit weights answer otherwise than float16.
         self._served = {name: (server or {}).get(name) for name in ("dtype", "extra")}
         self._own = [] if addresses else own_servers(self.model, revision, place, server or {})
@@ -153,7 +153,7 @@ class GreenJudge:
                     self._client = Client([own.start() for own in self._own], self.timeout_s, self._in_flight)
                     self._client.check(self.model, self.start_s, self._own_are_alive)
                 else:
-                    self._client = Client(self._addresses, self.timeout_s, self._in_flight)
+                    self._client = Client(self.addresses, self.timeout_s, self._in_flight)
                     self._client.check(self.model, min(self.start_s, 30.0))
                 if self.sleeps:
                     self._client.check_sleep_mode()

@@ -119,6 +119,11 @@ class RubricJudge:
         self._starting = threading.Lock()
         self._started = False
 
+    @property
+    def addresses(self) -> list[str]:
+        """Where report text goes."""
+        return [server.url for server in self._client.servers]
+
     def start(self) -> None:
         """Reach the servers, see that they serve the model and take such a request. Raises ConfigError."""
         with self._starting:
@@ -131,7 +136,7 @@ class RubricJudge:
                 self._constrained = False
                 trial = {**self._request(messages), "max_tokens": 1}
                 if not self._client.accepts(trial):
-                    urls = ", ".join(server.url for server in self._client.servers)
+                    urls = ", ".join(self.addresses)
                     raise ConfigError(
                         f"judge {self.name}: {urls} refused a chat completion with HTTP 400, with a schema for the "
                         "answer and without. Look at its log; args.body must hold only what it knows, and its model "

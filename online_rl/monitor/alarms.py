@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 from online_rl.truth import bootstrap
 from online_rl.truth.bootstrap import Estimate, ratio, recall
-from online_rl.truth.held_out import HeldOut
-from online_rl.truth.image_check import MIN_STUDIES, f1_gain, logp_gain
+from online_rl.truth.held_out import HeldOut, numbered
+from online_rl.truth.image_check import MIN_STUDIES, ImageCheck, f1_gain, logp_gain
 from online_rl.truth.lost import Lost, lost_findings
 
 SILENT = 0.80
@@ -40,10 +40,13 @@ WHAT_HELPS = (
 
 
 class ImageRows(NamedTuple):
-    """What an evaluation's image check counted, as in `ImageCheck`; `logps` is empty if no references were read."""
+    """What an evaluation's image check counted, as in `ImageCheck`; `logps` is empty if no references were read.
+
+    patients  a number per study, equal for studies of one patient: a checkpoint keeps them
+    """
 
     counts: Sequence[Sequence[float]]
-    patients: Sequence[str]
+    patients: Sequence[int]
     logps: Sequence[Sequence[float]] = ()
 
 
@@ -105,7 +108,7 @@ class Alarms:
         self.on = dict(state.get("on", {}))
         start, images = state.get("start"), state.get("start_images")
         self._start = HeldOut.from_state(start) if start else None
-        self._start_images = ImageRows(*images) if images else None
+        self._start_images = _without_names(ImageRows(*images)) if images else None
         self._watched = set(state.get("watched", ()))
 
     def _rules(self, start: HeldOut, now: HeldOut, images: ImageRows | None) -> Iterator[tuple[str, str | None]]:
@@ -208,6 +211,15 @@ def lower_end(share: float, number: int) -> float:
     z2 = ONE_SIDED**2
     spread = ONE_SIDED * math.sqrt(share * (1 - share) / number + z2 / (4 * number**2))
     return (share + z2 / (2 * number) - spread) / (1 + z2 / number)
+
+
+def image_rows(check: ImageCheck) -> ImageRows:
+    return ImageRows(check.rows, numbered(check.patients), check.logps)
+
+
+def _without_names(images: ImageRows) -> ImageRows:
+    """The same with numbers for patients: a checkpoint of an earlier version has their names."""
+    return images._replace(patients=numbered(images.patients))
 
 
 def _fell(was: Estimate, is_now: Estimate, change: Estimate | None) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from online_rl.scoring.scorer import Scored
 
 CARDS = 4  # studies per evaluation that TensorBoard shows
+REST_S = 300.0  # a tracker that failed is left alone for so long: each call to a service that is gone waits in vain
 MAX_WARNINGS = 1000  # distinct messages; bounds the memory of a run that warns with changing numbers
 
 
@@ -61,6 +63,7 @@ class Monitor:
         self._range: Callable[[str], AbstractContextManager[Any]] = nullcontext  # of a trace
         self.in_use: InUse | None = None  # what the configuration has set, for hints
         self._trackers = list(trackers)
+        self._rests_until: dict[str, float] = {}  # tracker -> time.monotonic()
         self._best_and_worst_every = every
         self._beat, self._step = beat, start_step + 1
         self._shown: set[str] = set()
@@ -259,9 +262,7 @@ class Monitor:
                 with self._guard("TensorBoard"):
                     self._board.image(step, tag, card)
                     self._board.text(step, tag, "\n\n".join(texts))
-            for tracker in self._trackers:
-                with self._guard(tracker.name):
-                    tracker.image(step, tag, card)
+            self._tell_trackers(lambda tracker: tracker.image(step, tag, card))
 
     def _first_sample_on_disk(self, study: str) -> dict[str, Any] | None:
         """The sample of the starting policy, if the run was resumed and its first evaluation came before this start."""
@@ -286,9 +287,20 @@ class Monitor:
         if self._board:
             with self._guard("TensorBoard"):
                 self._board.scalars(step, prefix, metrics)
+        named_metrics = {f"{prefix}/{name}": value for name, value in metrics.items()}
+        self._tell_trackers(lambda tracker: tracker.scalars(step, named_metrics))
+
+    def _tell_trackers(self, tell: Callable[[Tracker], None]) -> None:
+        """Call every tracker but those that rest after a failure."""
         for tracker in self._trackers:
+            if time.monotonic() < self._rests_until.get(tracker.name, -math.inf):
+                continue
             with self._guard(tracker.name):
-                tracker.scalars(step, {f"{prefix}/{name}": value for name, value in metrics.items()})
+                try:
+                    tell(tracker)
+                except Exception:
+                    self._rests_until[tracker.name] = time.monotonic() + REST_S
+                    raise
 
     def _floats(self, metrics: dict[str, Any]) -> dict[str, float]:
         values = {}

@@ -8,10 +8,10 @@ Each is opened on rank 0 alone. What fails later is the monitor's to warn about:
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import re
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from online_rl.errors import ConfigError
+from online_rl.whole_file import whole_file
 
 PROJECT = "online-rl"
 PACKAGES = {"wandb": "wandb", "mlflow": "mlflow", "trackio": "trackio"}
 MLFLOW_BATCH = 100  # parameters that MLflow takes at once
+ID_FILE = "tracker_id"  # in the run folder
 
 
 class Tracker(Protocol):
@@ -56,13 +58,20 @@ def check_trackers(names: Sequence[str], run_dir: Path, confidential: bool = Fal
         )
 
 
-def open_trackers(names: Sequence[str], run_dir: Path, settings: Mapping[str, Any]) -> list[Tracker]:
-    """Open the trackers that are named, `tensorboard` aside; `settings` are hyperparameters, kept with the run.
+def open_trackers(
+    names: Sequence[str], run_dir: Path, settings: Mapping[str, Any], fresh: bool = False
+) -> list[Tracker]:
+    """Open the trackers that are named, `tensorboard` aside.
+
+    settings  hyperparameters, kept with the run
+    fresh     the run starts at step 0, so that it continues no curves that are there already
 
     Raises ConfigError for one that cannot be opened, as without a login.
     """
     made: dict[str, Callable[[Path, dict[str, Any]], Tracker]] = {"wandb": Wandb, "mlflow": Mlflow, "trackio": Trackio}
     opened: list[Tracker] = []
+    if fresh:
+        (run_dir / ID_FILE).unlink(missing_ok=True)
     for name in (name for name in names if name in made):
         try:
             opened.append(made[name](run_dir, dict(settings)))
@@ -90,7 +99,7 @@ class Wandb:
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             name=run_dir.name,
-            id=_id(run_dir),
+            id=run_id(run_dir),
             resume=None if offline else "allow",
             dir=str(run_dir),
             config=settings,
@@ -119,6 +128,8 @@ class Mlflow:
     def __init__(self, run_dir: Path, settings: dict[str, Any]) -> None:
         uri = _mlflow_uri(run_dir)
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # its own 7 take minutes, and training waits
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         if uri.startswith("file:"):
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # else MLflow 3 refuses plain files
         from mlflow import MlflowClient
@@ -129,12 +140,13 @@ class Mlflow:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
         experiment = self._client.get_experiment_by_name(name)
         place = experiment.experiment_id if experiment else self._client.create_experiment(name)
-        found = self._client.search_runs([place], f"tags.online_rl_run = '{_id(run_dir)}'", max_results=1)
+        own_id = run_id(run_dir)
+        found = self._client.search_runs([place], f"tags.online_rl_run = '{own_id}'", max_results=1)
         if found:
             self._run = found[0].info.run_id
             self._client.update_run(self._run, "RUNNING")
             return
-        tags = {"online_rl_run": _id(run_dir)}
+        tags = {"online_rl_run": own_id}
         self._run = self._client.create_run(place, run_name=run_dir.name, tags=tags).info.run_id
         params = [Param(_plain(key), str(value)) for key, value in settings.items()]
         for start in range(0, len(params), MLFLOW_BATCH):
@@ -184,9 +196,19 @@ def _mlflow_uri(run_dir: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or (run_dir.absolute() / "mlruns").as_uri()
 
 
-def _id(run_dir: Path) -> str:
-    """The same for a run and what it is resumed as."""
-    return hashlib.sha256(str(run_dir.absolute()).encode()).hexdigest()[:16]
+def run_id(run_dir: Path) -> str:
+    """The same for a run and what it is resumed as: random, and kept in the run folder.
+
+    A path would not do: a folder may be removed and made again, and each container has the same ones.
+    """
+    file = run_dir / ID_FILE
+    with suppress(FileNotFoundError):
+        if kept := file.read_text(encoding="utf-8").strip():
+            return kept
+    made = secrets.token_hex(8)
+    with whole_file(file) as partial:
+        partial.write_text(f"{made}\n", encoding="utf-8")
+    return made
 
 
 def _plain(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -52,9 +52,18 @@ class HeldOut:
         return [i for i, row in enumerate(self.counts) if row is not None and row[0] + row[2] > 0]
 
 
+def numbered(patients: Sequence[Hashable]) -> list[int]:
+    """A number per study in the place of the patient's name, by first appearance.
+
+    >>> numbered(["b", "a", "b"])
+    [0, 1, 0]
+    """
+    number = {patient: i for i, patient in enumerate(dict.fromkeys(patients))}
+    return [number[patient] for patient in patients]
+
+
 def held_out(results: Sequence[Result]) -> HeldOut:
     """The columns of one evaluation, whose results come in the order of its studies."""
-    number = {patient: i for i, patient in enumerate(dict.fromkeys(r.patient for r in results))}
     understood = any(r.found is not None for r in results)
     labelled = all(r.labelled is not None for r in results)
     compared = [i for i, r in enumerate(results) if (r.found is not None and r.found.abnormal) or not understood]
@@ -64,7 +73,7 @@ def held_out(results: Sequence[Result]) -> HeldOut:
     cluster = {i: report == most for i, report in zip(compared, reports, strict=True)}
     return HeldOut(
         key=hashlib.sha256("\n".join(r.study_id for r in results).encode()).hexdigest()[:16],
-        patients=[number[r.patient] for r in results],
+        patients=numbered([r.patient for r in results]),
         rewards=[r.reward for r in results],
         counts=[None if r.found is None else r.found.counts for r in results],
         uniqueness=[unique.get(i) for i in range(len(results))],

@@ -14,6 +14,7 @@ import judges
 import online_rl
 from judges.callable import CallableJudge
 from judges.length import LengthControlled
+from judges.rubric.rubric import load_rubric
 from online_rl.config import load_config
 from online_rl.errors import ConfigError, DataError, JudgeError
 from online_rl.given import with_given
@@ -148,6 +149,47 @@ def test_a_given_judge_is_held_to_the_rule_about_addresses():
         with_given(online_rl.demo_config(), reward=Remote("https://judge.example.com/v1"))
     cfg, _ = with_given(online_rl.demo_config(), reward=Remote("http://localhost:8100"))
     assert cfg.judges[0].args == {"urls": ["http://localhost:8100"]}
+
+
+AWAY = "https://judge.example.com/v1"
+
+
+class Holds:
+    """A judge of the caller's own that asks others."""
+
+    name = "holds"
+
+    def __init__(self, *judges) -> None:
+        self.judges = list(judges)
+
+    def score(self, cases):
+        raise AssertionError("never asked")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda url: judges.load_judge("rubric", {"url": url, "model": "m"}),
+        lambda url: judges.load_judge("rubric", {"urls": ["http://localhost:1", url], "model": "m"}),
+        lambda url: judges.load_judge("crimson", {"url": url}),
+        lambda url: judges.load_judge("green", {"url": url}),
+        lambda url: judges.load_judge("http", {"url": url}),
+        lambda url: judges.load_judge("http", {"url": url}, transform="negate"),
+        lambda url: judges.load_judge("http", {"url": url}, "lc_green", transform="negate"),
+        lambda url: judges.load_judge("radeval:radcliq", {"url": url}, transform="negate"),
+        lambda url: judges.load_judge("rubric", {"url": url, "model": "m"}, "symmetric"),
+        lambda url: Holds(judges.FindingsJudge(), judges.load_judge("http", {"url": url}, transform="negate")),
+    ],
+)
+def test_no_given_judge_sends_confidential_reports_away(make, monkeypatch):
+    """Whatever client holds the address, and whatever is wrapped around it."""
+    monkeypatch.setattr("judges.crimson.Crimson", lambda guidelines: load_rubric("error_count"))
+    confidential = load_config({"data": {"confidential": True}, "scoring": {"allow_remote": True}})
+    for given in ({"reward": make(AWAY)}, {"guards": [make(AWAY)]}):
+        with pytest.raises(ConfigError, match="found host 'judge.example.com' beside data.confidential=true"):
+            with_given(confidential, **given)
+    cfg, _ = with_given(confidential, reward=make("http://localhost:8100"))
+    assert "http://localhost:8100" in cfg.judges[0].args["urls"]
 
 
 @pytest.mark.parametrize(

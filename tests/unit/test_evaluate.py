@@ -192,6 +192,7 @@ def test_an_evaluation_tells_what_is_named_whether_reports_differ_and_whether_th
 def test_a_policy_that_stops_looking_rings_and_stays_on(clinic_evaluator, capsys):
     evaluator = clinic_evaluator()
     evaluator.evaluate(0, "before")
+    assert "patient" not in json.dumps(evaluator.alarms.state_dict()["alarms"]["start_images"])
     assert not evaluator.rang
     evaluator.engine.looks = False
     metrics = evaluator.evaluate(2, "step-2").metrics

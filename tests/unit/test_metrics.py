@@ -5,7 +5,7 @@ import json
 import pytest
 
 from judges.base import Score
-from online_rl.metrics import gather_groups, summarise
+from online_rl.metrics import gather_groups, is_better_greater, summarise
 from online_rl.scoring.scorer import Candidate
 
 
@@ -95,3 +95,32 @@ def test_records_hold_numbers_and_no_text(make_completion, make_study):
     assert record["unscorable"] and record["scores"]["green"] == (0.5, {"a": 1.0})
     assert record["scores"]["other"][0] is None
     assert "secret" not in json.dumps(record)
+
+
+@pytest.mark.parametrize(
+    ("metric", "greater"),
+    [
+        ("reward", True),
+        ("rewards/green/mean", True),
+        ("findings/f1", True),
+        ("image/gain_f1", True),
+        ("judge/green/matched_findings", True),
+        ("judge/crimson/matched_findings", True),
+        ("judge/findings/false_finding", False),
+        ("judge/findings/wrong_attribute", False),
+        ("judge/rubric/errors", False),
+        ("judge/rubric/error_weight", False),
+        ("judge/crimson/false_findings", False),
+        ("judge/crimson/missing_findings", False),
+        ("judge/crimson/attribute_errors", False),
+        ("judge/injection_hits", False),
+        ("guards/findings/wrong_attribute", False),
+        ("findings/unread_references", False),
+        ("findings/lost", False),
+        ("labels/unknown_sentences", False),
+        ("image/f1_wrong", False),
+        ("completions/clipped_ratio", False),
+    ],
+)
+def test_which_way_a_metric_gets_better(metric, greater):
+    assert is_better_greater(metric) is greater

@@ -6,6 +6,7 @@ import pytest
 
 from judges.base import Score
 from judges.findings import FindingsJudge
+from judges.price_list import FINE
 from judges.strategies import EMPTY, REFERENCE, TEMPLATE
 from online_rl.config import config_from_dict
 from online_rl.monitor import Monitor
@@ -78,6 +79,17 @@ def test_strategies_stand_beside_the_policy_and_its_best(price, tmp_path, capsys
 def test_price_studies_bounds_the_calls_and_0_asks_for_none(price):
     assert price(FindingsJudge(), price_studies=3).prices[EMPTY].n == 3
     assert price(FindingsJudge(), price_studies=0) is None
+
+
+def test_the_error_of_a_single_study_is_null_and_its_lead_is_none(price, tmp_path):
+    listed = price(FindingsJudge(), price_studies=1)
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    kept = json.loads((tmp_path / "prices.json").read_text(), parse_constant=refuse)
+    assert kept["prices"][REFERENCE] == {"mean": 1.0, "error": None, "studies": 1}
+    assert not any(FINE in line for line in listed.verdicts())
 
 
 def test_a_judge_that_breaks_on_an_odd_report_stops_nothing_and_is_named(price, capsys):

@@ -342,7 +342,7 @@ def test_a_column_that_json_cannot_carry_is_named(value):
 # Little more than the standard library.
 
 SERVED = (
-    *("__init__", "base", "callable", "composite", "extras", "identity"),
+    *("__init__", "base", "callable", "composite", "event_loop", "extras", "identity"),
     *("length", "network", "radeval/isolate", "radeval/judge", "radeval/metrics", "radeval/scorers", "radeval/server"),
     *("registry", "serve", "sources", "wire"),
 )

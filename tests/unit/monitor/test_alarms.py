@@ -8,9 +8,10 @@ import json
 
 import pytest
 
-from online_rl.monitor.alarms import Alarms, ImageRows, lower_end
+from online_rl.monitor.alarms import Alarms, image_rows, lower_end
 from online_rl.truth.counts import Claims
 from online_rl.truth.held_out import held_out
+from online_rl.truth.image_check import ImageCheck
 from online_rl.truth.results import Result
 
 THERE, OTHER = frozenset({"effusion"}), frozenset({"edema"})
@@ -151,7 +152,7 @@ def images(right, wrong, count=128, nats=None):
     logps = []
     for i in range(count) if nats is not None else ():
         logps.append([5.0, -5.0, *[-5.0 - 5 * (nats + 0.1 * (i % 3 - 1))] * 2] if i % 2 else [0.0] * 4)
-    return ImageRows(rows, [f"p{i}" for i in range(count)], logps)
+    return image_rows(ImageCheck(rows, [], [f"p{i}" for i in range(count)], 0, logps))
 
 
 def test_the_image_counting_less_rings_while_the_reward_rises():
@@ -185,6 +186,21 @@ def test_a_checkpoint_without_log_probabilities_is_continued():
     resumed.load_state_dict(state)
     assert resumed.check(after, images(0.6, 0.2, nats=0.1)) == []
     assert resumed.check(after, images(0.4, 0.35, nats=0.1)) != [] and "image" in resumed.on
+
+
+def test_a_checkpoint_names_no_patient_and_an_older_one_that_did_is_continued():
+    start = evaluation(silent=0.3, recall=0.5, distinct=0.8, reward=0.5)
+    after = evaluation(silent=0.3, recall=0.5, distinct=0.8, reward=0.6)
+    alarms, resumed = Alarms(), Alarms()
+    alarms.check(start, images(0.6, 0.2))
+    written = json.dumps(alarms.state_dict())
+    assert '"p1' not in written
+    state = json.loads(written)
+    counts, patients, logps = state["alarms"]["start_images"]
+    state["alarms"]["start_images"] = [counts, [f"p{number}" for number in patients], logps]  # as versions before
+    resumed.load_state_dict(state)
+    assert json.dumps(resumed.state_dict()) == written
+    assert resumed.check(after, images(0.4, 0.35)) != [] and "image" in resumed.on
 
 
 def test_in_another_language_only_a_change_in_diversity_rings():
