@@ -13,7 +13,7 @@ minutes. From it, each in as many seconds of steps (a budget; starting and evalu
 
 How many steps a budget has is measured first, in short runs; the table shows the seconds that the steps took in fact.
 Greedy reports of every evaluation study are read against the labels, which nothing rewards. `--reports` names a folder
-with IU X-ray's csv files: the same on real sentences, into a table of its own.
+with IU X-ray's csv files: the same on real sentences, read by the findings rules, into a table of its own.
 """
 
 from __future__ import annotations
@@ -59,9 +59,12 @@ MEASURED = {  # column -> figure of `online-rl eval`
 LEARN_TO_WRITE = ("sft.learning_rate=1e-3", "sft.studies_per_step=8")
 TRIAL = 12  # steps of the runs that measure how long a step takes
 EXPLAINED = (
-    "Greedy reports of every evaluation study. F1, precision, recall and silence are against the drawn labels, which "
-    "nothing rewards and no reference text holds. *base* has seen captions only; *budget* is in seconds of steps."
+    "Greedy reports of every evaluation study. F1, precision, recall and silence are {against}. *base* has seen "
+    "captions only; *budget* is in seconds of steps."
 )
+LABELS = "against the drawn labels, which nothing rewards and no reference text holds"
+RULES = "by the findings rules against the reference reports, since real sentences come without labels"
+REAL = ("rollout.max_model_len=384",)  # real indications are longer
 
 
 def make_base(folder: Path) -> None:
@@ -166,8 +169,10 @@ def evaluate(run: Path, policy: str, share: Mapping[str, str]) -> dict[str, dict
     return json.loads(kept.read_text())["policies"][0]["metrics"]
 
 
-def figures(metrics: Mapping[str, Mapping[str, float]], measured: Mapping[str, str]) -> dict[str, float | None]:
-    return {name: metrics[key]["mean"] if key in metrics else None for name, key in measured.items()}
+def figures(metrics: Mapping[str, Mapping[str, float]], real: bool) -> dict[str, float | None]:
+    """The columns of the table, None where a policy has none: precision, of one that calls nothing present."""
+    keys = {name: key.replace("labels/", "findings/") if real else key for name, key in MEASURED.items()}
+    return {name: metrics[key]["mean"] if key in metrics else None for name, key in keys.items()}
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -216,7 +221,8 @@ def main() -> int:
     settings = list(given.overrides)
     if given.reports:
         name, place = f"{name}_iu", place / "iu"
-        settings.append(f"demo.reports={given.reports.resolve()}")
+        settings += [f"demo.reports={given.reports.resolve()}", *REAL]
+    real = given.reports is not None
     plan = Plan(place, base, settings, share_of(given.jobs))
     plan.measure()
     start = evaluate(place / "trial-rl", str(base), plan.share)
@@ -229,18 +235,19 @@ def main() -> int:
     missing = [chain for chain in chains.values() if not chain[-1].folder.with_suffix(".eval.json").exists()]
     with ThreadPoolExecutor(given.jobs) as pool:
         list(pool.map(plan.finish, missing[: given.at_most]))
-    rows: list[dict[str, Any]] = [{"arm": "base", **figures(start, MEASURED)}]
+    rows: list[dict[str, Any]] = [{"arm": "base", **figures(start, real)}]
     for (arm, budget, seed), chain in chains.items():
         if chain[-1].folder.with_suffix(".eval.json").exists():
             found = evaluate(chain[-1].folder, "", plan.share)
             steps = " + ".join(str(len(load_run(run.folder)[0])) for run in chain)
             spent = {"budget": budget, "seed": seed, "seconds": round(seconds(chain)), "steps": steps}
-            rows.append({"arm": arm, **spent, **figures(found, MEASURED)})
+            rows.append({"arm": arm, **spent, **figures(found, real)})
     where = machine()
     at_a_time = f", {given.jobs} runs at a time on a core each" if given.jobs > 1 else ""
     text = (
         f"# Supervised fine-tuning, reinforcement learning, or both\n\n`{command_line()}` on {where['cpu']}, "
-        f"{where['cores']} cores{at_a_time}. {EXPLAINED}\n\n{table(rows)}\n"
+        f"{where['cores']} cores{at_a_time}. "
+        f"{EXPLAINED.format(against=RULES if real else LABELS)}\n\n{table(rows)}\n"
     )
     picture(rows, RESULTS / f"{name}.png")
     keep(name, text, {"machine": where, "rows": rows, "seconds per step": plan.per_step}, given.json)
