@@ -18,7 +18,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".tif", ".tiff")
 LONGEST_MISSING = max(map(len, MISSING))
 
 _WHOLE = re.compile(r"(\d+)\.0+")
-_ROUNDED = re.compile(r"\d(\.\d+)?e\+\d+", re.IGNORECASE)  # as Excel and pandas write it; 1e234567 may be a hash
+_ROUNDED = re.compile(r"\d([.,]\d+)?e\+\d+", re.IGNORECASE)  # as Excel and pandas write it; 1e234567 may be a hash
 _EXACT = 2**53  # from here on a float leaves whole numbers out
 _QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _ITEM = re.compile(rf"\s*({_QUOTED}|None|none|null|nan|NaN)\s*(,|(?=['\"])|\s(?=[nN])|$)", re.DOTALL)

@@ -32,7 +32,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 SECTIONS = ("findings", "impression")
 # CheXalign's own pair of columns: what is asked, and what should be written. Alone, `text` may be a whole report.
 _ASKED, _WRITTEN = "text", "target_text"
-OWN_WORDS = {"reference": SECTIONS}  # what data.columns may say beside the roles and their names
+# What data.columns may say beside the roles and their names.
+OWN_WORDS = {"reference": SECTIONS, "date": ("study_date",)}
 # Parts of names that people give to a column of that role.
 _RESEMBLE = {
     "images": ("image", "img", "path", "file", "dicom"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +14,7 @@ from online_rl.data.mimic_sections import sections
 from online_rl.data.on_disk import find_file, need_columns
 from online_rl.errors import DataError
 
+PATIENTS = 500  # looked at to tell a tree of reports from one of images
 ZIP = "mimic-cxr-reports.zip"
 SECTIONED = "mimic_cxr_sectioned.csv"
 TREES = ("files", "mimic-cxr-reports/files", "reports/files", "reports", "mimic-cxr/*/files", "mimic-cxr/files", "")
@@ -104,8 +106,8 @@ class _Table:
 
 
 def _has_reports(tree: Path) -> bool:
-    patient = next(tree.glob("p1[0-9]/p*"), None)
-    return patient is not None and next(patient.glob("s*.txt"), None) is not None
+    patients = itertools.islice(tree.glob("p1[0-9]/p*"), PATIENTS)  # some may have none
+    return any(next(patient.glob("s*.txt"), None) is not None for patient in patients)
 
 
 def _kept(found: dict[str, str]) -> dict[str, str]:

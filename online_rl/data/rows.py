@@ -73,7 +73,7 @@ def to_study(
         patient_id=cells.identifier(cell("patient_id"), place("patient_id")),
         images=images,
         indication=cells.text(cell("indication"), place("indication")),
-        reference=_reference(columns.sections, cell, place, report_format),
+        reference=_reference(_apart(columns.sections, names), cell, place, report_format),
         split=_split(cell("split"), row.source),
         views=tuple(views) if images else (),
         source=row.source,
@@ -84,6 +84,11 @@ def to_study(
 
 def _date(value: Any, place: str) -> str:
     return cells.identifier(value, place) if isinstance(value, str | float | int | None) else str(value)
+
+
+def _apart(sections: tuple[str, ...], names: Mapping[str, str]) -> tuple[str, ...]:
+    """The sections that have columns of their own; one of them where a single column holds the whole report."""
+    return sections if len({names.get(section) for section in sections}) == len(sections) else sections[:1]
 
 
 def _reference(sections: tuple[str, ...], cell: Any, place: Any, report_format: str) -> str:

@@ -21,7 +21,7 @@ from online_rl.commands.score.html import check_place
 from online_rl.commands.score.pairs import Pair, read_pairs
 from online_rl.commands.score.run import as_case, judge_config, named_columns
 from online_rl.config import Config, load_config
-from online_rl.errors import ConfigError, DataError
+from online_rl.errors import ConfigError, DataError, JudgeError
 from online_rl.paths import refuse_overlap
 from online_rl.scoring import Scorer
 from online_rl.scoring.prices import corpus_constants, reward_cases
@@ -120,6 +120,8 @@ def check_judge(
     asked += [{name: _case(pair, pair.columns[name]) for name in ("better", "worse")} for pair in in_order]
     asked += [{"rated": _case(pair, pair.candidate)} for pair, _ in rated]
     rewards, warnings = _rewards(cfg, asked)
+    if warnings and all(reward is None for found in rewards for reward in found.values()):
+        raise JudgeError(f"{warnings[0]}. Nothing was scored, so nothing is known of the judge.")
     tried, rest = rewards[: len(cases)], rewards[len(cases) :]
     first, last = rest[: len(in_order)], rest[len(in_order) :]
     rows = read_rows(tried)

@@ -59,6 +59,7 @@ def test_one_id_however_it_was_written(value, expected):
         ([1], "list"),
         (True, "bool"),
         ("1.0000032E+07", "lost"),
+        ("1,00E+07", "lost"),  # a German Excel
         ("1e+20", "lost"),
         (1234567890123456789.0, "rounded"),  # would be ...768
         ("1234567890123456789.0", "rounded"),

@@ -195,6 +195,10 @@ def test_how_many_have_a_prior_is_said_and_dates_that_cannot_be_read_are_doubts(
     for row in renamed:
         del row["study_date"]
     assert any("data.columns={study_date: exam_date}" in doubt for doubt in read(renamed, prior="image").doubts)
+    assert (
+        read(renamed, prior="image", columns={"date": "exam_date"}).train
+        == read(renamed, prior="image", columns={"study_date": "exam_date"}).train
+    )
     named = read(renamed, prior="image", columns={"study_date": "exam_date"})
     assert "data.prior: 2 of 3 studies have a prior study" in describe(named)
     assert not any("data.prior" in doubt for doubt in named.doubts)

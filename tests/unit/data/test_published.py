@@ -135,6 +135,19 @@ def test_ids_with_letters_zeros_and_floats_meet(forms, tmp_path):
     assert len(everyone(read("mimic_cxr", root))) == 24
 
 
+def test_a_patient_without_any_report_hides_no_others(forms, tmp_path):
+    """Whichever patient the file system lists first."""
+    forms.write_mimic(tmp_path / "jpg")
+    whole = read("mimic_cxr", tmp_path / "jpg")
+    first = next((tmp_path / "mimic-cxr-reports" / "files").glob("p1[0-9]/p*"))
+    for report in first.glob("*.txt"):
+        report.unlink()
+    left = read("mimic_cxr", tmp_path / "jpg")
+    patients = {study.patient_id for part in (left.train, left.eval, left.test) for study in part}
+    everyone = {study.patient_id for part in (whole.train, whole.eval, whole.test) for study in part}
+    assert patients == everyone - {first.name}
+
+
 def test_every_reason_for_leaving_a_mimic_study_out_is_counted_with_its_first(forms, tmp_path):
     root, reports = tmp_path / "jpg", tmp_path / "mimic-cxr-reports" / "files"
     forms.write_mimic(root)

@@ -168,6 +168,11 @@ def test_both_sections_are_one_text_in_the_format_given(read):
         read(content, section="both", report_format="{impression}")
 
 
+def test_one_column_with_the_whole_report_is_not_said_twice(read):
+    [study] = read("id,image,report\n1,x.png,Clear. Normal.\n", section="both").train
+    assert study.reference == "Clear. Normal."
+
+
 def test_an_image_of_another_case_or_extension_is_named(read):
     for name in ("X.PNG", "x.jpg"):
         with pytest.raises(DataError, match="no such file. There is 'x.png': correct case or extension"):

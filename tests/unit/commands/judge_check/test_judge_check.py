@@ -17,6 +17,7 @@ from online_rl.commands.judge_check.command import check_judge
 from online_rl.commands.judge_check.page import FINE, page, tables
 from online_rl.commands.judge_check.readers import agreement, ordered
 from online_rl.commands.judge_check.verdicts import verdicts
+from online_rl.errors import JudgeError
 
 FINDINGS = ("Small left pleural effusion.", "Moderate right pleural effusion.", "Mild cardiomegaly.",
             "Large right pneumothorax.", "9 mm nodule in the left upper lobe.")  # fmt: skip
@@ -32,6 +33,9 @@ def words(completions, reference, **columns):
 
 def exact(completions, reference, **columns):
     return [float(c == r) for c, r in zip(completions, reference)]
+
+def nothing(completions, **columns):
+    return [float("nan") for _ in completions]
 
 def longer(completions, **columns):
     return [len(c.split()) / 100 for c in completions]
@@ -130,6 +134,12 @@ def test_a_judge_that_fails_is_named_and_nothing_is_made_up(here):
     checked = check("own.py:breaks", overrides=["scoring.outage_s=0"])
     assert any("'breaks'" in line and "could not score every report" in line for line in checked.warnings)
     assert "empty" not in checked.prices.prices
+
+
+def test_a_judge_that_scores_nothing_is_an_error_and_no_page(here):
+    with pytest.raises(JudgeError, match="judge 'nothing' .* Nothing was scored"):
+        check("own.py:nothing", html=Path("check.html"))
+    assert not Path("check.html").exists()
 
 
 def test_the_order_of_ranking_cases_by_kind():
