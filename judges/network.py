@@ -31,14 +31,14 @@ def addresses_of(judge: Any) -> list[str]:
     Wrappers such as length control hold a judge. A client keeps its address where it cannot be seen from outside, so a
     judge that has one tells it by `addresses`, a list.
     """
-    seen: dict[int, Any] = {}
+    seen: list[Any] = []
     found: list[str] = []
     waiting = [judge]
     while waiting:
         one = waiting.pop(0)
-        if id(one) in seen:
+        if any(one is other for other in seen):
             continue
-        seen[id(one)] = one
+        seen.append(one)
         own = dict(getattr(one, "__dict__", {}))
         found += [url for _, url in urls([own, getattr(one, "addresses", None)])]
         held = [member for value in own.values() for member in _members(value)]
