@@ -28,8 +28,8 @@ def urls(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
 def addresses_of(judge: Any) -> list[str]:
     """Every URL that a judge names in its attributes or as its `addresses`, those of judges that it holds as well.
 
-    Wrappers such as length control hold a judge. A client keeps its address where it cannot be seen from outside, so a
-    judge that has one tells it by `addresses`, a list.
+    Wrappers such as length control hold a judge. A client's own address cannot be seen from outside, so a
+    judge that has one lists it in `addresses`.
     """
     seen: list[Any] = []
     found: list[str] = []

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Served:
-    """The process behind `command`, once it says where it listens: at `url`."""
+    """A process started by `command`; made once it has printed the `url` at which it listens."""
 
     def __init__(self, command: Sequence[str], env: dict[str, str], start_s: float) -> None:
         self.process = subprocess.Popen(

@@ -66,7 +66,7 @@ ASKED: dict[str, str] = {
     + _combined("limited for", "evaluation|assessment", "of"),
     "after": _combined("would|could|may|might", "be better", "assessed|evaluated|characterized|seen"),
 }
-# Operations: "no pneumothorax after line placement" leaves the line where it is. See `judges.findings.triggers`.
+# Operations: "no pneumothorax after line placement" does not deny the line. See `judges.findings.triggers`.
 OPERATIONS = "placement|insertion|implantation|biopsy|surgery|procedure|exchange|repositioning|replacement|removal"
 # End the reach of a negation, and of everything else.
 TERMINATION = (

@@ -16,7 +16,7 @@ _THERE = word_set("present|seen|noted|visible|remaining")
 
 
 def settle_one_side(tokens: list[Token]) -> None:
-    """Take back what is denied of one side where the finding is on the other."""
+    """Undo a denial of one side when the finding is stated on the other."""
     for i, token in enumerate(tokens):
         if token.kind is Kind.NEGATION_AFTER:
             _none_on_one(tokens, i)

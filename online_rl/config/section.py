@@ -27,7 +27,7 @@ def expanded(text: str) -> str:
             "{expected}",
             {"expected": f"a path: the environment variable {name} is not set. Export it, or write it out"},
         )
-    if text.startswith("~"):  # os.path.expanduser leaves it where it knows no such user
+    if text.startswith("~"):  # os.path.expanduser does not change the home of an unknown user
         user = text[1:].partition("/")[0]
         raise PydanticCustomError(
             "unknown_user",

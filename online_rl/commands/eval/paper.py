@@ -134,7 +134,7 @@ def _judged(there: set[str], judges: Sequence[Mapping[str, Any]]) -> Iterator[Li
     name = _judge("radcliq", judges)
     yield Line("1 / RadCliQ-v1", f"corpus/{name}/inverse_mean" if name else "", _no_judge("radcliq", name))
     labelled = [m.split("/")[1] for m in there if m.startswith("corpus/") and m.endswith("/f1_micro_14")]
-    chexbert = _judge("f1chexbert", judges)
+    chexbert = _judge("f1chexbert", judges) or _judge("chexbert", judges)
     name = min(labelled, key=lambda n: ("chexbert" not in n.lower(), n), default="")
     reason = _no_judge("f1chexbert", chexbert)
     if chexbert and not name:

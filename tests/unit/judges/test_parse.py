@@ -77,7 +77,7 @@ OLD_AFTER_A_DENIAL = [
     ("No acute fracture, healed fracture, or dislocation.", "-fracture", "-old_fracture", "-dislocation"),
 ]
 
-# An operation that did no harm leaves the device or the lesion where it is; a tip out of sight leaves its tube.
+# Denying a complication of an operation denies neither device nor lesion; nor does a tip out of sight deny its tube.
 DEVICES = [
     ("No pneumothorax after right IJ line placement.", "-pneumothorax", "+central_line R"),
     ("No pneumothorax following pacemaker placement.", "-pneumothorax", "+pacemaker"),

@@ -52,7 +52,7 @@ def test_a_tracker_that_fails_never_stops_training(tmp_path, capsys):
 
 
 def test_a_tracker_that_fails_rests_before_it_is_asked_again(tmp_path, monkeypatch, capsys):
-    """A service that is gone may let each call wait; training goes on meanwhile."""
+    """Each call to a service that is gone may block, and training must go on."""
     now, asked = [1000.0], []
     monkeypatch.setattr("online_rl.monitor.monitor.time", types.SimpleNamespace(monotonic=lambda: now[0]))
 
