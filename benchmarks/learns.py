@@ -18,22 +18,15 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-from collections import Counter
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from labelled import difference, recall_by_finding
 from machine import command_line, machine
 from runs import RESULTS, Run, keep, mean, parser, train_missing
 
-from online_rl import demo_config, read_studies
-from online_rl.data.study import Study
-from online_rl.demo.reader import read_report
 from online_rl.pictures.plots import load_run
 from online_rl.pictures.style import new_figure, points, save, smooth, style
-from online_rl.truth import bootstrap
-from online_rl.truth.counts import Claims
-from online_rl.truth.labels import label_names
 
 RECIPES = {"GRPO": "configs/demo_grpo.yaml", "online DPO": "configs/demo_online_dpo.yaml"}
 LC = "judges=[{use: findings, length_control: lc_green, args: {normal_weight: %s}}]"
@@ -75,45 +68,6 @@ half LC findings under the symmetric rule and half `findings_f1`; *LC findings* 
 matched normal statement counts a quarter); *LC GREEN* is GREEN's own formula over the findings judge's counts (a
 matched normal statement counts as much as a finding). F1, precision, recall and silence are against the drawn labels,
 which nothing rewards. LC-GREEN, ROUGE-L and the gain of the right image over another patient's were watched only."""
-
-
-@cache
-def labelled() -> dict[str, Study]:
-    """The evaluation studies of the demo's world, by id."""
-    return {study.study_id: study for study in read_studies(demo_config(["eval.studies=null"])).eval}
-
-
-def counts(path: Path) -> dict[str, tuple[int, int, int]]:
-    """TP, FP and FN of each kept report against the labels, by study."""
-    found = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        labels = label_names(labelled()[row["study_id"]].columns)
-        assert labels is not None
-        found[row["study_id"]] = Claims(read_report(row["candidate"]).present, labels).counts
-    return found
-
-
-def recall_by_finding(path: Path) -> dict[str, tuple[float, int]]:
-    """For each labelled finding, the share of the reports that name it, and how many reports should."""
-    named: Counter[str] = Counter()
-    there: Counter[str] = Counter()
-    for line in path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        labels = label_names(labelled()[row["study_id"]].columns) or ()
-        there.update(labels)
-        named.update(set(labels) & set(read_report(row["candidate"]).present))
-    return {finding: (named[finding] / there[finding], there[finding]) for finding in sorted(there)}
-
-
-def difference(before: Path, after: Path) -> bootstrap.Estimate:
-    """F1 after - F1 before on the same studies."""
-    ours, theirs = counts(after), counts(before)
-    ids = list(theirs)
-    patients = [labelled()[study_id].patient_id for study_id in ids]
-    found = bootstrap.difference(bootstrap.f1, [ours[i] for i in ids], [theirs[i] for i in ids], patients)
-    assert found is not None
-    return found
 
 
 def goal() -> float:

@@ -161,14 +161,20 @@ def size(
     overrides: Overrides = None,
     config: ConfigFile = None,
     gpus: Annotated[list[int] | None, typer.Option(min=1, help="GPUs; more than once for several rows.")] = None,
-    gpu: Annotated[str | None, typer.Option(help="Seconds per part of a step as well: a100, h100 or h200.")] = None,
+    gpu: Annotated[
+        str | None, typer.Option(help="Seconds per part of a step as well: a100, h100 or h200; cpu with --like.")
+    ] = None,
     servers: Annotated[int, typer.Option(min=1, help="Judge servers, with --gpu.")] = 1,
+    like: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Scale the seconds by what this run took, which was on the same kind of GPU."),
+    ] = None,
 ) -> None:
     """Compute GPU memory by model and number of GPUs, in GiB per GPU. With --config, of that policy and run."""
     from online_rl.commands.size import print_table
 
     config, settings = config_in(config, overrides)
-    print_table(config, settings, gpus or (), gpu, servers)
+    print_table(config, settings, gpus or (), gpu, servers, like)
 
 
 @app.command("eval")

@@ -1,10 +1,12 @@
 """Seconds of a step on GPUs, by its parts. Arithmetic only, and marked as computed wherever it is shown.
 
 Each part takes the longer of its arithmetic and its transfers, as if nothing overlapped. W GPUs, P parameters in b
-bytes each, T trained ones, S studies and C completions of t tokens per GPU, p tokens of a prompt, c = S p + C t:
+bytes each, T trained ones, S studies and C completions of t tokens per GPU, m = max_num_seqs of them decoded at once,
+p tokens of a prompt, c = S p + C t:
 
     prompts   S x PREPARE_S                                     images decoded and resized, one thread
-    generate  2 P S p / flops + t rounds (b P + KV) / memory    prompts, then decoding max_num_seqs at a time
+    generate  2 P S p / flops                                   prompts, then decoding
+              + t rounds max(2 P m / flops, (b P + KV) / memory)
     judge     what its answers take beyond generating           ANSWER tokens each, IN_FLIGHT at a time on every server;
                                                                 beyond the whole step with scoring.behind
     update    (6 T + 2 (P - T) + 2 P ref_model + 2 P checkpointing) c / flops
@@ -41,6 +43,8 @@ GPUS = {
     "h100": Gpu(989e12, 3.35e12, 450e9, 64e9),  # H100 SXM
     "h200": Gpu(989e12, 4.8e12, 450e9, 64e9),  # H200 SXM
 }
+CPU = "cpu"  # not in the table, since CPUs differ too much: a yardstick that only --like RUN turns into seconds
+PEAKS = GPUS | {CPU: Gpu(100e9, 10e9, 10e9, 10e9)}  # of a core
 NODE = 8  # GPUs of a machine, which NVLink joins
 
 
@@ -80,22 +84,40 @@ class Part:
     advice: str
 
 
-def step_parts(shape: Shape, cfg: Config, ranks: int, gpu: str, servers: int = 1) -> list[Part]:
+@dataclass(frozen=True)
+class Lengths:
+    """Tokens of a prompt, of the mean completion, and of the longest one, which a batch waits for."""
+
+    prompt: float
+    completion: float
+    longest: float
+
+
+def longest_lengths(cfg: Config) -> Lengths:
+    """As if every completion ran to its limit."""
+    most = cfg.rollout.max_completion_tokens
+    return Lengths(min(constant("prompt_tokens"), cfg.rollout.max_model_len - most), most, most)
+
+
+def step_parts(
+    shape: Shape, cfg: Config, ranks: int, gpu: str, servers: int = 1, lengths: Lengths | None = None
+) -> list[Part]:
     """The parts of a step of `cfg` on this many GPUs. `servers` judge servers share the candidates; a judge with
-    place=shared has one on every GPU.
+    place=shared has one on every GPU. lengths  None = `longest_lengths`
 
     Raises ConfigError for a GPU that the table lacks.
     """
-    if gpu not in GPUS:
-        raise ConfigError(f"--gpu: found {gpu!r}, expected one of {', '.join(GPUS)}.")
+    if gpu not in PEAKS:
+        raise ConfigError(f"--gpu: found {gpu!r}, expected one of {', '.join(GPUS)}, or cpu with --like.")
+    lengths = lengths or longest_lengths(cfg)
     prepare = studies(cfg, ranks) * constant("prepare_s")
     prompts = Part("prompts", prepare, "one core", "fewer images, data.image_max_side")
-    generate = generation(shape, cfg, ranks, GPUS[gpu])
-    rest = update(shape, cfg, ranks, GPUS[gpu])
+    generate = generation(shape, cfg, ranks, PEAKS[gpu], lengths)
+    rest = update(shape, cfg, ranks, PEAKS[gpu], lengths)
     behind = [prompts, generate, *rest]  # what a late judge has time for
     hidden = sum(part.seconds for part in (behind if cfg.scoring.behind else [generate]))
     asked = ranks if _one_per_gpu(cfg) else servers
-    parts = [prompts, generate, judging(cfg, GPUS[gpu], asked, hidden), *rest]
+    parts = [prompts, generate, judging(cfg, PEAKS[gpu], asked, hidden), *rest]
     return [part for part in parts if part.seconds > 0]
 
 
@@ -103,21 +125,19 @@ def studies(cfg: Config, ranks: int) -> float:
     return cfg.rollout.studies_per_step / ranks
 
 
-def prompt_tokens(cfg: Config) -> float:
-    return min(constant("prompt_tokens"), cfg.rollout.max_model_len - cfg.rollout.max_completion_tokens)
-
-
-def generation(shape: Shape, cfg: Config, ranks: int, gpu: Gpu) -> Part:
+def generation(shape: Shape, cfg: Config, ranks: int, gpu: Gpu, lengths: Lengths) -> Part:
     """Prompts are read once per group; then every pass reads the weights and the KV cache of what decodes."""
     rollout, b = cfg.rollout, _bytes(cfg)
     completions = studies(cfg, ranks) * rollout.group_size
     at_once = min(completions, rollout.max_num_seqs)
-    prefill = 2 * shape.parameters * studies(cfg, ranks) * prompt_tokens(cfg) / (gpu.flops * constant("compute"))
-    cache = shape.kv_bytes(int(at_once * (prompt_tokens(cfg) + rollout.max_completion_tokens / 2)))
-    one_pass = (b * shape.parameters + cache) / (gpu.memory * constant("bandwidth")) + constant("launch_s")
+    prefill = 2 * shape.parameters * studies(cfg, ranks) * lengths.prompt / (gpu.flops * constant("compute"))
+    cache = shape.kv_bytes(int(at_once * (lengths.prompt + lengths.completion / 2)))
+    transfers = (b * shape.parameters + cache) / (gpu.memory * constant("bandwidth"))
+    arithmetic = 2 * shape.parameters * at_once / (gpu.flops * constant("compute"))
     rounds = math.ceil(completions / rollout.max_num_seqs)
-    seconds = prefill + rollout.max_completion_tokens * rounds * one_pass
-    return Part("generate", seconds, "memory bandwidth", "a higher rollout.max_num_seqs, fewer completion tokens")
+    seconds = prefill + lengths.longest * rounds * (max(arithmetic, transfers) + constant("launch_s"))
+    bound = "memory bandwidth" if transfers >= arithmetic else "arithmetic"
+    return Part("generate", seconds, bound, "a higher rollout.max_num_seqs, fewer completion tokens")
 
 
 def judging(cfg: Config, gpu: Gpu, servers: int, hidden: float) -> Part:
@@ -144,11 +164,11 @@ def _one_per_gpu(cfg: Config) -> bool:
     return bool(green) and green[0].get("place") == "shared" and not {"url", "urls"} & green[0].keys()
 
 
-def update(shape: Shape, cfg: Config, ranks: int, gpu: Gpu) -> list[Part]:
+def update(shape: Shape, cfg: Config, ranks: int, gpu: Gpu, lengths: Lengths) -> list[Part]:
     """Products, gathers, AdamW and the sync, a part each."""
     b, trained, rollout = _bytes(cfg), trained_parameters(shape, cfg), cfg.rollout
-    prompts = studies(cfg, ranks) * (1 if cfg.debug.share_prompts else rollout.group_size) * prompt_tokens(cfg)
-    tokens = prompts + studies(cfg, ranks) * rollout.group_size * rollout.max_completion_tokens
+    prompts = studies(cfg, ranks) * (1 if cfg.debug.share_prompts else rollout.group_size) * lengths.prompt
+    tokens = prompts + studies(cfg, ranks) * rollout.group_size * lengths.completion
     per_token = 6 * trained + 2 * max(0, shape.parameters - trained)
     per_token += 2 * shape.parameters * (copies_policy(cfg) + cfg.model.gradient_checkpointing)
     products = cfg.train.passes * per_token * tokens / (gpu.flops * constant("compute"))
@@ -169,14 +189,14 @@ def update(shape: Shape, cfg: Config, ranks: int, gpu: Gpu) -> list[Part]:
     ]
 
 
-def as_markdown(parts: list[Part], cfg: Config, ranks: int, gpu: str) -> str:
-    """A table of the parts, then what it means for a run and what to change first."""
+def as_markdown(parts: list[Part], cfg: Config, ranks: int, gpu: str, like: str = "") -> str:
+    """A table of the parts, then what it means for a run and what to change first. like  the run it was scaled by"""
     total = sum(part.seconds for part in parts)
     completions = cfg.rollout.studies_per_step * cfg.rollout.group_size
     worst = max(parts, key=lambda part: part.seconds)
     tokens = completions * cfg.rollout.max_completion_tokens
     lines = [
-        f"Computed, not measured: a step on {ranks} x {gpu}.",
+        f"Computed, not measured: a step on {ranks} x {gpu}{f', scaled by what {like} took' if like else ''}.",
         "",
         "| part | seconds | bound by |",
         "|---|---|---|",

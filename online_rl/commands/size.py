@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from online_rl.commands import roofline
+from online_rl.commands import measured, roofline
 from online_rl.commands.doctor.fitness import Examination
-from online_rl.commands.sizing import GPUS, KNOWN, default_config, table
+from online_rl.commands.sizing import GPUS, KNOWN, Shape, default_config, table
 from online_rl.config import Config, load_config
 from online_rl.errors import ConfigError
 
@@ -26,13 +26,26 @@ def default_table(ranks: Sequence[int]) -> list[dict[str, float | str]]:
 
 
 def print_table(
-    config: Path | None, overrides: Sequence[str], gpus: Sequence[int] = (), gpu: str | None = None, servers: int = 1
+    config: Path | None,
+    overrides: Sequence[str],
+    gpus: Sequence[int] = (),
+    gpu: str | None = None,
+    servers: int = 1,
+    like: Path | None = None,
 ) -> None:
     """The command: of the known models, or of the configuration's policy, with the seconds of a step on `gpu`.
 
     gpus  how many; () = GPUS, without the counts that the configuration's step cannot be shared out to
+    like  a run on such a machine, whose measured seconds scale the computed ones
     """
     ranks = gpus or GPUS
+    if like and not gpu:
+        raise ConfigError("--like: found without --gpu, expected both. Name the GPU that the run was on, or cpu.")
+    if gpu == roofline.CPU and not like:
+        raise ConfigError(
+            "--gpu: found cpu without --like, expected a run on this machine to measure it by: CPUs differ too much "
+            "for a table. Train a few steps of any configuration here, and name its folder with --like."
+        )
     if config is None:
         if gpu:
             raise ConfigError("--gpu: found without --config, expected both: the seconds are of a run.")
@@ -46,12 +59,21 @@ def print_table(
     cfg = load_config(config, overrides)
     if gpu:
         ranks = _checked(cfg, gpus) if gpus else _fitting(cfg, ranks)
-    shape = KNOWN.get(cfg.model.path) or Examination(cfg, ranks[0]).shape
+    shape = _shape(cfg, ranks[0])
     print(as_markdown(table(cfg, {cfg.model.path: shape}, ranks)))
-    for count in ranks if gpu else ():
-        print(
-            f"\n{roofline.as_markdown(roofline.step_parts(shape, cfg, count, str(gpu), servers), cfg, count, str(gpu))}"
-        )
+    if not gpu:
+        return
+    run = measured.read(like) if like else None
+    for count in ranks:
+        if run is None:
+            parts = roofline.step_parts(shape, cfg, count, gpu, servers)
+        else:
+            parts = measured.step_parts(shape, cfg, count, gpu, servers, run, _shape(run.cfg, run.ranks))
+        print(f"\n{roofline.as_markdown(parts, cfg, count, gpu, str(like or ''))}")
+
+
+def _shape(cfg: Config, ranks: int) -> Shape:
+    return KNOWN.get(cfg.model.path) or Examination(cfg, ranks).shape
 
 
 def _checked(cfg: Config, counts: Sequence[int]) -> Sequence[int]:

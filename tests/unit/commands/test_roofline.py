@@ -22,14 +22,17 @@ def seconds(cfg, ranks=8, gpu="h100", shape=QWEN_3B, servers=1):
     return {part.name: part.seconds for part in roofline.step_parts(shape, cfg, ranks, gpu, servers)}
 
 
-def test_generation_is_the_sum_in_the_docstring():
-    gpu = roofline.Gpu(flops=1e9, memory=1e9, nvlink=1e9, pcie=1e9)
+@pytest.mark.parametrize(("flops", "bound"), [(1e10, "memory bandwidth"), (1e9, "arithmetic")])
+def test_generation_is_the_sum_in_the_docstring(flops, bound):
+    gpu = roofline.Gpu(flops=flops, memory=1e9, nvlink=1e9, pcie=1e9)
     cfg = config(studies_per_step=2, group_size=2, max_model_len=74, max_completion_tokens=10, max_num_seqs=3)
-    part = roofline.generation(SMALL, cfg, 1, gpu)
+    part = roofline.generation(SMALL, cfg, 1, gpu, roofline.longest_lengths(cfg))
     # 2 prompts of 64 tokens; 4 completions, 3 at a time: 2 rounds of 10 passes over 2e6 bytes and the cache of 3 x 69
-    prefill = 2 * 1e6 * 2 * 64 / (1e9 * 0.35)
-    one_pass = (2e6 + 2 * 2 * 2 * 2 * 4 * 3 * 69) / (1e9 * 0.6) + 0.002
+    prefill = 2 * 1e6 * 2 * 64 / (flops * 0.35)
+    transfers = (2e6 + 2 * 2 * 2 * 2 * 4 * 3 * 69) / (1e9 * 0.6)
+    one_pass = (transfers if bound == "memory bandwidth" else 2 * 1e6 * 3 / (flops * 0.35)) + 0.002
     assert part.seconds == pytest.approx(prefill + 2 * 10 * one_pass)
+    assert part.bound == bound
 
 
 def test_twice_the_gpus_halve_the_products():
