@@ -4,9 +4,11 @@
 
 --model is a shape with random weights (tiny, 20M, 7B: judges/green/shapes.py), a folder, or a name on the hub. Random
 weights never end their answers, so there every answer is `--tokens` long (400, as GREEN's own are); a real model's
-ends by itself. Both sides get the same prompt token ids, generate greedily in the same number format (float32 on a CPU,
-float16 on a GPU), and the token ids that they generate are compared one by one. The baseline is green_score's own code
-(transformers, batches of 8), which requirements/green.txt installs. Keeps the table in benchmarks/results/.
+ends by itself, and so does that of benchmarks/judge_student.py, which is taught analyses as GREEN writes them. Tokens
+per pass are what a pass of the model gives: 1, and what speculation guessed right. Both sides get the same prompt token
+ids, generate greedily in the same number format (float32 on a CPU, float16 on a GPU), and the token ids that they
+generate are compared one by one. The baseline is green_score's own code (transformers, batches of 8), which
+requirements/green.txt installs. Keeps the table in benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -19,15 +21,15 @@ import random
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from machine import command_line, machine, write_json
 
 from judges import Case
 from judges.green.judge import GreenJudge
-from judges.green.keeper import OwnServer
 from judges.green.shapes import SHAPES, write_checkpoint
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -82,10 +84,8 @@ def make_cases(pairs: int, group: int, seed: int = 0) -> list[Case]:
     return cases
 
 
-def green_score(
-    model: str, cases: Sequence[Case], tokens: int | None, dtype: str
-) -> tuple[float, list[tuple[int, ...]]]:
-    """Seconds of green_score's own inference, and the token ids that it generated for each case."""
+def green_score(model: str, cases: Sequence[Case], tokens: int | None, dtype: str) -> Row:
+    """The same of green_score's own inference."""
     import torch
     from green_score import GREEN
 
@@ -97,7 +97,8 @@ def green_score(
     green.tokenizer.add_bos_token = True
     if tokens:
         green.model.generation_config.max_new_tokens = tokens
-    generate, kept = green.model.generate, []
+    generate = green.model.generate
+    kept: list[list[int]] = []
 
     def recording(**arguments: Any) -> Any:
         output = generate(**arguments)
@@ -113,15 +114,14 @@ def green_score(
         green([case.reference for case in cases], [case.candidate for case in cases])
         seconds = time.perf_counter() - start
     end = green.tokenizer.eos_token_id
-    return seconds, [tuple(row[: row.index(end)] if end in row else row) for row in kept]
+    return Row(seconds, [tuple(row[: row.index(end)] if end in row else row) for row in kept])
 
 
 @contextlib.contextmanager
 def started(**args: Any) -> Iterator[Recording]:
     """The judge with a server of its own, which has answered one pair already; the server has ended afterwards."""
     judge = Recording(analysis="full", constrain="never", cache=False, timeout_s=3600.0, **args)
-    own = judge._own
-    assert isinstance(own, OwnServer)
+    [own] = judge._own
     try:
         judge.start()
         asyncio.run(judge.score([Case("warm", "no effusion.", "the heart is normal.")]))
@@ -133,16 +133,36 @@ def started(**args: Any) -> Iterator[Recording]:
             time.sleep(0.2)
 
 
-def ours(cases: Sequence[Case], **args: Any) -> tuple[float, list[tuple[int, ...]]]:
-    """Seconds of the judge for all cases, and the token ids of the answers."""
+class Row(NamedTuple):
+    """Seconds for all cases, the token ids of the answers, and the tokens that a pass of the model gave."""
+
+    seconds: float
+    answers: list[tuple[int, ...]]
+    per_pass: float = 1.0
+
+
+def ours(cases: Sequence[Case], **args: Any) -> Row:
     with started(**args) as judge:
+        before = counted(judge)
         start = time.perf_counter()
         asyncio.run(judge.score(cases))
         seconds = time.perf_counter() - start
+        accepted, made = (now - then for now, then in zip(counted(judge), before, strict=True))
         ids = [tuple(judge._tokenizer.ids(case.reference, case.candidate)) for case in cases]
         end = judge._tokenizer.eos_id
         answers = [judge.answers[prompt] for prompt in ids]
-        return seconds, [answer[:-1] if answer[-1:] == (end,) else answer for answer in answers]
+        ended = [answer[:-1] if answer[-1:] == (end,) else answer for answer in answers]
+        return Row(seconds, ended, made / (made - accepted))
+
+
+def counted(judge: GreenJudge) -> tuple[float, float]:
+    """Accepted guesses and generated tokens so far, as the judge's server counts them."""
+    [own] = judge._own
+    with urllib.request.urlopen(f"{own.start()}/metrics", timeout=60) as answer:
+        lines = answer.read().decode().splitlines()
+    names = ("vllm:spec_decode_num_accepted_tokens_total", "vllm:generation_tokens_total")
+    accepted, made = (sum(float(line.split()[-1]) for line in lines if line.startswith(f"{n}{{")) for n in names)
+    return accepted, made
 
 
 def main() -> int:
@@ -163,34 +183,37 @@ def main() -> int:
     shape = options.model in SHAPES
     tokens = options.tokens or (400 if shape else None)
     cases = make_cases(options.pairs, options.group)
-    rows: dict[str, tuple[float, list[tuple[int, ...]]]] = {}
+    rows: dict[str, Row] = {}
     with tempfile.TemporaryDirectory() as folder:
         model = str(write_checkpoint(Path(folder), options.model, dtype="float16")) if shape else options.model
         for name, ngram in (("judge green", True), ("judge green without n-gram speculation", False)):
             rows[name] = ours(cases, model=model, max_tokens=tokens, server={"dtype": dtype, "ngram": ngram})
-            print(f"{name}: {rows[name][0] / len(cases):.3f} s per pair", flush=True)
+            print(f"{name}: {rows[name].seconds / len(cases):.3f} s per pair", flush=True)
         if not options.no_baseline:
             rows["green_score"] = green_score(model, cases, tokens, dtype)
     return report(rows, cases, options, dtype)
 
 
-def report(rows: dict[str, Any], cases: Sequence[Case], options: argparse.Namespace, dtype: str) -> int:
+def report(rows: dict[str, Row], cases: Sequence[Case], options: argparse.Namespace, dtype: str) -> int:
     baseline = rows.get("green_score")
-    seconds = {name: row[0] / len(cases) for name, row in rows.items()}
+    seconds = {name: row.seconds / len(cases) for name, row in rows.items()}
     judge, reference = seconds["judge green"], seconds.get("green_score", PUBLISHED_S)
     same = {
-        name: sum(a == b for a, b in zip(row[1], baseline[1], strict=True)) if baseline else None
+        name: sum(a == b for a, b in zip(row.answers, baseline.answers, strict=True)) if baseline else None
         for name, row in rows.items()
     }
-    lines = ["| | s per pair | pairs per s | times the baseline | same answers |", "|---|---|---|---|---|"]
+    lines = [
+        "| | s per pair | pairs per s | times the baseline | tokens per pass | same answers |",
+        "|---|---|---|---|---|---|",
+    ]
     for name in sorted(rows, key=lambda name: -seconds[name]):
         agree = "" if same[name] is None or name == "green_score" else f"{same[name]} of {len(cases)}"
-        speed = f"{reference / seconds[name]:.1f}"
-        lines.append(f"| {name} | {seconds[name]:.3f} | {1 / seconds[name]:.1f} | {speed} | {agree} |")
+        speed, each = f"{reference / seconds[name]:.1f}", f"{rows[name].per_pass:.2f}"
+        lines.append(f"| {name} | {seconds[name]:.3f} | {1 / seconds[name]:.1f} | {speed} | {each} | {agree} |")
     where = machine()
     place = where.get("gpu") or where["cpu"]
     command = command_line()
-    lengths = [len(answer) for answer in rows["judge green"][1]]
+    lengths = [len(answer) for answer in rows["judge green"].answers]
     against = "`green_score.GREEN`'s own inference" if baseline else f"the published {PUBLISHED_S} s per pair"
     text = (
         f"# Throughput of the judge `green`\n\n`{command}` on {place}, {where['cores']} cores, "
@@ -210,6 +233,7 @@ def report(rows: dict[str, Any], cases: Sequence[Case], options: argparse.Namesp
         "command": command,
         "seconds_per_pair": seconds,
         "same_answers": same,
+        "tokens_per_pass": {name: row.per_pass for name, row in rows.items()},
         "pairs": len(cases),
         "ratio": reference / judge,
     }

@@ -15,6 +15,7 @@ from judges.green.prompt import render
 # hidden size, layers, attention heads, width of the MLP (2.69 times the hidden size, as LLaMA-2's), smallest vocabulary
 SHAPES: dict[str, tuple[int, int, int, int, int]] = {
     "tiny": (64, 2, 2, 172, 0),
+    "5M": (256, 6, 4, 688, 0),
     "20M": (384, 10, 6, 1024, 0),
     "7B": (4096, 32, 32, 11008, 32000),  # StanfordAIMI/GREEN-radllama2-7b's
 }
