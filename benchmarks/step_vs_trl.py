@@ -2,16 +2,16 @@
 
     python benchmarks/step_vs_trl.py [--rounds N] [--steps N] [--turns-only] [--json FILE] [section.key=value ...]
 
-Three ways run as their users run them, in turns, a round after the other:
+Four ways run as their users run them, in turns, a round after the other:
 
     here             `bash launch/single_node.sh configs/demo_grpo.yaml ...`: vLLM, DeepSpeed ZeRO-3, a rank per core
     TRL, default     `python benchmarks/trl_grpo.py`: GRPOTrainer as its documentation has it, on a CPU: generation by
                      transformers, gradient checkpointing, one process with all cores
     TRL, plain       the same with gradient checkpointing switched off, which this small policy can do without
+    TRL, plain, 2 processes   the same in two processes (torchrun, one per core)
 
-and then, once each, the other ways in which TRL could be run on this machine: two processes (torchrun, one per core),
-and `use_vllm` in its process, which does not get beyond the first step: TRL writes live weights into vLLM's parameters
-one by one, and vLLM has packed them for the CPU.
+and then once the other way in which TRL could be run on this machine, `use_vllm` in its process, which does not get
+beyond the first step: TRL writes live weights into vLLM's parameters one by one, and vLLM has packed them for the CPU.
 
 What all share: the demo policy in float32 with its vision encoder frozen, training studies of the demo world with one
 image each, 16 studies x 8 candidates per optimiser step, at most 96 tokens at temperature 1, passes of at most 4,096
@@ -47,9 +47,9 @@ ROOT = Path(__file__).resolve().parent.parent
 BENCHMARKS = ROOT / "benchmarks"
 RESULTS = BENCHMARKS / "results"
 CONFIG = ROOT / "configs" / "demo_grpo.yaml"
-GOAL = 2.0
+GOAL, GOAL_OF_BEST = 2.5, 1.7  # against TRL as its documentation has it, and against its best way here
 LIMIT_S = 300.0  # of a launch
-HERE, DEFAULT, PLAIN = "here, 2 ranks", "TRL, default", "TRL, plain"  # in turns
+HERE, DEFAULT, PLAIN, TWO = "here, 2 ranks", "TRL, default", "TRL, plain", "TRL, plain, 2 processes"  # in turns
 COLUMNS = ("seconds", "generate", "judge", "prepare", "update", "sync")
 SHARED = [
     "algorithm.name=dapo",
@@ -164,12 +164,12 @@ def measure(
         HERE: lambda folder: here(cfg, folder, steps + 1, 2, overrides),
         DEFAULT: lambda folder: trl(cfg, folder, steps + 1, 1, {}, demo),
         PLAIN: lambda folder: trl(cfg, folder, steps + 1, 1, plain, demo),
-        "TRL, plain, 2 processes": lambda folder: trl(cfg, folder, steps + 1, 2, plain, demo),
+        TWO: lambda folder: trl(cfg, folder, steps + 1, 2, plain, demo),
         "TRL, plain, use_vllm": lambda folder: trl(cfg, folder, steps + 1, 1, vllm, demo),
     }
-    turns = [HERE, DEFAULT, PLAIN] * rounds
+    turns = [HERE, DEFAULT, PLAIN, TWO] * rounds
     if not turns_only:
-        turns += list(ways)[3:]
+        turns += list(ways)[4:]
     results: dict[str, Any] = {name: {"rows": []} for name in ways if name in turns}
     for turn, name in enumerate(turns):
         try:
@@ -211,7 +211,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=6, help="timed steps per launch")
-    parser.add_argument("--turns-only", action="store_true", help="leave out the ways that run once")
+    parser.add_argument("--turns-only", action="store_true", help="leave out the way that runs once")
     parser.add_argument("--json", metavar="FILE", help="the same figures as JSON")
     parser.add_argument("--note", default="", help="a sentence for the results, such as what else ran on the machine")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
@@ -233,12 +233,12 @@ def main() -> int:
         f"{arguments.rounds} rounds in turns, medians. What is the same on both sides, and what is timed, is told in "
         f"[step_vs_trl.py](../step_vs_trl.py). {arguments.note}\n\n{table(results)}\n\n"
         f"Completions trained per second, here against TRL as its documentation has it: **{ratio:.2f}** times, and "
-        f"{against_best:.2f} times the best of TRL's ways here ({best}). At least {GOAL:g} times: "
-        f"{'yes' if ratio >= GOAL else 'no'}, and {'yes' if against_best >= GOAL else 'no'}.\n"
+        f"{against_best:.2f} times the best of TRL's ways here ({best}). The goals, {GOAL:g} and {GOAL_OF_BEST:g}: "
+        f"{'met' if ratio >= GOAL else 'missed'}, and {'met' if against_best >= GOAL_OF_BEST else 'missed'}.\n"
     )
     print(text)
     result = {"machine": where, "command": command, "ratio": ratio, "goal": GOAL, "note": arguments.note}
-    result |= {"against_best": against_best, "best_of_trl": best, "ways": results}
+    result |= {"against_best": against_best, "goal_of_best": GOAL_OF_BEST, "best_of_trl": best, "ways": results}
     (RESULTS / "step_vs_trl.md").write_text(text)
     write_json(result, RESULTS / "step_vs_trl.json")
     write_json(result, arguments.json)

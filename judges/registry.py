@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from judges.arguments import check_names, check_types
 from judges.base import Judge
 from judges.border import border
 from judges.callable import CallableJudge
@@ -78,7 +79,8 @@ def _find(use: str) -> Any:
 def _as_judge(found: Any, use: str, args: dict[str, Any], name: str | None, conversational: bool) -> Judge:
     subject = f"judge {use!r}"
     if inspect.isclass(found):
-        _check_arguments(found, use, args)
+        check_names(found, use, args)
+        check_built_in(use, args)
         with border(subject, "making it"):
             found = found(**args)
         args = {}
@@ -102,10 +104,9 @@ def _as_judge(found: Any, use: str, args: dict[str, Any], name: str | None, conv
     )
 
 
-def _check_arguments(found: type, use: str, args: dict[str, Any]) -> None:
-    try:
-        inspect.signature(found).bind(**args)
-    except TypeError as error:
-        raise JudgeError(f"judge {use!r}: args {sorted(args)} do not fit: {error}.") from error
-    except ValueError:  # a class without a signature that can be read
-        return
+def check_built_in(use: str, args: dict[str, Any]) -> None:
+    """Raise JudgeError where a judge of this package does not take these arguments; others are not looked at."""
+    found = JUDGES.load(use) if use in BUILT_IN else None
+    if inspect.isclass(found):
+        check_names(found, use, args)
+        check_types(found, use, args)

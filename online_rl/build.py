@@ -46,6 +46,7 @@ from online_rl.ranks.stop import StopRequest
 from online_rl.ranks.watchdog import EARLIER, Watchdog
 from online_rl.rollout.engine import RolloutEngine
 from online_rl.rollout.parity import Parity
+from online_rl.rollout.partners import refuse_uneven
 from online_rl.rollout.prompts import PromptBuilder
 from online_rl.rollout.sync import WeightSync, weights_to_send
 from online_rl.room import refuse_too_large
@@ -106,6 +107,7 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
     found, messages = _claim_folder_and_try_judges(cfg, scorer, studies, seen)
     messages = [*describe_judges(cfg, judges, guards), *(f"warning: {message}" for message in [*unasked, *messages])]
 
+    refuse_uneven(model_config, cfg)
     refuse_too_large(model_config, cfg, collectives.world_size())
 
     # From here on models are loaded.

@@ -56,10 +56,8 @@ def evaluate(
     An error of one rank is raised on all.
     """
     mine = collectives.every_nth(studies)
-    groups: list[list[Candidate]] = []
     with collectives.together():
-        if mine:
-            groups = scorer.score(engine.greedy(builder.build_all(mine))).groups
+        groups = scorer.score(engine.greedy(builder.build_all(mine))).groups  # also of none: partners share an engine
     results = _gather_results(groups, studies, reader)
     metrics = summarise(gather_groups(groups)) | truth_metrics(results)
     chosen = {study.study_id for study in list(studies)[:samples]}

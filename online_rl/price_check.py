@@ -72,10 +72,8 @@ class PriceCheck:
     def _policy(self, priced: Sequence[Study]) -> list[list[float | None]]:
         """The rewards of a group of samples per study, in order; an empty group for a study that was set aside."""
         mine = collectives.every_nth(priced)
-        rewards: dict[str, list[float | None]] = {}
         with collectives.together():
-            if mine:
-                rewards = sampled_rewards(self.engine, self.builder, self.scorer, mine)
+            rewards = sampled_rewards(self.engine, self.builder, self.scorer, mine)  # also of none, as in evaluate
         everyone = {study: group for part in collectives.gather(rewards) for study, group in part.items()}
         return [everyone.get(study.study_id, []) for study in priced]
 

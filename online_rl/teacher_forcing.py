@@ -42,8 +42,6 @@ class TeacherForcing:
     def __call__(self, studies: Sequence[Study]) -> dict[str, Likelihood]:
         """Study id -> log-probability of its finding tokens; without studies whose references call nothing present."""
         abnormal = [study for study in studies if any(finding_sentences(study.reference))]
-        if not abnormal:
-            return {}
         found = {}
         for completion, logps in self.engine.likelihood(self.targets.build_all(abnormal)):
             places = finding_tokens(self.targets.tokenizer, completion.ids[: len(logps)])

@@ -126,14 +126,17 @@ def studies(cfg: Config, ranks: int) -> float:
 
 
 def generation(shape: Shape, cfg: Config, ranks: int, gpu: Gpu, lengths: Lengths) -> Part:
-    """Prompts are read once per group; then every pass reads the weights and the KV cache of what decodes."""
-    rollout, b = cfg.rollout, _bytes(cfg)
-    completions = studies(cfg, ranks) * rollout.group_size
+    """Prompts are read once per group; then every pass reads the weights and the KV cache of what decodes.
+
+    GPUs that share an engine have a part of it each, and the studies of all of them.
+    """
+    rollout, b, sharing = cfg.rollout, _bytes(cfg), cfg.rollout.tensor_parallel_size
+    completions = studies(cfg, ranks) * sharing * rollout.group_size
     at_once = min(completions, rollout.max_num_seqs)
     prefill = 2 * shape.parameters * studies(cfg, ranks) * lengths.prompt / (gpu.flops * constant("compute"))
     cache = shape.kv_bytes(int(at_once * (lengths.prompt + lengths.completion / 2)))
-    transfers = (b * shape.parameters + cache) / (gpu.memory * constant("bandwidth"))
-    arithmetic = 2 * shape.parameters * at_once / (gpu.flops * constant("compute"))
+    transfers = (b * shape.parameters + cache) / sharing / (gpu.memory * constant("bandwidth"))
+    arithmetic = 2 * shape.parameters * at_once / sharing / (gpu.flops * constant("compute"))
     rounds = math.ceil(completions / rollout.max_num_seqs)
     seconds = prefill + lengths.longest * rounds * (max(arithmetic, transfers) + constant("launch_s"))
     bound = "memory bandwidth" if transfers >= arithmetic else "arithmetic"

@@ -13,9 +13,10 @@ of the language side, or with LoRA r (in + out) summed over the language part's 
                 of width D, and 4 x 3 bytes per completion token and word of the vocabulary for the logits
     temporaries 12 min(T / W, 1e9): a group of parameters (ZeRO-3's sub_group_size) at a time, AdamW's flat gradient and
                 two temporaries; the activations are gone by then
-    engine      b P + KV cache of max_num_seqs x max_model_len tokens, at 2 x 2 layers x heads x width bytes per token
-                + 16 b D for each of 8,192 tokens and 12 bytes per word of the vocabulary and sequence, which vLLM
-                measures at its start and keeps free, + 1 GiB of CUDA graphs, an assumption
+    engine      b P + KV cache of max_num_seqs x max_model_len tokens, at 2 x 2 layers x heads x width bytes per
+                token, both shared by tensor_parallel_size GPUs, + 16 b D for each of 8,192 tokens and 12 bytes per word
+                of the vocabulary and sequence, which vLLM measures at its start and keeps free, + 1 GiB of CUDA
+                graphs, an assumption
     judge       one more engine, GREEN's: 2 P and the KV cache of 12 pairs of 2,048 tokens
 
 vLLM sleeps while the policy updates, the engine and a judge that shares the GPU (place: shared), so the peak is the
@@ -143,8 +144,8 @@ def estimate(shape: Shape, cfg: Config, ranks: int) -> Sizes:
         optimiser=0 if offloaded else optimiser,
         activations=activations,
         temporaries=0 if offloaded else 12 * min(trained / ranks, SUB_GROUP),
-        engine=b * shape.parameters
-        + shape.kv_bytes(rollout.max_num_seqs * rollout.max_model_len)
+        engine=(b * shape.parameters + shape.kv_bytes(rollout.max_num_seqs * rollout.max_model_len))
+        / rollout.tensor_parallel_size
         + beside_cache(shape, cfg),
         judge=judge,
         judge_beside=judge if judge_share(cfg) else 0,

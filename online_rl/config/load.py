@@ -108,7 +108,14 @@ def apply_override(data: dict[str, Any], override: str) -> None:
     name = name.strip()
     if not equals or not name or not all(name.split(".")):
         raise ConfigError(f"{override!r}: expected section.key=value, such as rollout.group_size=8.")
-    _set(data, name, parse_yaml(text, f"the value of {name}"), override)
+    try:
+        value = parse_yaml(text, f"the value of {name}")
+    except ConfigError as problem:
+        raise ConfigError(
+            f"{problem} A text with a colon or with brackets needs quotes of its own inside those of the shell: "
+            f"'{name}=\"...\"'."
+        ) from None
+    _set(data, name, value, override)
 
 
 def _set(data: dict[str, Any], name: str, value: Any, shown: str) -> None:

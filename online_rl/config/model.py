@@ -99,9 +99,9 @@ class Rollout(Section):
         default_factory=lambda: ["<think>", "</think>"],
         description="reasoning between them is no part of the report; unclosed = unscorable; [] = there is none",
     )
-    max_num_seqs: Positive = Field(default=128, description="candidates that vLLM decodes at once, per rank")
+    max_num_seqs: Positive = Field(default=128, description="candidates that an engine decodes at once")
     gpu_memory_utilization: float = Field(default=0.35, gt=0, lt=1, description="vLLM's share of each GPU")
-    tensor_parallel_size: Positive = Field(default=1, description="ranks that share one vLLM engine")
+    tensor_parallel_size: Positive = Field(default=1, description="neighbouring ranks that share one vLLM engine")
     max_logp_difference: float | None = Field(
         default=None,
         gt=0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from online_rl.exits import SAID, exit_code
 
 T = TypeVar("T")
 MET = "_met_by_all_ranks"  # attribute of an error that `agree` has told to all
+_unfinished: list[Callable[[], None]] = []  # what others wait for, beside `agree`
 
 
 def rank() -> int:
@@ -114,15 +115,25 @@ def _text(error: BaseException) -> str:
         return ""
 
 
+def finish_first(task: Callable[[], None]) -> None:
+    """Have a rank that fails in `together` run `task` before it tells the others, which may wait for that as well."""
+    _unfinished.append(task)
+
+
 @contextmanager
 def together() -> Iterator[None]:
     """Run code that must not communicate; if any rank fails, every rank raises before the next collective.
 
-    A rank that leaves by SystemExit or Ctrl-C has failed for the others as well, which would wait for it.
+    A rank that leaves by SystemExit or Ctrl-C has failed for the others as well, which would wait for it. An error that
+    all ranks have agreed on inside is raised as it is.
     """
     error: BaseException | None = None
     try:
         yield
     except BaseException as problem:
+        if isinstance(problem, RankFailed) or problem.__dict__.get(MET, False):
+            raise
         error = problem
+        for task in _unfinished:
+            task()
     agree(error)

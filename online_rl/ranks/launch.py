@@ -23,8 +23,13 @@ def ranks_here() -> int:
 
 def several_machines() -> bool:
     """Whether the launcher (deepspeed, torchrun) started ranks on other machines too."""
+    return started_here() != int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def started_here() -> int:
+    """Ranks that the launcher started on this machine."""
     ranks = os.environ.get("WORLD_SIZE", "1")
-    return ranks != os.environ.get("LOCAL_SIZE", os.environ.get("LOCAL_WORLD_SIZE", ranks))
+    return int(os.environ.get("LOCAL_SIZE", os.environ.get("LOCAL_WORLD_SIZE", ranks)))
 
 
 def gpus() -> int:

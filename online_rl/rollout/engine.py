@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -11,11 +12,14 @@ import torch
 
 from online_rl.config import Config
 from online_rl.errors import EngineFailed, PolicyMismatch
+from online_rl.exits import exit_code
+from online_rl.ranks import collectives
 from online_rl.ranks.process import will_end
 from online_rl.ranks.quiet import shows_everything
+from online_rl.rollout.partners import Partners
 from online_rl.rollout.reasoning import without_reasoning
 from online_rl.rollout.seeds import group_seed
-from online_rl.rollout.sync_check import SyncCheck
+from online_rl.rollout.sync_check import SyncCheck, cuts_of
 from online_rl.rollout.types import Completion, Prompt, Rollouts
 from online_rl.rollout.versions import check_version, prepare_runner
 
@@ -53,6 +57,7 @@ class RolloutEngine:
         self.cfg = cfg
         self.tokenizer = getattr(processor, "tokenizer", processor)
         self.version, self._syncs = 0, 0
+        self._partners = Partners(cfg)
         self._check: SyncCheck | None = None
         self._sampling_params = SamplingParams
         self._delta = RequestOutputKind.DELTA
@@ -62,7 +67,7 @@ class RolloutEngine:
             "dtype": cfg.model.dtype,
             "max_model_len": cfg.rollout.max_model_len,
             "max_num_seqs": cfg.rollout.max_num_seqs,
-            "tensor_parallel_size": cfg.rollout.tensor_parallel_size,
+            "tensor_parallel_size": self._partners.size,
             "seed": cfg.run.seed,
             # Without a word about videos vLLM sets memory aside for the longest one that the policy could read.
             "limit_mm_per_prompt": {"image": cfg.data.images_per_prompt, "video": 0},
@@ -90,6 +95,8 @@ class RolloutEngine:
         self.can_sleep, self.asleep = on_gpu, False
         self.llm = LLM(model_path, **(arguments | cfg.rollout.engine_args))
         will_end(self)
+        if self._partners.size > 1:
+            collectives.finish_first(self._finish)
 
     def close(self) -> None:
         """End vLLM's engine, and with it the process group. Calling it again does nothing."""
@@ -135,8 +142,8 @@ class RolloutEngine:
         out are completions whose prompt vLLM divides in another way than the trainer, and those too long for the
         memory that is free on a GPU.
         """
-        engine = self.llm.llm_engine
         waiting: dict[str, tuple[Completion, tuple[int, ...]]] = {}
+        mine: list[tuple[Completion, tuple[int, ...], Any]] = []
         params = self._sampling_params(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
         for completion in completions:
             prompt = completion.prompt
@@ -144,15 +151,17 @@ class RolloutEngine:
             ids = completion.ids[:room]
             if not self._has_memory(len(prompt.ids) + len(ids)):
                 continue
-            self._requests += 1
-            waiting[f"r{self._requests}"] = (completion, (*prompt.ids, *ids))
             payload = {
                 "prompt_token_ids": [*self.tokenizer(prompt.text)["input_ids"], *ids],
                 "multi_modal_data": {"image": list(prompt.images)},
             }
-            engine.add_request(f"r{self._requests}", payload, params)
-        while engine.has_unfinished_requests():
+            mine.append((completion, (*prompt.ids, *ids), payload))
+        names = self._add([(payload, params) for _, _, payload in mine])
+        waiting = {name: (completion, read) for name, (completion, read, _) in zip(names, mine, strict=True)}
+        while self.llm.llm_engine.has_unfinished_requests():
             for output in self._step():
+                if output.request_id not in waiting:
+                    continue  # a partner's
                 completion, expected = waiting.pop(output.request_id)
                 read = tuple(output.prompt_token_ids)
                 if read == expected:
@@ -176,17 +185,14 @@ class RolloutEngine:
         }
 
     def _stream(self, requests: Sequence[tuple[Prompt, Any]]) -> Iterator[Completion]:
-        engine = self.llm.llm_engine
-        where: dict[str, tuple[int, Prompt]] = {}
-        for group, (prompt, params) in enumerate(requests):
-            self._requests += 1
-            request_id = f"r{self._requests}"
-            where[request_id] = (group, prompt)
-            payload = {"prompt": prompt.text, "multi_modal_data": {"image": list(prompt.images)}}
-            engine.add_request(request_id, payload, params)
+        payloads = [{"prompt": p.text, "multi_modal_data": {"image": list(p.images)}} for p, _ in requests]
+        names = self._add([(payload, params) for payload, (_, params) in zip(payloads, requests, strict=True)])
+        where = {name: (group, requests[group][0]) for group, name in enumerate(names)}
         partial: dict[tuple[int, int], tuple[list[int], list[float]]] = {}
-        while engine.has_unfinished_requests():
+        while self.llm.llm_engine.has_unfinished_requests():
             for output in self._step():
+                if output.request_id not in where:
+                    continue  # a partner's
                 group, prompt = where[output.request_id]
                 if tuple(output.prompt_token_ids) != prompt.ids:
                     raise PolicyMismatch(
@@ -204,17 +210,40 @@ class RolloutEngine:
                         del partial[group, part.index]
                         yield self._completion(group, part, prompt, ids, logprobs)
 
+    def _add(self, requests: Sequence[tuple[dict[str, Any], Any]]) -> list[str]:
+        """Hand vLLM the requests of all partners, in the same order on each; returns the ids of this rank's own."""
+        own: list[str] = []
+        for place, theirs in enumerate(self._partners.share(list(requests))):
+            for payload, params in theirs:
+                self._requests += 1
+                self.llm.llm_engine.add_request(f"r{self._requests}", payload, params)
+                if place == self._partners.place:
+                    own.append(f"r{self._requests}")
+        return own
+
+    def _finish(self) -> None:
+        """Go through the steps that are left, for partners that would wait for this rank inside of them."""
+        while self.llm.llm_engine.has_unfinished_requests():
+            self._step()
+
     def _step(self) -> list[Any]:
-        """One step of vLLM. Raises EngineFailed with type and place of what it raises, whose text may quote reports."""
+        """One step of vLLM. Raises EngineFailed with type and place of what it raises, whose text may quote reports.
+
+        With partners, which wait for this rank inside vLLM, the process ends instead, and the launcher ends theirs.
+        """
         try:
             return self.llm.llm_engine.step()
         except Exception as problem:
             frame = traceback.extract_tb(problem.__traceback__)[-1]
-            raise EngineFailed(
+            failed = EngineFailed(
                 f"vLLM stopped while generating ({type(problem).__name__} in {frame.filename}:{frame.lineno}). "
                 "Continue with resume=auto; if it happens again, lower rollout.max_num_seqs or "
                 "rollout.gpu_memory_utilization. --debug shows the traceback."
-            ) from problem
+            )
+            if self._partners.size > 1:
+                print(f"error: {failed}", file=sys.stderr, flush=True)
+                os._exit(exit_code(failed))
+            raise failed from problem
 
     def _completion(self, group: int, part: Any, prompt: Prompt, ids: list[int], logprobs: list[float]) -> Completion:
         if part.finish_reason not in ("stop", "length"):
@@ -258,7 +287,8 @@ class RolloutEngine:
 
         Returns the names of those that vLLM keeps in another form, which `verify` cannot compare.
         """
-        [self._check] = self.llm.apply_model(lambda model: SyncCheck(model, weights))
+        cuts = cuts_of(self._partners.place, self._partners.size)
+        [self._check] = self.llm.apply_model(lambda model: SyncCheck(model, weights, cuts))
         return self._check.not_found
 
     @property

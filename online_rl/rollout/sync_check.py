@@ -6,7 +6,7 @@ Later each weight is compared with what lies there, so that one that the engine 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +21,38 @@ class Place:
 
     tensor: str
     row: int | None
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What an engine holds of a weight that it shares with other ranks: of equal `parts` along `axis` the one at
+    `index`."""
+
+    axis: int
+    parts: int
+    index: int
+
+    def of(self, weight: Tensor) -> Tensor:
+        """The part, or nothing of a weight that cannot be cut so."""
+        if self.parts == 1:
+            return weight
+        if weight.dim() <= self.axis or weight.shape[self.axis] % self.parts:
+            return weight[:0]
+        size = weight.shape[self.axis] // self.parts
+        return weight.narrow(self.axis, self.index * size, size)
+
+
+WHOLE = Cut(0, 1, 0)
+
+
+def cuts_of(place: int, size: int) -> list[Cut]:
+    """How the engine at `place` among `size` partners may hold a weight.
+
+    Layers are cut along their outputs (axis 0) or their inputs (1); heads of keys and values, of which there may be
+    fewer than partners, into fewer parts, so that several partners hold the same one.
+    """
+    fewer = [parts for parts in range(2, size + 1) if size % parts == 0]
+    return [WHOLE, *(Cut(axis, parts, place * parts // size) for parts in reversed(fewer) for axis in (0, 1))]
 
 
 def engine_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -48,16 +80,26 @@ class SyncCheck:
     """Knows where each weight lies in the engine.
 
     places      name on disk -> where it may lie: one of several places if several held the same at the start
+    cuts        name on disk -> which part of it lies there, WHOLE for an engine of this rank's own
     not_found   names of weights that the engine keeps in another form, which cannot be compared
     """
 
-    def __init__(self, model: nn.Module, weights: Iterable[tuple[str, Tensor]]) -> None:
-        """weights: (name on disk, whole tensor) of all that will be sent, with the values that `model` holds."""
+    def __init__(self, model: nn.Module, weights: Iterable[tuple[str, Tensor]], cuts: Sequence[Cut] = (WHOLE,)) -> None:
+        """weights: (name on disk, whole tensor) of all that will be sent, with the values that `model` holds.
+
+        cuts  the parts of a weight that `model` may hold, the likeliest first
+        """
         self.places: dict[str, list[Place]] = {}
+        self.cuts: dict[str, Cut] = {}
         self.not_found: list[str] = []
         tensors = engine_tensors(model)
         for name, weight in weights:
-            rows = {key: found for key, tensor in tensors.items() if (found := _rows(tensor, weight))}
+            for cut in cuts:
+                part = cut.of(weight)
+                rows = {key: found for key, tensor in tensors.items() if (found := _rows(tensor, part))}
+                if rows:
+                    break
+            self.cuts[name] = cut
             if not rows:
                 self.not_found.append(name)
             elif sum(map(len, rows.values())) <= MAX_PLACES:
@@ -72,7 +114,9 @@ class SyncCheck:
             name
             for name, weight in weights
             if name in self.places
-            and not any(_lies_at(tensors[place.tensor], weight, place.row) for place in self.places[name])
+            and not any(
+                _lies_at(tensors[place.tensor], self.cuts[name].of(weight), place.row) for place in self.places[name]
+            )
         ]
 
 

@@ -72,15 +72,14 @@ class Exam:
     def metrics(self) -> dict[str, float]:
         """`vqa/...` over all ranks, which all must call; a question whose image cannot be decoded is not asked."""
         mine = collectives.every_nth(self.questions)
-        answers: list[tuple[str, bool, bool]] = []  # source, whether it can be read, whether it is right
         with collectives.together():
-            if mine:
-                answers = self._answers(mine)
+            answers = self._answers(mine)  # also of none: partners share an engine
         everything = [answer for part in collectives.gather(answers) for answer in part]
         missing = Counter(q.source for q in self.questions) - Counter(source for source, *_ in everything)
         return accuracies(everything) | {f"vqa/{source}/not_asked": float(n) for source, n in missing.items()}
 
     def _answers(self, questions: Sequence[Question]) -> list[tuple[str, bool, bool]]:
+        """Source, whether the answer can be read, whether it is right."""
         prompts = self.builder.build_all([as_study(question) for question in questions])
         completions = self.engine.greedy(prompts, ANSWER_TOKENS)
         said = {completion.prompt.study.study_id: completion.text.strip() for completion in completions}

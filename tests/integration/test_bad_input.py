@@ -51,8 +51,8 @@ def test_numbers_that_do_not_fit_the_ranks(log, run, small):
 
 
 def test_ranks_that_would_share_an_engine(log, run, small):
-    finished = train(log, *small, "rollout.tensor_parallel_size=2", run, ranks=2)
-    refused_at_once(finished, "rollout.tensor_parallel_size", "found 2", "expected 1", "one GPU can serve")
+    finished = train(log, *small, "rollout.tensor_parallel_size=4", run, ranks=2)
+    refused_at_once(finished, "rollout.tensor_parallel_size", "found 4", "expected a divisor of the 2 ranks")
 
 
 def test_an_argument_of_a_judge_that_has_another_name_now(log, run, small):

@@ -9,6 +9,7 @@ from judges import transform
 from judges.composite import parse_gate
 from judges.length import make_rule
 from judges.network import host_of, is_private, urls
+from judges.registry import check_built_in
 from online_rl.config.rules.rule import rule
 from online_rl.errors import JudgeError
 
@@ -48,6 +49,16 @@ def gates_name_a_judge_and_a_number(cfg: Config) -> str | None:
                     f"judges[{position}].only_if: found judge {condition.judge!r}, expected one of {', '.join(known)}. "
                     "Correct the name, or add it to `guards`."
                 )
+    return None
+
+
+@rule("judges", "guards")
+def arguments_are_those_of_the_judge(cfg: Config) -> str | None:
+    for place, entry in entries(cfg):
+        try:
+            check_built_in(entry.use, entry.args)
+        except JudgeError as problem:
+            return f"{place}: {problem}"
     return None
 
 

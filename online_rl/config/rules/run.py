@@ -69,17 +69,6 @@ def engine_arguments_have_one_place(cfg: Config) -> str | None:
     return f"rollout.engine_args: holds {', '.join(doubled)}, which have keys of their own. Move: {moves}."
 
 
-@rule("rollout.tensor_parallel_size")
-def one_engine_per_rank(cfg: Config) -> str | None:
-    size = cfg.rollout.tensor_parallel_size
-    if size == 1:
-        return None
-    return (
-        f"rollout.tensor_parallel_size: found {size}, expected 1. Ranks that share an engine would need the same "
-        "prompts, which is not built yet; choose a policy that one GPU can serve."
-    )
-
-
 @rule("data.reader", "data.path")
 def real_data_needs_a_path(cfg: Config) -> str | None:
     if cfg.data.reader in ("demo", PYTHON) or cfg.data.path:
@@ -229,6 +218,12 @@ def broken_world_rules(cfg: Config, world_size: int) -> list[str]:
         return [
             f"rollout.studies_per_step: found {rollout.studies_per_step}, expected a multiple of the {world_size} "
             f"ranks (the nearest above is {-(-rollout.studies_per_step // world_size) * world_size})."
+        ]
+    sharing = rollout.tensor_parallel_size
+    if world_size % sharing:
+        return [
+            f"rollout.tensor_parallel_size: found {sharing}, expected a divisor of the {world_size} ranks, so many of "
+            "which share an engine."
         ]
     algorithm = cfg.algorithm
     pairs = algorithm.compares_pairs

@@ -114,3 +114,12 @@ def test_a_late_judge_costs_what_it_takes_beyond_the_whole_step(root):
     whole = prompt["judge beyond generation"] + prompt["generate"]
     assert behind["judge beyond the step"] == pytest.approx(whole - rest)
     assert "judge beyond the step" not in seconds(late, servers=8)
+
+
+def test_gpus_that_share_an_engine_read_a_part_of_it_each_for_the_studies_of_all():
+    one, two = config(max_num_seqs=1024), config(max_num_seqs=1024, tensor_parallel_size=2)
+    # per pass half the weights; the cache is as large, twice the candidates over half the heads
+    assert seconds(two, 8)["generate"] < seconds(one, 8)["generate"]
+    assert {k: v for k, v in seconds(two, 8).items() if k != "generate"} == {
+        k: v for k, v in seconds(one, 8).items() if k != "generate"
+    }

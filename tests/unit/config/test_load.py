@@ -276,3 +276,9 @@ def test_yaml_that_is_no_plain_value_is_refused_in_plain_words(write, text, word
     with pytest.raises(ConfigError, match=words) as caught:
         load_config(write(text))
     assert "tag:yaml.org" not in str(caught.value) and "constructor" not in str(caught.value)
+
+
+def test_a_text_that_yaml_reads_otherwise_is_told_to_stand_in_quotes(write):
+    with pytest.raises(ConfigError, match="data.prompt.*needs quotes of its own") as problem:
+        load_config(write("judges: [{use: findings}]\n"), ["data.prompt=Indication: {indication}. Write."])
+    assert "'data.prompt=\"...\"'" in str(problem.value)

@@ -24,7 +24,6 @@ def pairs(name: str, **options) -> dict:
         ({"rollout": {"group_size": 1}}, ["rollout.group_size", "found 1", "at least 2"]),
         ({"rollout": {"max_model_len": 144}}, ["rollout.max_model_len", "found 144", "= 144"]),
         ({"rollout": {"engine_args": {"dtype": "half"}}}, ["rollout.engine_args", "dtype -> model.dtype"]),
-        ({"rollout": {"tensor_parallel_size": 2}}, ["rollout.tensor_parallel_size", "found 2", "expected 1"]),
         ({"data": {"reader": "jsonl"}}, ["data.path", "file", "data.reader=jsonl"]),
         ({"data": {"reader": "iu_xray"}}, ["data.path", "folder", "data.reader=iu_xray"]),
         ({"data": {"path": "x.jsonl"}}, ["data.path", "'x.jsonl'", "data.reader=demo", "jsonl", "mimic_cxr"]),
@@ -37,6 +36,18 @@ def pairs(name: str, **options) -> dict:
             ["data.columns", "found 'image' and 'images'", "one name for images"],
         ),
         ({"judges": []}, ["judges", "an empty list"]),
+        (
+            {"judges": [{"use": "findings", "args": {"normal_weigth": 0.5}}]},
+            ["judges[0]", "no normal_weigth", "Did you mean normal_weight?"],
+        ),
+        (
+            {"judges": [{"use": "findings", "args": {"normal_weight": "half"}}]},
+            ["judges[0]", "args.normal_weight: found 'half', expected a number"],
+        ),
+        (
+            {"judges": [{"use": "green", "args": {"cache": 1, "max_tokens": None}}]},
+            ["judges[0]", "args.cache: found 1, expected true or false"],
+        ),
         ({"judges": [{"use": "findings", "weight": 0.0}]}, ["judges", "only judges of weight 0"]),
         ({"judges": [{"use": "a.py:f"}, {"use": "b.py:f"}]}, ["judges", "'f'", "`name`"]),
         (

@@ -1,0 +1,76 @@
+"""Engines that several ranks share: who shares with whom, what each holds of a weight, and what cannot be shared."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from online_rl.config import config_from_dict
+from online_rl.errors import ConfigError
+from online_rl.rollout.partners import Partners, refuse_uneven
+from online_rl.rollout.sync_check import WHOLE, Cut, SyncCheck, cuts_of
+
+
+def config(size: int):
+    rollout = {"tensor_parallel_size": size, "studies_per_step": 8}
+    return config_from_dict({"model": {"path": "any"}, "judges": [{"use": "findings"}], "rollout": rollout})
+
+
+def test_one_process_has_an_engine_of_its_own_whatever_the_run_had():
+    partners = Partners(config(4))
+    assert (partners.size, partners.place, partners.share("mine")) == (1, 0, ["mine"])
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_what_a_partner_holds_of_each_weight_is_found_and_compared(place):
+    torch.manual_seed(0)
+    sent = {"up": torch.randn(6, 4), "down": torch.randn(4, 6), "norm": torch.randn(4), "q": torch.randn(8, 4)}
+    half = slice(3 * place, 3 * place + 3)
+    model = nn.Module()
+    model.fused = nn.Parameter(torch.cat([sent["q"][4 * place :][:4], sent["up"][half]]))  # cut along outputs
+    model.down = nn.Parameter(sent["down"][:, half].clone())  # along inputs
+    model.norm = nn.Parameter(sent["norm"].clone())
+    check = SyncCheck(model, sent.items(), cuts_of(place, 2))
+    assert check.not_found == [] and check.differing(model, sent.items()) == []
+    assert (check.cuts["up"], check.cuts["down"], check.cuts["norm"]) == (Cut(0, 2, place), Cut(1, 2, place), WHOLE)
+
+    changed = {name: tensor.clone() for name, tensor in sent.items()}
+    changed["down"][:, 3 * place] += 1
+    changed["up"][3 * (1 - place)] += 1  # the other's half
+    assert check.differing(model, changed.items()) == ["down"]
+
+
+def test_heads_of_keys_that_are_fewer_than_partners_stand_with_several_of_them():
+    sent = {"k": torch.randn(4, 3)}  # two heads for four partners
+    held = []
+    for place in range(4):
+        model = nn.Module()
+        model.k = nn.Parameter(sent["k"][2 * (place // 2) :][:2].clone())
+        held.append(SyncCheck(model, sent.items(), cuts_of(place, 4)).cuts["k"])
+    assert held == [Cut(0, 2, 0), Cut(0, 2, 0), Cut(0, 2, 1), Cut(0, 2, 1)]
+
+
+def test_heads_or_machines_that_cannot_be_shared_out_are_refused(monkeypatch):
+    def policy(heads: int):
+        text = SimpleNamespace(num_attention_heads=heads)
+        return SimpleNamespace(get_text_config=lambda: text)
+
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    monkeypatch.setenv("LOCAL_SIZE", "8")
+    refuse_uneven(policy(16), config(4))
+    with pytest.raises(
+        ConfigError, match="tensor_parallel_size: found 4, expected a divisor of the policy's 6 attention"
+    ):
+        refuse_uneven(policy(6), config(4))
+    monkeypatch.setenv("LOCAL_SIZE", "2")
+    with pytest.raises(ConfigError, match="found 4, expected a divisor of the 2 ranks on this machine"):
+        refuse_uneven(policy(16), config(4))
+
+
+def test_ranks_that_do_not_divide_are_refused_before_anything_is_loaded():
+    config(4).check_world(8)
+    with pytest.raises(ConfigError, match="tensor_parallel_size: found 4, expected a divisor of the 2 ranks"):
+        config(4).check_world(2)
