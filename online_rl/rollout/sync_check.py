@@ -46,13 +46,14 @@ WHOLE = Cut(0, 1, 0)
 
 
 def cuts_of(place: int, size: int) -> list[Cut]:
-    """How the engine at `place` among `size` partners may hold a weight.
+    """How the engine at `place` among `size` partners may hold a weight, the largest part first: a smaller one would be
+    found inside of it.
 
     Layers are cut along their outputs (axis 0) or their inputs (1); heads of keys and values, of which there may be
     fewer than partners, into fewer parts, so that several partners hold the same one.
     """
     fewer = [parts for parts in range(2, size + 1) if size % parts == 0]
-    return [WHOLE, *(Cut(axis, parts, place * parts // size) for parts in reversed(fewer) for axis in (0, 1))]
+    return [WHOLE, *(Cut(axis, parts, place * parts // size) for parts in fewer for axis in (0, 1))]
 
 
 def engine_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -87,7 +88,7 @@ class SyncCheck:
     def __init__(self, model: nn.Module, weights: Iterable[tuple[str, Tensor]], cuts: Sequence[Cut] = (WHOLE,)) -> None:
         """weights: (name on disk, whole tensor) of all that will be sent, with the values that `model` holds.
 
-        cuts  the parts of a weight that `model` may hold, the likeliest first
+        cuts  the parts of a weight that `model` may hold, the largest first
         """
         self.places: dict[str, list[Place]] = {}
         self.cuts: dict[str, Cut] = {}

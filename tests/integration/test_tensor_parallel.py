@@ -10,7 +10,7 @@ from tests.integration.launch import Finished, records, train
 
 SHARED = "rollout.tensor_parallel_size=2"
 SAME = ("reward", "loss", "grad_norm", "entropy", "completions/mean_length", "num_tokens")
-# Fails on one rank alone, in the second step, while that rank still goes through vLLM's steps.
+# Fails on one rank alone, in the second step.
 FAILS = """
 import os
 
@@ -73,7 +73,7 @@ def test_a_resumed_run_is_the_same_run(work, settings, shared):
     same_steps(again, shared, rel=1e-6)
 
 
-def test_a_rank_that_fails_while_sampling_ends_its_partner(work, small):
+def test_a_judge_that_fails_on_one_rank_ends_the_other(work, small):
     path = work / "fails_on_one_rank.py"
     path.write_text(FAILS)
     judge = f"judges=[{{use: '{path}:reward'}}]"
@@ -90,7 +90,9 @@ def test_a_rank_that_fails_while_sampling_ends_its_partner(work, small):
     assert "no list of numbers" not in run.out and "reward" in run.err
 
 
-def test_a_rank_whose_image_is_unreadable_ends_its_partner(work, small, world, world_rows, judges):
+def test_an_image_that_one_rank_cannot_read_ends_the_other(
+    work, small, world, world_rows, judges
+):
     rows = [dict(row) for row in world_rows]
     broken = work / "broken.png"
     broken.write_bytes((world / rows[0]["image_paths"][0]).read_bytes()[:300])

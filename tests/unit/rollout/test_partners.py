@@ -6,10 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 from torch import nn
 
 from online_rl.config import config_from_dict
 from online_rl.errors import ConfigError
+from online_rl.ranks import collectives
 from online_rl.rollout.partners import Partners, refuse_uneven
 from online_rl.rollout.sync_check import WHOLE, Cut, SyncCheck, cuts_of
 
@@ -74,3 +77,50 @@ def test_ranks_that_do_not_divide_are_refused_before_anything_is_loaded():
     config(4).check_world(8)
     with pytest.raises(ConfigError, match="tensor_parallel_size: found 4, expected a divisor of the 2 ranks"):
         config(4).check_world(2)
+
+
+def two_partners(rank, folder, results):
+    """Runs in a process of its own."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    partners, told = Partners(config(2)), []
+    told.append(partners.share(f"prompts of {rank}"))
+    try:
+        with collectives.together():
+            if rank == 1:
+                raise ValueError("row 7")
+            partners.share("never met")
+    except Exception as error:
+        told.append(f"{type(error).__name__}: {error}")
+    left = [3]
+
+    def step():
+        dist.barrier()  # as vLLM's layers do
+        left[0] -= 1
+
+    def finish():
+        while left[0]:
+            step()
+
+    collectives.finish_first(finish)
+    try:
+        with collectives.together(), collectives.together():
+            while left[0]:
+                step()
+                if rank == 1:
+                    raise KeyError("in the first of three steps")
+    except Exception as error:
+        told.append(f"{type(error).__name__}: {error}")
+    told.append(partners.share(left[0]))
+    results[rank] = told
+    dist.destroy_process_group()
+
+
+def test_a_partner_that_fails_leaves_no_other_waiting(tmp_path):
+    with mp.Manager() as manager:
+        results = manager.dict()
+        mp.spawn(two_partners, (str(tmp_path), results), nprocs=2)
+        first, second = results[0], results[1]
+    assert first[0] == second[0] == ["prompts of 0", "prompts of 1"]
+    assert (first[1], second[1]) == ("RankFailed: rank 1 stopped: ValueError: row 7", "ValueError: row 7")
+    assert first[2].startswith("RankFailed: rank 1 stopped: KeyError") and second[2].startswith("KeyError")
+    assert first[3] == second[3] == [0, 0], "both are through with all steps, and still understand each other"
