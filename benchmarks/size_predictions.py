@@ -2,11 +2,11 @@
 
     python benchmarks/size_predictions.py [--rounds N] [--steps N] [--runs DIR] [--json FILE] [section.key=value ...]
 
-One run gives the machine's constants. Others, with a policy at least twice as large, completions twice as long, groups
-twice as large, and all three at once, are predicted from it and only then made. Policies have random weights and the
-demo's architecture, so that completions run to their limit and arithmetic, not Python, takes the time; studies are the
-demo's, and the reward is the share of vowels, since the text means nothing. Every run goes through the launcher that
-users take.
+One run gives the machine's constants. Three others, with a policy more than twice as large, completions twice as long
+and groups twice as large, are predicted from it and only then made. Policies have random weights and the demo's
+architecture, so that completions run to their limit and arithmetic, not Python, takes the time; studies are the demo's,
+and the reward is the share of vowels, since the text means nothing. Every run goes through the launcher that users
+take.
 
 Seconds are medians over the steps but the first and over the rounds. `ratio` is the largest disagreement among the
 parts that take at least a twentieth of their step: measured / predicted or its inverse. The goal is 1.3.
@@ -30,17 +30,16 @@ from online_rl.config import load_config
 
 GOAL, COUNTS_FROM = 1.3, 0.05  # of the ratio; share of a step from which a part counts
 RECIPE, RANKS = "configs/demo_grpo.yaml", 2
-SMALL, LARGE = (256, 6), (384, 8)  # width and layers of the language part
+SMALL, LARGE = (384, 6), (512, 10)  # width and layers of the language part
 FIRST = "measured"
 PLANS: dict[str, tuple[tuple[int, int], int, int]] = {  # run -> policy, completion tokens, group size
-    FIRST: (SMALL, 64, 4),
-    "larger policy": (LARGE, 64, 4),
-    "longer completions": (SMALL, 128, 4),
-    "larger groups": (SMALL, 64, 8),
-    "all three": (LARGE, 128, 8),
+    FIRST: (SMALL, 80, 4),
+    "larger policy": (LARGE, 80, 4),
+    "longer completions": (SMALL, 160, 4),
+    "larger groups": (SMALL, 80, 8),
 }
 SETTINGS = (
-    "rollout.studies_per_step=8",
+    "rollout.studies_per_step=16",
     "judges=[{use: 'benchmarks/size_predictions.py:vowels', length_control: none}]",
     "scoring.canary_every=0",
     "scoring.price_studies=0",
@@ -90,7 +89,7 @@ def predict(run: Run, like: Path) -> dict[str, float]:
     cfg = load_config(run.recipe, run.overrides)
     first = measured.read(like)
     shape, its_shape = Examination(cfg, RANKS).shape, Examination(first.cfg, RANKS).shape
-    parts = measured.step_parts(shape, cfg, RANKS, CPU, 1, first, its_shape)
+    parts = measured.step_parts(shape, cfg, RANKS, CPU, first, its_shape)
     return _with_whole({part.name: part.seconds for part in parts})
 
 

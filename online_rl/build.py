@@ -46,7 +46,6 @@ from online_rl.ranks.stop import StopRequest
 from online_rl.ranks.watchdog import EARLIER, Watchdog
 from online_rl.rollout.engine import RolloutEngine
 from online_rl.rollout.parity import Parity
-from online_rl.rollout.partners import refuse_uneven
 from online_rl.rollout.prompts import PromptBuilder
 from online_rl.rollout.sync import WeightSync, weights_to_send
 from online_rl.room import refuse_too_large
@@ -87,7 +86,8 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
     demo = prepare(cfg)
     studies = read_data_and_join(cfg, given, demo)
     path = str(demo.policy or cfg.model.path)
-    model_config, processor = read_policy(path, cfg)
+    with collectives.together():
+        model_config, processor = read_policy(path, cfg)
     ref_path = read_ref_model(cfg, model_config, processor)
     watchdog = Watchdog(cfg.train.collective_timeout_s * EARLIER)
     undo.callback(watchdog.close)
@@ -107,7 +107,6 @@ def _build(cfg: Config, given: Given, undo: ExitStack) -> Loop:
     found, messages = _claim_folder_and_try_judges(cfg, scorer, studies, seen)
     messages = [*describe_judges(cfg, judges, guards), *(f"warning: {message}" for message in [*unasked, *messages])]
 
-    refuse_uneven(model_config, cfg)
     refuse_too_large(model_config, cfg, collectives.world_size())
 
     # From here on models are loaded.

@@ -50,7 +50,9 @@ def options(
 def check(
     overrides: Overrides = None,
     config: ConfigFile = None,
-    world_size: Annotated[int, typer.Option(min=1, help="Ranks that the run will have.")] = 1,
+    world_size: Annotated[
+        int | None, typer.Option(min=1, help="Ranks that the run will have; otherwise as few as it can.")
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="Print every key with its value.")] = False,
     elsewhere: Annotated[
         bool, typer.Option("--elsewhere", help="Do not look for its files and judges: they are on another machine.")
@@ -64,7 +66,7 @@ def check(
     file, settings = config_in(config, overrides, needed=True)
     assert file is not None
     cfg = load_config(file, settings)
-    cfg.check_world(world_size)
+    cfg.check_world(world_size or cfg.rollout.tensor_parallel_size)
     if not elsewhere and (missing := missing_places(cfg)):
         heading = f"{file} names what is not there. On another machine than the one it is for, add --elsewhere."
         raise ConfigError("\n\n".join([heading, *missing]))

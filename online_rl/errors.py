@@ -35,7 +35,10 @@ class Collapsed(RuntimeError):
 
 
 class EngineFailed(RuntimeError):
-    """vLLM raised while it generated. The policy, which the trainer holds, is whole, and is saved."""
+    """vLLM raised while it generated. The policy, which the trainer holds, is whole, and is saved.
+
+    Ranks that share an engine (`rollout.tensor_parallel_size`) end their processes instead of raising it.
+    """
 
 
 class NonFiniteUpdate(RuntimeError):

@@ -5,7 +5,8 @@ both. So each part of the second is computed, times measured / computed of the s
 
     seconds = computed(config) x measured(run) / computed(run)
 
-What the run spent outside of the parts (metrics, pictures, the logger) is taken over as it stands.
+What the run waited for judges, and what it spent outside of the parts (metrics, pictures, the logger), is taken over as
+it stands.
 """
 
 from __future__ import annotations
@@ -23,7 +24,14 @@ from online_rl.errors import DataError
 from online_rl.pictures.plots import load_run
 
 REST = "rest"
-METRICS = {"generate": "time/generate", "update": "time/update", "sync": "time/sync", REST: "time/wait"}  # of a part
+JUDGE = "judge, waited for"
+METRICS = {  # of a part
+    "generate": "time/generate",
+    JUDGE: "time/judge_exposed",
+    "update": "time/update",
+    "sync": "time/sync",
+    REST: "time/wait",
+}
 CUT = 0.05  # share of completions that may reach their limit while lengths are still the policy's own
 
 
@@ -76,25 +84,20 @@ def read(run: Path) -> Measured:
     return Measured(cfg, ranks, seconds, lengths, median("completions/clipped_ratio"))
 
 
-def step_parts(
-    shape: Shape, cfg: Config, ranks: int, gpu: str, servers: int, like: Measured, its_shape: Shape
-) -> list[Part]:
+def step_parts(shape: Shape, cfg: Config, ranks: int, gpu: str, like: Measured, its_shape: Shape) -> list[Part]:
     """The parts of a step of `cfg`, as computed times what `like` took over what is computed for it.
 
     Preparing prompts belongs to generation here, as in the run's own seconds.
     """
     of_run = _by_name(roofline.step_parts(its_shape, like.cfg, like.ranks, gpu, lengths=like.lengths))
-    computed = _by_name(roofline.step_parts(shape, cfg, ranks, gpu, servers, lengths=like.lengths_of(cfg)))
-    parts = []
-    for name, [part, *more] in computed.items():
-        whole = sum(one.seconds for one in (part, *more))
-        if name in like.seconds:
-            took = like.seconds[name] / sum(one.seconds for one in of_run[name])
-            largest = max((part, *more), key=lambda one: one.seconds)
-            parts.append(replace(largest, name=name, seconds=whole * took))
-        elif name != "prompts":
-            parts.append(part)
-    return [*parts, Part(REST, like.seconds[REST], "as in the run", "fewer samples and pictures, see monitor")]
+    computed = _by_name(roofline.step_parts(shape, cfg, ranks, gpu, lengths=like.lengths_of(cfg)))
+    parts = {JUDGE: "a faster judge, more servers of it", REST: "fewer samples and pictures, see monitor"}
+    found = {name: Part(name, like.seconds[name], "as in the run", advice) for name, advice in parts.items()}
+    for name in ("generate", "update", "sync"):
+        took = like.seconds[name] / sum(part.seconds for part in of_run[name])
+        largest = max(computed[name], key=lambda part: part.seconds)
+        found[name] = replace(largest, name=name, seconds=took * sum(part.seconds for part in computed[name]))
+    return [found[name] for name in METRICS]
 
 
 def _by_name(parts: list[Part]) -> dict[str, list[Part]]:

@@ -9,7 +9,8 @@ p tokens of a prompt, c = S p + C t:
               + t rounds max(2 P m / flops, (b P + KV) / memory)
     judge     what its answers take beyond generating           ANSWER tokens each, IN_FLIGHT at a time on every server;
                                                                 beyond the whole step with scoring.behind
-    update    (6 T + 2 (P - T) + 2 P ref_model + 2 P checkpointing) c / flops
+    update    (6 T + 2 (P - T) + 2 P ref_model + 2 P checkpointing + 12 L D r) c / flops
+                                                                with L layers of width D, attending to rows of r tokens
               + n 2 b P / link, for n passes                    ZeRO-3 gathers the weights forwards and backwards
               + 28 T / W / memory                               AdamW reads and writes its states
     sync      b P / link + b P / memory                         gathered, then copied into vLLM, which dropped them
@@ -36,6 +37,7 @@ class Gpu:
     memory: float
     nvlink: float  # one direction
     pcie: float  # one direction
+    launch_s: float = 0.002  # assumption: a decoding pass beside its arithmetic and transfers
 
 
 GPUS = {
@@ -44,7 +46,7 @@ GPUS = {
     "h200": Gpu(989e12, 4.8e12, 450e9, 64e9),  # H200 SXM
 }
 CPU = "cpu"  # not in the table, since CPUs differ too much: a yardstick that only --like RUN turns into seconds
-PEAKS = GPUS | {CPU: Gpu(100e9, 10e9, 10e9, 10e9)}  # of a core
+PEAKS = GPUS | {CPU: Gpu(100e9, 10e9, 10e9, 10e9, launch_s=0.008)}  # of a core; the last as seen with small policies
 NODE = 8  # GPUs of a machine, which NVLink joins
 
 
@@ -60,7 +62,6 @@ CONSTANTS = {
     "transfer": Constant(0.7, "assumption: share of a link's peak"),
     "network": Constant(50e9, "assumption: 400 Gb/s of network per GPU, one direction"),
     "prepare_s": Constant(0.2, "assumption: a study's images decoded, resized and patched twice, one core"),
-    "launch_s": Constant(0.002, "assumption: a decoding pass beside its transfers"),
     "prompt_tokens": Constant(
         1000, "assumption: two chest X-rays and the text; at most what rollout.max_model_len leaves"
     ),
@@ -135,10 +136,11 @@ def generation(shape: Shape, cfg: Config, ranks: int, gpu: Gpu, lengths: Lengths
     at_once = min(completions, rollout.max_num_seqs)
     prefill = 2 * shape.parameters * studies(cfg, ranks) * lengths.prompt / (gpu.flops * constant("compute"))
     cache = shape.kv_bytes(int(at_once * (lengths.prompt + lengths.completion / 2)))
-    transfers = (b * shape.parameters + cache) / sharing / (gpu.memory * constant("bandwidth"))
+    read = b * shape.parameters / sharing + cache / shape.cuts_of_cache(cfg)
+    transfers = read / (gpu.memory * constant("bandwidth"))
     arithmetic = 2 * shape.parameters * at_once / sharing / (gpu.flops * constant("compute"))
     rounds = math.ceil(completions / rollout.max_num_seqs)
-    seconds = prefill + lengths.longest * rounds * (max(arithmetic, transfers) + constant("launch_s"))
+    seconds = prefill + lengths.longest * rounds * (max(arithmetic, transfers) + gpu.launch_s)
     bound = "memory bandwidth" if transfers >= arithmetic else "arithmetic"
     return Part("generate", seconds, bound, "a higher rollout.max_num_seqs, fewer completion tokens")
 
@@ -152,7 +154,7 @@ def judging(cfg: Config, gpu: Gpu, servers: int, hidden: float) -> Part:
     answers = cfg.rollout.studies_per_step * cfg.rollout.group_size / servers
     at_once = min(answers, in_flight)
     cache = GREEN.kv_bytes(int(at_once * (constant("judge_prompt") + constant("answer_tokens") / 2)))
-    one_pass = (2 * GREEN.parameters + cache) / (gpu.memory * constant("bandwidth")) + constant("launch_s")
+    one_pass = (2 * GREEN.parameters + cache) / (gpu.memory * constant("bandwidth")) + gpu.launch_s
     passes = math.ceil(answers / in_flight) * constant("answer_tokens") / constant("speculation")
     prefill = 2 * GREEN.parameters * answers * constant("judge_prompt") / (gpu.flops * constant("compute"))
     seconds = max(0.0, prefill + passes * one_pass - hidden)
@@ -174,6 +176,7 @@ def update(shape: Shape, cfg: Config, ranks: int, gpu: Gpu, lengths: Lengths) ->
     tokens = prompts + studies(cfg, ranks) * rollout.group_size * lengths.completion
     per_token = 6 * trained + 2 * max(0, shape.parameters - trained)
     per_token += 2 * shape.parameters * (copies_policy(cfg) + cfg.model.gradient_checkpointing)
+    per_token += 12 * shape.layers * shape.hidden * _row(cfg, lengths)
     products = cfg.train.passes * per_token * tokens / (gpu.flops * constant("compute"))
     passes = cfg.train.passes * math.ceil(tokens / cfg.train.micro_batch_tokens) * (2 + copies_policy(cfg))
     link = (gpu.nvlink if ranks <= NODE else constant("network")) * constant("transfer")
@@ -192,12 +195,24 @@ def update(shape: Shape, cfg: Config, ranks: int, gpu: Gpu, lengths: Lengths) ->
     ]
 
 
-def as_markdown(parts: list[Part], cfg: Config, ranks: int, gpu: str, like: str = "") -> str:
-    """A table of the parts, then what it means for a run and what to change first. like  the run it was scaled by"""
+def _row(cfg: Config, lengths: Lengths) -> float:
+    """Tokens that a token is multiplied with by attention: those of its row, masked or not."""
+    together = cfg.rollout.group_size if cfg.debug.share_prompts else 1
+    return min(lengths.prompt + together * lengths.completion, cfg.train.micro_batch_tokens)
+
+
+def as_markdown(
+    parts: list[Part], cfg: Config, ranks: int, gpu: str, like: str = "", lengths: Lengths | None = None
+) -> str:
+    """A table of the parts, then what it means for a run and what to change first.
+
+    like     the run that it was scaled by
+    lengths  None = completions run to their limit, as in `longest_lengths`
+    """
     total = sum(part.seconds for part in parts)
     completions = cfg.rollout.studies_per_step * cfg.rollout.group_size
     worst = max(parts, key=lambda part: part.seconds)
-    tokens = completions * cfg.rollout.max_completion_tokens
+    tokens = completions * (lengths or longest_lengths(cfg)).completion
     lines = [
         f"Computed, not measured: a step on {ranks} x {gpu}{f', scaled by what {like} took' if like else ''}.",
         "",
@@ -206,7 +221,7 @@ def as_markdown(parts: list[Part], cfg: Config, ranks: int, gpu: str, like: str 
         *(f"| {part.name} | {part.seconds:.2f} | {part.bound} |" for part in parts),
         f"| **total** | **{total:.1f}** | |",
         "",
-        f"{completions / total:.1f} completions/s, {tokens / total:.0f} tokens/s at most; "
+        f"{completions / total:.1f} completions/s, {tokens / total:.0f} tokens/s{'' if lengths else ' at most'}; "
         f"{cfg.train.max_steps} steps take {cfg.train.max_steps * total / 3600:.1f} h, "
         f"{cfg.train.max_steps * total * ranks / 3600:.0f} GPU hours (computed).",
         f"To change first: {worst.name}, {worst.seconds / total:.0%} of a step: {worst.advice}.",

@@ -59,6 +59,8 @@ def print_table(
     cfg = load_config(config, overrides)
     if gpu:
         ranks = _checked(cfg, gpus) if gpus else _fitting(cfg, ranks)
+    else:
+        ranks = _sharing(cfg, ranks)
     shape = _shape(cfg, ranks[0])
     print(as_markdown(table(cfg, {cfg.model.path: shape}, ranks)))
     if not gpu:
@@ -66,14 +68,21 @@ def print_table(
     run = measured.read(like) if like else None
     for count in ranks:
         if run is None:
-            parts = roofline.step_parts(shape, cfg, count, gpu, servers)
+            parts, lengths = roofline.step_parts(shape, cfg, count, gpu, servers), None
         else:
-            parts = measured.step_parts(shape, cfg, count, gpu, servers, run, _shape(run.cfg, run.ranks))
-        print(f"\n{roofline.as_markdown(parts, cfg, count, gpu, str(like or ''))}")
+            lengths = run.lengths_of(cfg)
+            parts = measured.step_parts(shape, cfg, count, gpu, run, _shape(run.cfg, run.ranks))
+        print(f"\n{roofline.as_markdown(parts, cfg, count, gpu, str(like or ''), lengths)}")
 
 
 def _shape(cfg: Config, ranks: int) -> Shape:
     return KNOWN.get(cfg.model.path) or Examination(cfg, ranks).shape
+
+
+def _sharing(cfg: Config, counts: Sequence[int]) -> Sequence[int]:
+    """Those counts of GPUs that engines can be shared by; where none is, the fewest."""
+    size = cfg.rollout.tensor_parallel_size
+    return [count for count in counts if count % size == 0] or [size]
 
 
 def _checked(cfg: Config, counts: Sequence[int]) -> Sequence[int]:

@@ -63,6 +63,10 @@ class Shape:
     vocabulary: int
     widths: int = 0  # inputs and outputs of all linear layers of the language part: what LoRA adds per unit of its rank
 
+    def cuts_of_cache(self, cfg: Config) -> int:
+        """GPUs that share a key-value cache: no more than there are heads in it."""
+        return min(cfg.rollout.tensor_parallel_size, self.kv_heads)
+
     def kv_bytes(self, tokens: int) -> int:
         """Key-value cache in 16 bits."""
         return 2 * 2 * self.layers * self.kv_heads * self.head_dim * tokens
@@ -144,8 +148,8 @@ def estimate(shape: Shape, cfg: Config, ranks: int) -> Sizes:
         optimiser=0 if offloaded else optimiser,
         activations=activations,
         temporaries=0 if offloaded else 12 * min(trained / ranks, SUB_GROUP),
-        engine=(b * shape.parameters + shape.kv_bytes(rollout.max_num_seqs * rollout.max_model_len))
-        / rollout.tensor_parallel_size
+        engine=b * shape.parameters / rollout.tensor_parallel_size
+        + shape.kv_bytes(rollout.max_num_seqs * rollout.max_model_len) / shape.cuts_of_cache(cfg)
         + beside_cache(shape, cfg),
         judge=judge,
         judge_beside=judge if judge_share(cfg) else 0,

@@ -14,6 +14,7 @@ from online_rl.policy.folder import refuse_broken_weights, refuse_no_model, refu
 from online_rl.policy.model import freeze_vision, refuse_undivided, without_dropout
 from online_rl.policy.names import disk_names
 from online_rl.rollout.engine import served_architectures
+from online_rl.rollout.partners import refuse_uneven
 from online_rl.rollout.versions import check_version
 
 SERVED = "Qwen2.5-VL, Qwen3-VL, Gemma 3 (MedGemma), LLaVA-OneVision, Idefics3 and SmolVLM"
@@ -48,6 +49,7 @@ def read_config(path: str, cfg: Config) -> Any:
         raise _unreadable(path, cfg, problem) from None
     if not raw.get("auto_map"):  # code that comes with a model may need its weights
         _refuse_unsyncable(config, cfg)
+    refuse_uneven(config, cfg)
     return config
 
 

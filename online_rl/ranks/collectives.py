@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
+from weakref import WeakMethod
 
 import torch
 import torch.distributed as dist
@@ -15,7 +16,7 @@ from online_rl.exits import SAID, exit_code
 
 T = TypeVar("T")
 MET = "_met_by_all_ranks"  # attribute of an error that `agree` has told to all
-_unfinished: list[Callable[[], None]] = []  # what others wait for, beside `agree`
+_unfinished: list[WeakMethod[Callable[[], None]]] = []  # what others wait for, beside `agree`
 
 
 def rank() -> int:
@@ -116,8 +117,9 @@ def _text(error: BaseException) -> str:
 
 
 def finish_first(task: Callable[[], None]) -> None:
-    """Have a rank that fails in `together` run `task` before it tells the others, which may wait for that as well."""
-    _unfinished.append(task)
+    """Have a rank that fails in `together` call `task`, a method, before it tells the others, which may wait for that
+    as well. It is not kept alive for it."""
+    _unfinished.append(WeakMethod(task))
 
 
 @contextmanager
@@ -134,6 +136,7 @@ def together() -> Iterator[None]:
         if isinstance(problem, RankFailed) or problem.__dict__.get(MET, False):
             raise
         error = problem
-        for task in _unfinished:
-            task()
+        for reference in _unfinished:
+            if task := reference():
+                task()
     agree(error)

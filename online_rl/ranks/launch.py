@@ -26,6 +26,11 @@ def several_machines() -> bool:
     return started_here() != int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def several_ranks() -> bool:
+    """Whether a launcher started more than this process."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
 def started_here() -> int:
     """Ranks that the launcher started on this machine."""
     ranks = os.environ.get("WORLD_SIZE", "1")

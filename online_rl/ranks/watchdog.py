@@ -28,7 +28,10 @@ ANSWER_S = 2.0  # within it the other ranks say where they stand
 KEY = "online_rl/place"
 STANDS = "online_rl/stands"
 # Folders whose functions stand for a collective when one of them is on the stack.
-COLLECTIVES = (f"torch{os.sep}distributed{os.sep}", f"deepspeed{os.sep}comm{os.sep}", f"online_rl{os.sep}ranks{os.sep}")
+COLLECTIVES = tuple(
+    f"{os.sep.join(folder)}{os.sep}"
+    for folder in (("torch", "distributed"), ("deepspeed", "comm"), ("vllm", "distributed"), ("online_rl", "ranks"))
+)
 
 
 class Watchdog:

@@ -24,6 +24,7 @@ from online_rl.rollout.types import Completion, Prompt, Rollouts
 from online_rl.rollout.versions import check_version, prepare_runner
 
 BATCHED_TOKENS = 8192
+ALONE = 0.9  # of a GPU that nothing else uses
 LOGIT_BYTES = 2 + 4 + 4  # a logit in bf16, in float32, and its log-probability
 
 
@@ -83,7 +84,7 @@ class RolloutEngine:
         }
         if on_gpu:
             arguments |= {
-                "gpu_memory_utilization": cfg.rollout.gpu_memory_utilization,
+                "gpu_memory_utilization": self._share_of_gpu(),
                 "enable_sleep_mode": True,
                 # Of one pass. vLLM's own 16,384 on large GPUs doubles the peak that it measures at its start.
                 "max_num_batched_tokens": max(BATCHED_TOKENS, cfg.rollout.max_model_len),
@@ -93,14 +94,23 @@ class RolloutEngine:
             # generator back, which one on a CPU cannot do. So prompts are read whole.
             arguments["enable_chunked_prefill"] = False
         self.can_sleep, self.asleep = on_gpu, False
+        self._partners.forget_buffers()  # of a run that has ended
         self.llm = LLM(model_path, **(arguments | cfg.rollout.engine_args))
+        self._partners.forget_buffers()
+        self._closed = False
         will_end(self)
         if self._partners.size > 1:
             collectives.finish_first(self._finish)
 
     def close(self) -> None:
         """End vLLM's engine, and with it the process group. Calling it again does nothing."""
+        self._closed = True
         self.llm.llm_engine.engine_core.shutdown()
+
+    def _share_of_gpu(self) -> float:
+        """vLLM's share. A command that works alone, with a policy that a run's ranks shared, has the GPU to itself."""
+        alone = self._partners.size < self.cfg.rollout.tensor_parallel_size
+        return ALONE if alone else self.cfg.rollout.gpu_memory_utilization
 
     def generate(self, prompts: Sequence[Prompt], step: int, version: int, resampled: int = 0) -> Rollouts:
         """Sample `rollout.group_size` candidates for each prompt; they come as they finish.
@@ -223,7 +233,7 @@ class RolloutEngine:
 
     def _finish(self) -> None:
         """Go through the steps that are left, for partners that would wait for this rank inside of them."""
-        while self.llm.llm_engine.has_unfinished_requests():
+        while not self._closed and self.llm.llm_engine.has_unfinished_requests():
             self._step()
 
     def _step(self) -> list[Any]:
@@ -233,7 +243,9 @@ class RolloutEngine:
         """
         try:
             return self.llm.llm_engine.step()
-        except Exception as problem:
+        except BaseException as problem:
+            if not isinstance(problem, Exception) and self._partners.size == 1:
+                raise
             frame = traceback.extract_tb(problem.__traceback__)[-1]
             failed = EngineFailed(
                 f"vLLM stopped while generating ({type(problem).__name__} in {frame.filename}:{frame.lineno}). "
@@ -241,6 +253,8 @@ class RolloutEngine:
                 "rollout.gpu_memory_utilization. --debug shows the traceback."
             )
             if self._partners.size > 1:
+                if shows_everything():
+                    traceback.print_exc()
                 print(f"error: {failed}", file=sys.stderr, flush=True)
                 os._exit(exit_code(failed))
             raise failed from problem

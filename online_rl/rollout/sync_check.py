@@ -16,44 +16,48 @@ MAX_PLACES = 64  # of a tensor that is found more often (all zeros), only which 
 
 
 @dataclass(frozen=True)
-class Place:
-    """The first row in one of the engine's tensors; None = anywhere in it."""
-
-    tensor: str
-    row: int | None
-
-
-@dataclass(frozen=True)
 class Cut:
     """What an engine holds of a weight that it shares with other ranks: of equal `parts` along `axis` the one at
-    `index`."""
+    `index`, of each of equal `blocks` that lie one after the other (queries, keys and values in one, say)."""
 
     axis: int
     parts: int
     index: int
+    blocks: int = 1
 
     def of(self, weight: Tensor) -> Tensor:
         """The part, or nothing of a weight that cannot be cut so."""
         if self.parts == 1:
             return weight
-        if weight.dim() <= self.axis or weight.shape[self.axis] % self.parts:
+        if weight.dim() <= self.axis or weight.shape[self.axis] % (self.blocks * self.parts):
             return weight[:0]
-        size = weight.shape[self.axis] // self.parts
-        return weight.narrow(self.axis, self.index * size, size)
+        size = weight.shape[self.axis] // self.blocks // self.parts
+        starts = [(block * self.parts + self.index) * size for block in range(self.blocks)]
+        return torch.cat([weight.narrow(self.axis, start, size) for start in starts], self.axis)
 
 
 WHOLE = Cut(0, 1, 0)
+
+
+@dataclass(frozen=True)
+class Place:
+    """The first row in one of the engine's tensors, None = anywhere in it; the part of the weight is there."""
+
+    tensor: str
+    row: int | None
+    cut: Cut
 
 
 def cuts_of(place: int, size: int) -> list[Cut]:
     """How the engine at `place` among `size` partners may hold a weight, the largest part first: a smaller one would be
     found inside of it.
 
-    Layers are cut along their outputs (axis 0) or their inputs (1); heads of keys and values, of which there may be
-    fewer than partners, into fewer parts, so that several partners hold the same one.
+    Layers are cut along their outputs (axis 0) or their inputs (1), several that are one on disk each for itself; heads
+    of keys and values, of which there may be fewer than partners, into fewer parts, so that several hold the same one.
     """
     fewer = [parts for parts in range(2, size + 1) if size % parts == 0]
-    return [WHOLE, *(Cut(axis, parts, place * parts // size) for parts in fewer for axis in (0, 1))]
+    ways = ((0, 1), (1, 1), (0, 2), (0, 3))  # axis, blocks
+    return [WHOLE, *(Cut(axis, parts, place * parts // size, blocks) for parts in fewer for axis, blocks in ways)]
 
 
 def engine_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -81,7 +85,6 @@ class SyncCheck:
     """Knows where each weight lies in the engine.
 
     places      name on disk -> where it may lie: one of several places if several held the same at the start
-    cuts        name on disk -> which part of it lies there, WHOLE for an engine of this rank's own
     not_found   names of weights that the engine keeps in another form, which cannot be compared
     """
 
@@ -91,22 +94,18 @@ class SyncCheck:
         cuts  the parts of a weight that `model` may hold, the largest first
         """
         self.places: dict[str, list[Place]] = {}
-        self.cuts: dict[str, Cut] = {}
         self.not_found: list[str] = []
         tensors = engine_tensors(model)
         for name, weight in weights:
+            places: list[Place] = []
             for cut in cuts:
-                part = cut.of(weight)
-                rows = {key: found for key, tensor in tensors.items() if (found := _rows(tensor, part))}
-                if rows:
+                places += _places(tensors, cut.of(weight), cut)
+                if places and not _is_constant(weight):  # of one number, any part looks like any other
                     break
-            self.cuts[name] = cut
-            if not rows:
-                self.not_found.append(name)
-            elif sum(map(len, rows.values())) <= MAX_PLACES:
-                self.places[name] = [Place(key, row) for key, found in rows.items() for row in found]
+            if places:
+                self.places[name] = places
             else:
-                self.places[name] = [Place(key, None) for key in rows]
+                self.not_found.append(name)
 
     def differing(self, model: nn.Module, weights: Iterable[tuple[str, Tensor]]) -> list[str]:
         """Names of the weights that `model` does not hold as they are."""
@@ -115,10 +114,20 @@ class SyncCheck:
             name
             for name, weight in weights
             if name in self.places
-            and not any(
-                _lies_at(tensors[place.tensor], self.cuts[name].of(weight), place.row) for place in self.places[name]
-            )
+            and not any(_lies_at(tensors[place.tensor], place.cut.of(weight), place.row) for place in self.places[name])
         ]
+
+
+def _is_constant(weight: Tensor) -> bool:
+    return bool((weight == weight.flatten()[:1]).all())
+
+
+def _places(tensors: dict[str, Tensor], part: Tensor, cut: Cut) -> list[Place]:
+    """Where the part lies: each row, or which tensors alone if it is found too often."""
+    rows = {key: found for key, tensor in tensors.items() if (found := _rows(tensor, part))}
+    if sum(map(len, rows.values())) <= MAX_PLACES:
+        return [Place(key, row, cut) for key, found in rows.items() for row in found]
+    return [Place(key, None, cut) for key in rows]
 
 
 def _rows(tensor: Tensor, weight: Tensor) -> list[int]:

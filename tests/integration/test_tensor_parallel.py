@@ -90,9 +90,7 @@ def test_a_judge_that_fails_on_one_rank_ends_the_other(work, small):
     assert "no list of numbers" not in run.out and "reward" in run.err
 
 
-def test_an_image_that_one_rank_cannot_read_ends_the_other(
-    work, small, world, world_rows, judges
-):
+def test_an_image_that_one_rank_cannot_read_ends_the_other(work, small, world, world_rows, judges):
     rows = [dict(row) for row in world_rows]
     broken = work / "broken.png"
     broken.write_bytes((world / rows[0]["image_paths"][0]).read_bytes()[:300])

@@ -20,6 +20,7 @@ STEP = {
     "time/generate": 2.0,
     "time/update": 5.0,
     "time/sync": 0.1,
+    "time/judge_exposed": 0.2,
     "time/wait": 0.3,
     "completions/mean_length": 40.0,
     "completions/max_length": 64.0,
@@ -46,13 +47,13 @@ def run(tmp_path):
 
 
 def seconds(run, cfg, shape=SMALL, ranks=2):
-    parts = measured.step_parts(shape, cfg, ranks, roofline.CPU, 1, measured.read(run), SMALL)
+    parts = measured.step_parts(shape, cfg, ranks, roofline.CPU, measured.read(run), SMALL)
     return {part.name: part.seconds for part in parts}
 
 
 def test_a_run_predicts_itself(run):
     found = seconds(run, config())
-    assert found == pytest.approx({"generate": 2.0, "update": 5.0, "sync": 0.1, "rest": 0.3})
+    assert found == pytest.approx({"generate": 2.0, measured.JUDGE: 0.2, "update": 5.0, "sync": 0.1, "rest": 0.3})
 
 
 def test_its_lengths_and_ranks_are_read(run):

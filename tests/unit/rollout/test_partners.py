@@ -38,7 +38,8 @@ def test_what_a_partner_holds_of_each_weight_is_found_and_compared(place):
     model.norm = nn.Parameter(sent["norm"].clone())
     check = SyncCheck(model, sent.items(), cuts_of(place, 2))
     assert check.not_found == [] and check.differing(model, sent.items()) == []
-    assert (check.cuts["up"], check.cuts["down"], check.cuts["norm"]) == (Cut(0, 2, place), Cut(1, 2, place), WHOLE)
+    cuts = {name: [p.cut for p in places] for name, places in check.places.items()}
+    assert (cuts["up"], cuts["down"], cuts["norm"]) == ([Cut(0, 2, place)], [Cut(1, 2, place)], [WHOLE])
 
     changed = {name: tensor.clone() for name, tensor in sent.items()}
     changed["down"][:, 3 * place] += 1
@@ -52,14 +53,32 @@ def test_heads_of_keys_that_are_fewer_than_partners_stand_with_several_of_them()
     for place in range(4):
         model = nn.Module()
         model.k = nn.Parameter(sent["k"][2 * (place // 2) :][:2].clone())
-        held.append(SyncCheck(model, sent.items(), cuts_of(place, 4)).cuts["k"])
+        held += [found.cut for found in SyncCheck(model, sent.items(), cuts_of(place, 4)).places["k"]]
     assert held == [Cut(0, 2, 0), Cut(0, 2, 0), Cut(0, 2, 1), Cut(0, 2, 1)]
 
 
+def test_queries_keys_and_values_that_are_one_on_disk_are_cut_each_for_itself():
+    qkv = torch.randn(12, 5)
+    model = nn.Module()
+    model.qkv = nn.Parameter(torch.cat([block[2:] for block in qkv.chunk(3)]))  # the second half of each
+    assert SyncCheck(model, [("qkv", qkv)], cuts_of(1, 2)).differing(model, [("qkv", qkv)]) == []
+    assert SyncCheck(model, [("qkv", qkv)], cuts_of(0, 2)).not_found == ["qkv"]
+
+
+def test_a_bias_of_zeros_may_lie_in_any_part_and_is_compared_once_it_has_learned():
+    model = nn.Module()
+    model.bias = nn.Parameter(torch.zeros(6))  # half of queries, keys and values of four each
+    check = SyncCheck(model, [("k", torch.zeros(4))], cuts_of(1, 2))
+    learned = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    assert check.differing(model, [("k", learned)]) == ["k"], "it was not taken"
+    model.bias = nn.Parameter(torch.tensor([0.0, 0.0, 3.0, 4.0, 0.0, 0.0]))
+    assert check.differing(model, [("k", learned)]) == []
+
+
 def test_heads_or_machines_that_cannot_be_shared_out_are_refused(monkeypatch):
-    def policy(heads: int):
-        text = SimpleNamespace(num_attention_heads=heads)
-        return SimpleNamespace(get_text_config=lambda: text)
+    def policy(heads: int, fewer: int = 2, seeing: int = 16):
+        text = SimpleNamespace(num_attention_heads=heads, num_key_value_heads=fewer)
+        return SimpleNamespace(get_text_config=lambda: text, vision_config=SimpleNamespace(num_heads=seeing))
 
     monkeypatch.setenv("WORLD_SIZE", "8")
     monkeypatch.setenv("LOCAL_SIZE", "8")
@@ -68,6 +87,10 @@ def test_heads_or_machines_that_cannot_be_shared_out_are_refused(monkeypatch):
         ConfigError, match="tensor_parallel_size: found 4, expected a divisor of the policy's 6 attention"
     ):
         refuse_uneven(policy(6), config(4))
+    with pytest.raises(ConfigError, match="the policy's 6 heads of keys and values"):
+        refuse_uneven(policy(16, 6), config(4))
+    with pytest.raises(ConfigError, match="the 6 attention heads of the policy's vision encoder"):
+        refuse_uneven(policy(16, seeing=6), config(4))
     monkeypatch.setenv("LOCAL_SIZE", "2")
     with pytest.raises(ConfigError, match="found 4, expected a divisor of the 2 ranks on this machine"):
         refuse_uneven(policy(16), config(4))
