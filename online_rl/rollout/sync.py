@@ -49,7 +49,13 @@ class WeightSync:
         if self.engine.version == self.policy.version and not self.engine.asleep:
             return
         self.engine.wake("weights")
-        self.engine.load_weights(weights_to_send(self.policy, self.engine), self.policy.version)
+        weights = weights_to_send(self.policy, self.engine)
+        with collectives.together():
+            try:
+                self.engine.load_weights(weights, self.policy.version)
+            finally:
+                for _ in weights:  # gathered over ranks, so a rank whose engine has refused one goes on with the others
+                    pass
         if self.engine.must_verify:
             # The weights are gathered over ranks while they are compared: every rank goes through all of them.
             with collectives.together():

@@ -93,3 +93,23 @@ def test_a_distance_that_grew_threefold_is_a_warning_to_the_user():
         sync.sync(step, {DIFFERENCE: difference})
     [warning] = warned
     assert "step 3" in warning and "0.05" in warning and "0.01" in warning
+
+
+def test_a_rank_whose_engine_refuses_a_weight_still_gathers_the_rest_with_the_others():
+    gathered = []
+
+    def weights():
+        for name in ("a", "b", "c"):
+            gathered.append(name)
+            yield name, 0
+
+    class Refusing(Engine):
+        def load_weights(self, weights, version):
+            next(iter(weights))
+            raise PolicyMismatch("a: vLLM does not take this weight")
+
+    sending = policy(2)
+    sending.trained_weights = weights
+    with pytest.raises(PolicyMismatch, match="does not take"):
+        WeightSync(Refusing(), sending).sync()
+    assert gathered == ["a", "b", "c"]
