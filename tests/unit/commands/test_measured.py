@@ -63,7 +63,8 @@ def test_its_lengths_and_ranks_are_read(run):
 
 def test_a_policy_three_times_as_large_takes_three_times_the_update(run):
     found = seconds(run, config(), LARGE)
-    assert found["update"] == pytest.approx(15.0) and found["rest"] == 0.3
+    assert found["update"] == pytest.approx(15.0, rel=2e-3), "attention goes by width and layers, and stays"
+    assert found["rest"] == 0.3
 
 
 def test_a_larger_group_reads_its_prompt_once(run):

@@ -55,7 +55,10 @@ def pairs(name: str, **options) -> dict:
             ["train.collective_timeout_s", "found 500", "deadline_s=500"],
         ),
         (
-            {"judges": [{"use": "http", "args": {"timeout_s": 30}}], "scoring": {"call_timeout_s": 30.0}},
+            {
+                "judges": [{"use": "http", "args": {"url": "http://localhost:8000", "timeout_s": 30}}],
+                "scoring": {"call_timeout_s": 30.0},
+            },
             ["judges[0].args.timeout_s", "found 30", "call_timeout_s=30"],
         ),
         (
@@ -124,8 +127,8 @@ def test_a_broken_rule_names_key_value_and_remedy(data, words):
     "url", ["http://localhost:8000", "http://127.0.0.1/v1", "http://10.1.2.3:80", "http://gpu07:80", "http://[::1]:80"]
 )
 def test_a_judge_in_the_own_network_may_see_confidential_data(url):
-    judges = [{"use": "green", "args": {"servers": [url]}}]
-    assert config_from_dict({"data": {"confidential": True}, "judges": judges}).judges[0].args == {"servers": [url]}
+    judges = [{"use": "green", "args": {"urls": [url]}}]
+    assert config_from_dict({"data": {"confidential": True}, "judges": judges}).judges[0].args == {"urls": [url]}
 
 
 def test_samples_of_confidential_data_may_be_kept_here_and_are_not_unless_asked_for():

@@ -198,7 +198,10 @@ def test_a_page_that_cannot_be_written_is_found_before_anything_is_scored(folder
         (("--output", "link.jsonl", "--overwrite"), ("--output", "--input")),
         (("--output", "hard.jsonl", "--overwrite"), ("--output", "--input")),
         (("--output", "mine.py", "--judge", "mine.py:reward", "--overwrite"), ("--output", "--judge")),
-        (("--output", "table.csv", "--args", "table=table.csv", "--overwrite"), ("--output", "--args table")),
+        (
+            ("--output", "table.csv", "--judge", "mine.py:reward", "--args", "table=table.csv", "--overwrite"),
+            ("--output", "--args table"),
+        ),
     ],
 )
 def test_what_the_command_reads_is_never_written_over(folder, capsys, options, words):
