@@ -85,7 +85,7 @@ def make_cases(pairs: int, group: int, seed: int = 0) -> list[Case]:
 
 
 def green_score(model: str, cases: Sequence[Case], tokens: int | None, dtype: str) -> Row:
-    """The same of green_score's own inference."""
+    """green_score's own inference."""
     import torch
     from green_score import GREEN
 

@@ -28,7 +28,7 @@ def check_names(found: type, use: str, args: Mapping[str, Any]) -> None:
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.parameters.values())
     unknown = [name for name in args if name not in signature.parameters and not takes_any]
     if unknown:
-        known = [name for name in signature.parameters if name != "args"]
+        known = [name for name, p in signature.parameters.items() if p.kind is not inspect.Parameter.VAR_POSITIONAL]
         near = difflib.get_close_matches(unknown[0], known, 1)
         meant = f" Did you mean {near[0]}?" if near else ""
         raise JudgeError(

@@ -80,7 +80,8 @@ def _as_judge(found: Any, use: str, args: dict[str, Any], name: str | None, conv
     subject = f"judge {use!r}"
     if inspect.isclass(found):
         check_names(found, use, args)
-        check_built_in(use, args)
+        if use in BUILT_IN:
+            check_types(found, use, args)
         with border(subject, "making it"):
             found = found(**args)
         args = {}

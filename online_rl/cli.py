@@ -166,7 +166,7 @@ def size(
     gpu: Annotated[
         str | None, typer.Option(help="Seconds per part of a step as well: a100, h100 or h200; cpu with --like.")
     ] = None,
-    servers: Annotated[int, typer.Option(min=1, help="Judge servers, with --gpu.")] = 1,
+    servers: Annotated[int, typer.Option(min=1, help="Judge servers, with --gpu; not read with --like.")] = 1,
     like: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="Scale the seconds by what this run took, which was on the same kind of GPU."),

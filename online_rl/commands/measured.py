@@ -32,6 +32,7 @@ METRICS = {  # of a part
     "sync": "time/sync",
     REST: "time/wait",
 }
+LENGTHS = ("num_tokens", "completions/mean_length", "completions/max_length", "completions/clipped_ratio")
 CUT = 0.05  # share of completions that may reach their limit while lengths are still the policy's own
 
 
@@ -60,7 +61,7 @@ class Measured:
 
 
 def read(run: Path) -> Measured:
-    """Raises DataError for a folder without three steps, a checkpoint (which holds the number of ranks) or tokens."""
+    """Raises DataError for a folder without three steps, their metrics, or a checkpoint, which says how many ranks."""
     records, _ = load_run(run)
     counted = records[1:]
     states = sorted((run / "checkpoints").glob("step-*/state.json"))
@@ -69,6 +70,9 @@ def read(run: Path) -> Measured:
             f"{run}: found {len(records)} steps and {len(states)} checkpoints, expected at least 3 steps and a "
             "checkpoint, which says how many ranks there were. Let the run end."
         )
+    absent = [name for name in (*METRICS.values(), *LENGTHS) if name not in counted[0]]
+    if absent:
+        raise DataError(f"{run}: its steps have no {absent[0]}, expected a training run of this version.")
     cfg = load_config(run / "config.resolved.yaml", [])
 
     def median(name: str) -> float:

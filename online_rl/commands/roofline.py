@@ -5,8 +5,8 @@ bytes each, T trained ones, S studies and C completions of t tokens per GPU, m =
 p tokens of a prompt, c = S p + C t:
 
     prompts   S x PREPARE_S                                     images decoded and resized, one thread
-    generate  2 P S p / flops                                   prompts, then decoding
-              + t rounds max(2 P m / flops, (b P + KV) / memory)
+    generate  2 P S p / flops                                   prompts, then decoding; with tensor_parallel_size a part
+              + t rounds (max(2 P m / flops, (b P + KV) / memory) + launch)   of P and KV, and the studies of all parts
     judge     what its answers take beyond generating           ANSWER tokens each, IN_FLIGHT at a time on every server;
                                                                 beyond the whole step with scoring.behind
     update    (6 T + 2 (P - T) + 2 P ref_model + 2 P checkpointing + 12 L D r) c / flops
@@ -141,8 +141,9 @@ def generation(shape: Shape, cfg: Config, ranks: int, gpu: Gpu, lengths: Lengths
     arithmetic = 2 * shape.parameters * at_once / sharing / (gpu.flops * constant("compute"))
     rounds = math.ceil(completions / rollout.max_num_seqs)
     seconds = prefill + lengths.longest * rounds * (max(arithmetic, transfers) + gpu.launch_s)
-    bound = "memory bandwidth" if transfers >= arithmetic else "arithmetic"
-    return Part("generate", seconds, bound, "a higher rollout.max_num_seqs, fewer completion tokens")
+    if transfers >= arithmetic:
+        return Part("generate", seconds, "memory bandwidth", "a higher rollout.max_num_seqs, fewer completion tokens")
+    return Part("generate", seconds, "arithmetic", "fewer completion tokens, more GPUs")
 
 
 def judging(cfg: Config, gpu: Gpu, servers: int, hidden: float) -> Part:
@@ -174,7 +175,7 @@ def update(shape: Shape, cfg: Config, ranks: int, gpu: Gpu, lengths: Lengths) ->
     b, trained, rollout = _bytes(cfg), trained_parameters(shape, cfg), cfg.rollout
     prompts = studies(cfg, ranks) * (1 if cfg.debug.share_prompts else rollout.group_size) * lengths.prompt
     tokens = prompts + studies(cfg, ranks) * rollout.group_size * lengths.completion
-    per_token = 6 * trained + 2 * max(0, shape.parameters - trained)
+    per_token: float = 6 * trained + 2 * max(0, shape.parameters - trained)
     per_token += 2 * shape.parameters * (copies_policy(cfg) + cfg.model.gradient_checkpointing)
     per_token += 12 * shape.layers * shape.hidden * _row(cfg, lengths)
     products = cfg.train.passes * per_token * tokens / (gpu.flops * constant("compute"))

@@ -124,7 +124,8 @@ def finish_first(task: Callable[[], None]) -> None:
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Run code that must not communicate; if any rank fails, every rank raises before the next collective.
+    """Run code whose failure on one rank must not leave the others waiting; every rank then raises before the next
+    collective. The code communicates only where a rank that fails goes on to the end for the others.
 
     A rank that leaves by SystemExit or Ctrl-C has failed for the others as well, which would wait for it. An error that
     all ranks have agreed on inside is raised as it is.

@@ -24,7 +24,7 @@ from online_rl.rollout.types import Completion, Prompt, Rollouts
 from online_rl.rollout.versions import check_version, prepare_runner
 
 BATCHED_TOKENS = 8192
-ALONE = 0.9  # of a GPU that nothing else uses
+ALONE = 0.9  # of a GPU that no trainer uses
 LOGIT_BYTES = 2 + 4 + 4  # a logit in bf16, in float32, and its log-probability
 
 
@@ -108,9 +108,11 @@ class RolloutEngine:
         self.llm.llm_engine.engine_core.shutdown()
 
     def _share_of_gpu(self) -> float:
-        """vLLM's share. A command that works alone, with a policy that a run's ranks shared, has the GPU to itself."""
+        """vLLM's share. A command that works alone with a policy that a run's ranks shared has what no judge takes."""
+        from online_rl.commands.sizing import judge_share
+
         alone = self._partners.size < self.cfg.rollout.tensor_parallel_size
-        return ALONE if alone else self.cfg.rollout.gpu_memory_utilization
+        return ALONE - judge_share(self.cfg) if alone else self.cfg.rollout.gpu_memory_utilization
 
     def generate(self, prompts: Sequence[Prompt], step: int, version: int, resampled: int = 0) -> Rollouts:
         """Sample `rollout.group_size` candidates for each prompt; they come as they finish.
@@ -152,7 +154,6 @@ class RolloutEngine:
         out are completions whose prompt vLLM divides in another way than the trainer, and those too long for the
         memory that is free on a GPU.
         """
-        waiting: dict[str, tuple[Completion, tuple[int, ...]]] = {}
         mine: list[tuple[Completion, tuple[int, ...], Any]] = []
         params = self._sampling_params(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
         for completion in completions:

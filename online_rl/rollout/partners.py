@@ -62,9 +62,11 @@ class Partners:
 
         vLLM gives the buffers of every run the same names and refuses one that is there, also of a run that has ended.
         """
+        if self.size == 1:
+            return
         first = collectives.rank() - self.place
         ranks = "-".join(str(rank) for rank in range(first, first + self.size))
-        for file in SHARED_MEMORY.glob(f"*-tp:*-[[]{ranks}]-cpushm_{self.place}") if self.size > 1 else ():
+        for file in SHARED_MEMORY.glob(f"*-tp:*-[[]{ranks}]-cpushm_{self.place}"):
             file.unlink(missing_ok=True)
         collectives.barrier()
 

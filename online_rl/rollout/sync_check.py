@@ -100,7 +100,7 @@ class SyncCheck:
             places: list[Place] = []
             for cut in cuts:
                 places += _places(tensors, cut.of(weight), cut)
-                if places and not _is_constant(weight):  # of one number, any part looks like any other
+                if places and (len(cuts) == 1 or not _is_constant(weight)):  # any part of one number looks alike
                     break
             if places:
                 self.places[name] = places

@@ -12,6 +12,7 @@ import pytest
 from online_rl.config import config_from_dict
 from online_rl.errors import PolicyMismatch
 from online_rl.rollout.engine import RolloutEngine
+from online_rl.rollout.partners import Partners
 from online_rl.rollout.types import Prompt
 
 GROUP = 2
@@ -67,6 +68,7 @@ def engine():
     bare.tokenizer = SimpleNamespace(decode=lambda ids, skip_special_tokens: " ".join(map(str, ids)))
     bare.llm, bare.version, bare.can_sleep = LLM(), 3, True
     bare._sampling_params = lambda **settings: SimpleNamespace(**settings)
+    bare._partners = Partners(bare.cfg)
     bare._delta, bare._banned, bare._requests, bare._syncs = "delta", {}, 0, 0
     return bare
 

@@ -96,10 +96,37 @@ def test_heads_or_machines_that_cannot_be_shared_out_are_refused(monkeypatch):
         refuse_uneven(policy(16), config(4))
 
 
+def test_buffers_of_a_run_that_has_ended_are_forgotten_and_those_of_others_are_not(tmp_path, monkeypatch):
+    monkeypatch.setattr("online_rl.rollout.partners.SHARED_MEMORY", tmp_path)
+    names = ["-tp:0-[0-1]-cpushm_0", "-tp:0-[0-1]-cpushm_1", "-tp:0-[2-3]-cpushm_0", "-pp:0-[0-1]-cpushm_0"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+    partners = Partners(config(1))
+    partners.forget_buffers()
+    assert len(list(tmp_path.iterdir())) == 4, "an engine of one rank has none"
+    partners.size = 2
+    partners.forget_buffers()
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(names[1:]), "each rank forgets its own"
+
+
 def test_ranks_that_do_not_divide_are_refused_before_anything_is_loaded():
     config(4).check_world(8)
     with pytest.raises(ConfigError, match="tensor_parallel_size: found 4, expected a divisor of the 2 ranks"):
         config(4).check_world(2)
+
+
+class Steps:
+    """Three steps that partners take together, as vLLM's."""
+
+    left = 3
+
+    def step(self):
+        dist.barrier()
+        self.left -= 1
+
+    def finish(self):
+        while self.left:
+            self.step()
 
 
 def two_partners(rank, folder, results):
@@ -114,26 +141,17 @@ def two_partners(rank, folder, results):
             partners.share("never met")
     except Exception as error:
         told.append(f"{type(error).__name__}: {error}")
-    left = [3]
-
-    def step():
-        dist.barrier()  # as vLLM's layers do
-        left[0] -= 1
-
-    def finish():
-        while left[0]:
-            step()
-
-    collectives.finish_first(finish)
+    engine = Steps()
+    collectives.finish_first(engine.finish)
     try:
         with collectives.together(), collectives.together():
-            while left[0]:
-                step()
+            while engine.left:
+                engine.step()
                 if rank == 1:
                     raise KeyError("in the first of three steps")
     except Exception as error:
         told.append(f"{type(error).__name__}: {error}")
-    told.append(partners.share(left[0]))
+    told.append(partners.share(engine.left))
     results[rank] = told
     dist.destroy_process_group()
 
