@@ -48,7 +48,7 @@ def test_a_judge_server_may_have_moved(tmp_path):
     [
         ([{"use": "findings", "length_control": "none"}], r"^judges\[0\].length_control: .*'lc_green'.*'none'"),
         ([{"use": "identity"}], r"^judges: .*\['findings'\].*\['identity'\]"),
-        ([{"use": "findings"}, {"use": "http", "weight": 0.0}], r"^judges: .*\['findings'\].*\['findings', 'http'\]"),
+        ([{"use": "findings"}, {"use": "green", "weight": 0.0}], r"^judges: .*\['findings'\].*\['findings', 'green'\]"),
     ],
 )
 def test_another_judge_is_another_run(tmp_path, judges, message):
