@@ -26,13 +26,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from machine import command_line, machine, write_json
+from machine import command_line, machine
+from runs import keep
 
 from judges import Case
 from judges.green.judge import GreenJudge
 from judges.green.shapes import SHAPES, write_checkpoint
 
-RESULTS = Path(__file__).resolve().parent / "results"
 PUBLISHED_S = 2.67  # per pair, GREEN's model card
 SENTENCES = (
     "the heart is normal in size",
@@ -226,7 +226,6 @@ def report(rows: dict[str, Row], cases: Sequence[Case], options: argparse.Namesp
             "\nRandom weights repeat themselves, which n-gram speculation guesses better than real answers: of the "
             "five analyses in\ngreen_score's own tests it would guess 1.3 of the 5 tokens tried per step.\n"
         )
-    print(text)
     name = Path(options.model).name
     result = {
         "machine": where,
@@ -237,9 +236,7 @@ def report(rows: dict[str, Row], cases: Sequence[Case], options: argparse.Namesp
         "pairs": len(cases),
         "ratio": reference / judge,
     }
-    (RESULTS / f"judge_throughput_{name}.md").write_text(text)
-    write_json(result, RESULTS / f"judge_throughput_{name}.json")
-    write_json(result, options.json)
+    keep(f"judge_throughput_{name}", text, result, options.json)
     return 0
 
 
