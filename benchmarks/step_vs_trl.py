@@ -14,7 +14,7 @@ and then once the other way in which TRL could be run on this machine, `use_vllm
 beyond the first step: TRL writes live weights into vLLM's parameters one by one, and vLLM has packed them for the CPU.
 
 What all share: the demo policy in float32 with its vision encoder frozen, training studies of the demo world with one
-image each, 16 studies x 8 candidates per optimiser step, at most 96 tokens at temperature 1, passes of at most 4,096
+image each, 8 studies x 8 candidates per optimiser step, at most 96 tokens at temperature 1, passes of at most 4,096
 tokens (32 candidates behind prompts of their own; here, candidates of a study share its prompt, and more of them fit),
 DAPO's loss with TRL's defaults (no ref_model), the learning rate, and the reward function
 `findings_reward.py:findings_reward`.
