@@ -8,7 +8,7 @@ long, mostly by repetition, and that LC-GREEN = GREEN / max(verbosity, 1) does n
 with online DPO. The raw score is `green_with_repeats` (report_scores.py): GREEN's formula over the findings judge's
 counts, where a repeated match counts again. The arms differ in one key, `length_control`. Watched and never rewarded:
 ROUGE-L, the F1 of present findings against the drawn labels, and the findings judge itself, which repetition does not
-impress. A controlled arm is not inferior where the 95 % interval of its F1 less the raw arm's (same seed, same studies,
+impress. A controlled arm is non-inferior if the 95 % interval of its F1 minus the raw arm's (same seed, same studies,
 paired bootstrap by patient) lies above -0.05.
 
 Keeps the table and the picture in benchmarks/results/. Finished runs are read, not repeated: `--at-most 1` trains one
@@ -69,7 +69,7 @@ counts no finding twice, were watched only; repeated is the share of sentences t
 last column is F1 less that of the raw arm of the same seed, with its 95 % interval (paired bootstrap by patient).
 Reports end at 96 tokens at the latest, a verbosity of about 2.1."""
 HELD = (0.9, 1.1)  # verbosity that the controlled run must keep
-MARGIN = 0.05  # of F1: a controlled arm is not inferior where the interval of its difference to raw lies above -MARGIN
+MARGIN = 0.05  # of F1: a controlled arm is non-inferior if the interval of its difference from raw lies above -MARGIN
 GROWN = 1.25  # verbosity that is visibly too much
 ALL = "all seeds"
 COLOURS = {"raw": "#d97706", "LC": "#2563eb", "symmetric": "#059669"}

@@ -79,9 +79,7 @@ def _find(use: str) -> Any:
 def _as_judge(found: Any, use: str, args: dict[str, Any], name: str | None, conversational: bool) -> Judge:
     subject = f"judge {use!r}"
     if inspect.isclass(found):
-        check_names(found, use, args)
-        if use in BUILT_IN:
-            check_types(found, use, args)
+        _check_arguments(found, use, args)
         with border(subject, "making it"):
             found = found(**args)
         args = {}
@@ -109,5 +107,10 @@ def check_built_in(use: str, args: dict[str, Any]) -> None:
     """Raise JudgeError where a judge of this package does not take these arguments; others are not looked at."""
     found = JUDGES.load(use) if use in BUILT_IN else None
     if inspect.isclass(found):
-        check_names(found, use, args)
+        _check_arguments(found, use, args)
+
+
+def _check_arguments(found: type, use: str, args: dict[str, Any]) -> None:
+    check_names(found, use, args)
+    if use in BUILT_IN:
         check_types(found, use, args)

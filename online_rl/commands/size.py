@@ -66,12 +66,13 @@ def print_table(
     if not gpu:
         return
     run = measured.read(like) if like else None
+    its_shape = _shape(run.cfg, run.ranks) if run else shape
+    lengths = run.lengths_of(cfg) if run else None
     for count in ranks:
-        if run is None:
-            parts, lengths = roofline.step_parts(shape, cfg, count, gpu, servers), None
+        if run:
+            parts = measured.step_parts(shape, cfg, count, gpu, run, its_shape)
         else:
-            lengths = run.lengths_of(cfg)
-            parts = measured.step_parts(shape, cfg, count, gpu, run, _shape(run.cfg, run.ranks))
+            parts = roofline.step_parts(shape, cfg, count, gpu, servers)
         print(f"\n{roofline.as_markdown(parts, cfg, count, gpu, str(like or ''), lengths)}")
 
 

@@ -125,7 +125,7 @@ def finish_first(task: Callable[[], None]) -> None:
 @contextmanager
 def together() -> Iterator[None]:
     """Run code whose failure on one rank must not leave the others waiting; every rank then raises before the next
-    collective. The code communicates only where a rank that fails goes on to the end for the others.
+    collective. The code may communicate only where a failing rank still carries out the rest of the exchange.
 
     A rank that leaves by SystemExit or Ctrl-C has failed for the others as well, which would wait for it. An error that
     all ranks have agreed on inside is raised as it is.

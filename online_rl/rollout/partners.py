@@ -58,7 +58,7 @@ class Partners:
                 self._group = group if start == first else self._group
 
     def forget_buffers(self) -> None:
-        """Take the name off this rank's buffer on a CPU; partners that have joined go on using it.
+        """Unlink this rank's shared-memory buffer on a CPU; partners that have opened it keep using it.
 
         vLLM gives the buffers of every run the same names and refuses one that is there, also of a run that has ended.
         """
@@ -71,8 +71,8 @@ class Partners:
         collectives.barrier()
 
     def share(self, value: T) -> list[T]:
-        """The value of every partner, by place. Every rank of the run must call it; raises RankFailed, on all others,
-        where one has failed before it came here."""
+        """The value of every partner, by place. Every rank of the run must call it. Raises RankFailed on the
+        others if one failed before reaching it."""
         if self.size == 1:
             return [value]
         collectives.agree(None)

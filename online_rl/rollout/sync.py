@@ -54,7 +54,7 @@ class WeightSync:
             try:
                 self.engine.load_weights(weights, self.policy.version)
             finally:
-                for _ in weights:  # gathered over ranks, so a rank whose engine has refused one goes on with the others
+                for _ in weights:  # gathered over all ranks: one whose engine refused a weight must go through the rest
                     pass
         if self.engine.must_verify:
             # The weights are gathered over ranks while they are compared: every rank goes through all of them.

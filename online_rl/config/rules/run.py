@@ -222,8 +222,8 @@ def broken_world_rules(cfg: Config, world_size: int) -> list[str]:
     sharing = rollout.tensor_parallel_size
     if world_size % sharing:
         return [
-            f"rollout.tensor_parallel_size: found {sharing}, expected a divisor of the {world_size} ranks, so many of "
-            "which share an engine."
+            f"rollout.tensor_parallel_size: found {sharing}, expected a divisor of the {world_size} ranks: that many "
+            "share one engine."
         ]
     algorithm = cfg.algorithm
     pairs = algorithm.compares_pairs
