@@ -14,7 +14,7 @@ and then once the other way in which TRL could be run on this machine, `use_vllm
 beyond the first step: TRL writes live weights into vLLM's parameters one by one, and vLLM has packed them for the CPU.
 
 What all share: the demo policy in float32 with its vision encoder frozen, training studies of the demo world with one
-image each, 8 studies x 8 candidates per optimiser step, at most 96 tokens at temperature 1, passes of at most 4,096
+image each, 16 studies x 8 candidates per optimiser step, at most 96 tokens at temperature 1, passes of at most 4,096
 tokens (32 candidates behind prompts of their own; here, candidates of a study share its prompt, and more of them fit),
 DAPO's loss with TRL's defaults (no ref_model), the learning rate, and the reward function
 `findings_reward.py:findings_reward`.
@@ -57,6 +57,7 @@ SHARED = [
     "algorithm.grpo.clip_high=0.2",
     "algorithm.grpo.kl_coef=0.0",
     f"judges=[{{use: '{BENCHMARKS / 'findings_reward.py'}:findings_reward', conversational: true}}]",
+    "rollout.studies_per_step=16",  # 128 completions
     "data.max_train_studies=128",
     "eval.studies=2",
     "eval.every=0",
@@ -210,7 +211,7 @@ def table(results: dict[str, Any]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=6, help="timed steps per launch")
+    parser.add_argument("--steps", type=int, default=4, help="timed steps per launch")
     parser.add_argument("--turns-only", action="store_true", help="leave out the way that runs once")
     parser.add_argument("--json", metavar="FILE", help="the same figures as JSON")
     parser.add_argument("--note", default="", help="a sentence for the results, such as what else ran on the machine")

@@ -177,7 +177,7 @@ def update(shape: Shape, cfg: Config, ranks: int, gpu: Gpu, lengths: Lengths) ->
     tokens = prompts + studies(cfg, ranks) * rollout.group_size * lengths.completion
     per_token: float = 6 * trained + 2 * max(0, shape.parameters - trained)
     per_token += 2 * shape.parameters * (copies_policy(cfg) + cfg.model.gradient_checkpointing)
-    per_token += 12 * shape.layers * shape.hidden * _row(cfg, lengths)
+    per_token += 12 * shape.layers * shape.hidden * (lengths.prompt + lengths.completion)  # attention
     products = cfg.train.passes * per_token * tokens / (gpu.flops * constant("compute"))
     passes = cfg.train.passes * math.ceil(tokens / cfg.train.micro_batch_tokens) * (2 + copies_policy(cfg))
     link = (gpu.nvlink if ranks <= NODE else constant("network")) * constant("transfer")
@@ -194,12 +194,6 @@ def update(shape: Shape, cfg: Config, ranks: int, gpu: Gpu, lengths: Lengths) ->
         Part("update: AdamW", adam, "PCIe" if offloaded else "memory bandwidth", "more GPUs, model.lora.rank"),
         Part("sync", sync, wire, "model.lora.rank"),
     ]
-
-
-def _row(cfg: Config, lengths: Lengths) -> float:
-    """Tokens that a token is multiplied with by attention: those of its row, masked or not."""
-    together = cfg.rollout.group_size if cfg.debug.share_prompts else 1
-    return min(lengths.prompt + together * lengths.completion, cfg.train.micro_batch_tokens)
 
 
 def as_markdown(

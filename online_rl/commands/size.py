@@ -57,10 +57,10 @@ def print_table(
         print(as_markdown(default_table(ranks)))
         return
     cfg = load_config(config, overrides)
-    if gpu:
-        ranks = _checked(cfg, gpus) if gpus else _fitting(cfg, ranks)
+    if gpus:
+        ranks = _checked(cfg, gpus)
     else:
-        ranks = _sharing(cfg, ranks)
+        ranks = _fitting(cfg, ranks) if gpu else _sharing(cfg, ranks)
     shape = _shape(cfg, ranks[0])
     print(as_markdown(table(cfg, {cfg.model.path: shape}, ranks)))
     if not gpu:

@@ -16,8 +16,9 @@ from torch.nn.functional import pad
 from torch.utils.checkpoint import checkpoint
 
 from online_rl.errors import ConfigError
+from online_rl.policy.passes import branch_attention
 from online_rl.policy.passes.collate import MicroBatch
-from online_rl.policy.passes.shared_prompts import positions, tree_mask
+from online_rl.policy.passes.shared_prompts import can_share, positions, tree_mask
 from online_rl.policy.passes.vision_cut import VISION, Images, VisionCut, is_vision
 
 
@@ -31,6 +32,7 @@ class PolicyModel(nn.Module):
         super().__init__()
         refuse_undivided(model)
         self.hf = model
+        self._takes_layouts = can_share(model) and branch_attention.use_in(model)
         self.temperature = temperature
         self.banned_ids = list(banned_ids)
         self.cut: VisionCut | None = None  # set if image features are computed once
@@ -58,9 +60,11 @@ class PolicyModel(nn.Module):
 
     def _hidden(self, batch: MicroBatch) -> Tensor:
         seen = self.cut.given(batch.features) if self.cut is not None and batch.features else nullcontext()
-        inputs = batch.inputs
+        inputs: dict[str, Any] = dict(batch.inputs)
         if batch.shares_prompts:
             inputs |= {"attention_mask": tree_mask(batch), "position_ids": positions(self.hf.model, batch, inputs)}
+            if self._takes_layouts:
+                inputs[branch_attention.ARGUMENT] = branch_attention.lay_out(batch.branches, batch.multiple)
         with seen:
             return self.hf.model(**inputs, use_cache=False).last_hidden_state
 

@@ -93,6 +93,9 @@ class RolloutEngine:
             # A prompt read in two parts has its first sample thrown away, and vLLM then turns the request's own random
             # generator back, which one on a CPU cannot do. So prompts are read whole.
             arguments["enable_chunked_prefill"] = False
+            # Candidates of a study share the whole blocks of its prompt, which are computed once. vLLM's own 128 on a
+            # CPU is longer than many a prompt; its attention there takes multiples of 32.
+            arguments["block_size"] = 32
         self.can_sleep, self.asleep = on_gpu, False
         self._partners.forget_buffers()  # of a run that has ended
         self.llm = LLM(model_path, **(arguments | cfg.rollout.engine_args))

@@ -33,9 +33,10 @@ class MicroBatch:
     tokens     (B, T) the completion tokens, 0 where padded
     mask       (B, T) 1.0 on completion tokens
     sampled    (B, T) their log-probabilities under vLLM, nats
-    slices     in which the logits are computed, the same number on every rank
     weights    (units,) 0.0 for a unit that only fills up the pass
     advantages (units,)
+    multiple   that L is rounded up to
+    slices     in which the logits are computed, the same number on every rank
     """
 
     ids: Tensor
@@ -52,6 +53,7 @@ class MicroBatch:
     sampled: Tensor
     weights: Tensor
     advantages: Tensor
+    multiple: int = 1
     slices: int = 1
 
     @property
@@ -147,6 +149,7 @@ def collate(
         sampled=sampled,
         weights=torch.tensor(list(weights)),
         advantages=torch.tensor(list(advantages)),
+        multiple=multiple,
     )
 
 

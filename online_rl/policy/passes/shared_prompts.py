@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from online_rl.algorithms import LearnBatch
+from online_rl.policy.passes import branch_attention
 from online_rl.policy.passes.collate import MicroBatch, collate
 from online_rl.policy.passes.vision_cut import Features
 from online_rl.ranks import collectives
@@ -32,7 +33,7 @@ def can_share(model: nn.Module) -> bool:
     text = config.get_text_config()
     layers = getattr(text, "layer_types", None)
     plain = set(layers) == {"full_attention"} if layers else not getattr(text, "sliding_window", None)
-    return plain and text._attn_implementation == "sdpa"
+    return plain and text._attn_implementation in ("sdpa", branch_attention.NAME)
 
 
 def tree_mask(batch: MicroBatch) -> Tensor:

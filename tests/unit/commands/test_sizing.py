@@ -215,6 +215,14 @@ def test_default_numbers_of_gpus_that_a_run_cannot_have_are_left_out(tmp_path, c
     assert "expected a multiple of the 16 ranks" in captured.err and captured.out == ""
 
 
+def test_a_number_of_gpus_that_engines_cannot_be_shared_by_is_refused_without_a_gpu_too(tmp_path, capsys):
+    config = tmp_path / "mine.yaml"
+    config.write_text(KNOWN_POLICY + "rollout: {studies_per_step: 48, tensor_parallel_size: 2}\n")
+    assert main(["size", str(config), "--gpus", "2,3"]) == 2
+    captured = capsys.readouterr()
+    assert "rollout.tensor_parallel_size: found 2" in captured.err and captured.out == ""
+
+
 def test_a_run_that_fits_no_default_number_of_gpus_is_refused(tmp_path, capsys):
     config = tmp_path / "mine.yaml"
     config.write_text(KNOWN_POLICY + "rollout: {studies_per_step: 8}\ntrain: {updates_per_step: 7}\n")
