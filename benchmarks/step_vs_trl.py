@@ -38,14 +38,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from machine import command_line, machine, write_json
+from machine import command_line, machine
+from runs import keep
 
 from judges.network import free_port
 from online_rl.config import Config, load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCHMARKS = ROOT / "benchmarks"
-RESULTS = BENCHMARKS / "results"
 CONFIG = ROOT / "configs" / "demo_grpo.yaml"
 GOAL, GOAL_OF_BEST = 2.5, 1.7  # against TRL as its documentation has it, and against its best way here
 LIMIT_S = 300.0  # of a launch
@@ -237,12 +237,9 @@ def main() -> int:
         f"{against_best:.2f} times the best of TRL's ways here ({best}). The goals, {GOAL:g} and {GOAL_OF_BEST:g}: "
         f"{'met' if ratio >= GOAL else 'missed'}, and {'met' if against_best >= GOAL_OF_BEST else 'missed'}.\n"
     )
-    print(text)
     result = {"machine": where, "command": command, "ratio": ratio, "goal": GOAL, "note": arguments.note}
     result |= {"against_best": against_best, "goal_of_best": GOAL_OF_BEST, "best_of_trl": best, "ways": results}
-    (RESULTS / "step_vs_trl.md").write_text(text)
-    write_json(result, RESULTS / "step_vs_trl.json")
-    write_json(result, arguments.json)
+    keep("step_vs_trl", text, result, arguments.json)
     return 0 if ratio >= GOAL else 1
 
 

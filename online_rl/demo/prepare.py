@@ -98,16 +98,16 @@ def _warm_up(cfg: Config, world: Path, folder: Path) -> None:
     from online_rl.demo.warm_start import make_examples, warm_start
     from online_rl.rollout.prompts import PromptBuilder
 
-    # The demo world's own layout, whatever data the run itself will read.
-    own = config_from_dict(
-        {"data": {"prompt": cfg.data.prompt, "system_prompt": cfg.data.system_prompt, "max_images": 1}}
-    )
-    studies = read_studies(own, demo_folder=world).train
+    # The demo world's own layout, whatever data the run itself will read: columns that the prompt names and these
+    # studies lack stay empty.
+    layout = {"max_images": 1}
+    asked = {name: getattr(cfg.data, name) for name in ("prompt", "system_prompt", "prior")}
+    studies = read_studies(config_from_dict({"data": layout}), demo_folder=world).train
     if cfg.model.path == shipped.START:
         studies = [with_comparison(study) for study in studies]
     prompts_text = [study_prompt(cfg.data.prompt, s) for s in studies]
     processor = make_processor([*(" " + s.reference for s in studies), *prompts_text])
-    builder = PromptBuilder(processor, own)
+    builder = PromptBuilder(processor, config_from_dict({"data": layout | asked}))
     model = make_model(processor, cfg.demo.seed)
     with _progress("reading demo images") as update:
         prompts = []

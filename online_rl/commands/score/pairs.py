@@ -62,18 +62,16 @@ def read_pairs(
             f"{', '.join(PACKED)}."
         )
     pairs: list[Pair] = []
-    problems: list[str] = []
+    problems: dict[str, list[str]] = {}  # what is wrong -> the rows of which it is true
     for row in reader(path, encoding):
         row = _with_own_names(row, columns)
         problem = _problem(row, reader is csv_rows, needed)
         if problem:
-            problems.append(f"{row.source}: {problem}")
+            problems.setdefault(problem, []).append(row.source)
         else:
             pairs.append(_pair(row))
     if problems:
-        more = len(problems) - SHOWN_PROBLEMS
-        shown = [*problems[:SHOWN_PROBLEMS], *([f"and {more} more rows"] if more > 0 else [])]
-        raise DataError("\n".join([*shown, "Nothing was scored. Correct or remove these rows."]))
+        raise DataError("\n".join([*_told(problems), "Nothing was scored. Correct or remove these rows."]))
     if not pairs:
         raise DataError(f"{path}: found no rows, expected at least one with {_columns(needed)}.")
     return pairs
@@ -125,6 +123,16 @@ def _problem(row: Row, in_table: bool, needed: Sequence[str]) -> str | None:
     if not cells.is_missing(study_id) and (isinstance(study_id, bool) or not isinstance(study_id, str | int | float)):
         return f"study_id: found {_kind(study_id)}, expected text, a whole number, or nothing."
     return None
+
+
+def _told(problems: Mapping[str, Sequence[str]]) -> list[str]:
+    """A line per problem: the first of its rows, and how many others have it."""
+    lines = []
+    for problem, sources in list(problems.items())[:SHOWN_PROBLEMS]:
+        others = f" (And {len(sources) - 1} further rows.)" if len(sources) > 1 else ""
+        lines.append(f"{sources[0]}: {problem}{others}")
+    more = sum(len(sources) for sources in list(problems.values())[SHOWN_PROBLEMS:])
+    return lines + ([f"and {more} more rows"] if more else [])
 
 
 def _pair(row: Row) -> Pair:

@@ -108,7 +108,7 @@ def use_in(model: nn.Module) -> bool:
     """
     text = model.config.get_text_config()  # type: ignore[union-attr, operator]
     named = inspect.signature(model.model.forward).parameters.values()  # type: ignore[union-attr]
-    if text._attn_implementation != "sdpa" or not any(p.kind is p.VAR_KEYWORD for p in named):
+    if text._attn_implementation not in ("sdpa", NAME) or not any(p.kind is p.VAR_KEYWORD for p in named):
         return False
     AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, sdpa_mask)

@@ -37,9 +37,10 @@ def test_every_part_is_the_sum_in_the_docstring():
     assert sizes.peak == sizes.sample == 500 + 500 + 800 + 2400 + sizes.engine + RESERVE
     assert sizes.checkpoint == 12 * 800 + 2 * 1000
 
-    # with prompts shared, a pass may be nearly all candidates
-    shared = config(debug={"share_prompts": True})
-    assert estimate(SMALL, shared, 1).activations == 2 * 2 * 8 * (4 * 64) * 16 + 4 * 3 * 50 * (4 * 64)
+    # shared prompts, a pass may be nearly all candidates, and 54 tokens' keys and values are copied 7 times per row
+    shared = estimate(SMALL, config(debug={"share_prompts": True}), 1)  # groups of 8
+    copied = 2 * 7 * 54 / (54 + 8 * 10)
+    assert shared.activations == pytest.approx(2 * 2 * 8 * (4 * 64) * (16 + copied) + 4 * 3 * 50 * (4 * 64))
 
 
 def test_settings_that_save_memory_save_it():
@@ -218,7 +219,7 @@ def test_default_numbers_of_gpus_that_a_run_cannot_have_are_left_out(tmp_path, c
 def test_a_number_of_gpus_that_engines_cannot_be_shared_by_is_refused_without_a_gpu_too(tmp_path, capsys):
     config = tmp_path / "mine.yaml"
     config.write_text(KNOWN_POLICY + "rollout: {studies_per_step: 48, tensor_parallel_size: 2}\n")
-    assert main(["size", str(config), "--gpus", "2,3"]) == 2
+    assert main(["size", str(config), "--gpus", "2", "--gpus", "3"]) == 2
     captured = capsys.readouterr()
     assert "rollout.tensor_parallel_size: found 2" in captured.err and captured.out == ""
 

@@ -122,3 +122,10 @@ def test_the_start_leaves_findings_out_and_compares(written):
     assert start["recall"] < 0.8 * without["recall"]
     compared = [read_report(text).comparisons > 0 for text in reports[shipped.START]]
     assert sum(compared) > 0.6 * len(compared)
+
+
+def test_a_prompt_for_other_data_leaves_empty_what_the_demo_studies_lack(tmp_path):
+    asked = {"prompt": "Age {age|unknown}, before: {prior_report|none}. Describe.", "prior": "report"}
+    cfg = demo_config(tmp_path, data=asked, demo={"studies": 24, "warm_start_seconds": 1, "cache": str(tmp_path)})
+    policy = prepare.prepare(cfg).policy
+    assert (policy / "model.safetensors").is_file()

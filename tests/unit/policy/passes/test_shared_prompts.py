@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from online_rl.policy.model import PolicyModel
+from online_rl.policy.passes.branch_attention import lay_out
 from online_rl.policy.passes.collate import collate
 from online_rl.policy.passes.shared_prompts import agrees, can_share, gap, tree_mask, two_of_one_prompt
 from online_rl.policy.passes.vision_cut import VisionCut, encode_images
@@ -155,7 +156,20 @@ def sees_all(batch):
     return torch.ones(len(batch.ids), 1, *batch.ids.shape[1:] * 2, dtype=torch.bool).tril()
 
 
-@pytest.mark.parametrize("wrong", [{"positions": counts_on}, {"tree_mask": sees_all}], ids=["positions", "mask"])
+def as_one_completion(branches, multiple):
+    """Blocks as if a row were a prompt and one text."""
+    return lay_out(branches.clamp(max=1), multiple)
+
+
+LAY_OUT = "branch_attention.lay_out"
+WRONG = {
+    "positions": {"positions": counts_on},
+    "blocks": {LAY_OUT: as_one_completion},
+    "mask": {"tree_mask": sees_all, LAY_OUT: lambda *_: None},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 def test_a_model_that_does_not_do_as_told_is_found_out(demo_model, two_studies, monkeypatch, wrong):
     engine, cpu = Engine(PolicyModel(demo_model, [3], 1.0)), torch.device("cpu")
     pairs = [two_studies[0][:3:2], two_of_one_prompt(two_studies[0][0], [])]
