@@ -13,8 +13,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,16 +25,29 @@ REQUIREMENTS = ("vllm==0.26.0", "deepspeed==0.19.8")  # that vLLM goes with torc
 # What vLLM imports when an engine is built, beside what comes with torch, transformers and this project.
 SMALL = ("msgspec", "pyzmq", "cachetools", "cbor2", "blake3", "pybase64", "xgrammar", "msgpack", "ninja", "py-cpuinfo")
 
+# pip takes each tag for itself alone: a wheel for an older glibc fits as well.
+PLATFORMS = tuple(f"{name}_x86_64" for name in ("manylinux_2_28", "manylinux_2_17", "manylinux2014", "manylinux1"))
 
-def download(folder: Path, requirements: Sequence[str], python: str, platform: str) -> None:
-    """Fetch wheels, without what they depend on, for another Python than this one."""
-    options = ["--no-deps", "--only-binary", ":all:", "--python-version", python, "--platform", platform]
+
+def download(folder: Path, requirements: Sequence[str], python: str, platforms: Sequence[str]) -> None:
+    """Fetch wheels, without what they depend on, for another Python than this one.
+
+    What is published as source alone, such as deepspeed, is built here, and kept if the wheel fits any Python.
+    """
+    pip = [sys.executable, "-m", "pip"]
+    options = ["--only-binary", ":all:", "--python-version", python]
+    options += [word for platform in platforms for word in ("--platform", platform)]
     for requirement in requirements:
-        command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), requirement]
-        if subprocess.run(command, capture_output=True).returncode:
-            print(
-                f"warning: no wheel of {requirement} for Python {python} on {platform}; build one: pip wheel --no-deps"
-            )
+        command = [*pip, "download", "--no-deps", *options, "--dest", str(folder), requirement]
+        if subprocess.run(command, capture_output=True).returncode == 0:
+            continue
+        with tempfile.TemporaryDirectory() as built:
+            subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", built, requirement], capture_output=True)
+            wheels = list(Path(built).glob("*-none-any.whl"))
+            for wheel in wheels:
+                shutil.copy(wheel, folder)
+        if not wheels:
+            print(f"warning: no wheel of {requirement} for Python {python} on {platforms[0]}, and none could be built")
 
 
 def split(folder: Path, out: Path, piece: int) -> list[dict[str, object]]:
@@ -99,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--requirement", nargs="*", default=[*REQUIREMENTS, *SMALL])
     parser.add_argument("--wheels", type=Path, help="a folder of wheels to split instead of downloading")
     parser.add_argument("--python", default="3.12")
-    parser.add_argument("--platform", default="manylinux_2_28_x86_64")
+    parser.add_argument("--platform", nargs="*", default=PLATFORMS, help="pip's names of it, the best first")
     parser.add_argument("--join", type=Path, metavar="PIECES", help="put the pieces of this folder together in --out")
     options = parser.parse_args(arguments)
     if options.join:

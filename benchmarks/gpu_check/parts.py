@@ -2,7 +2,8 @@
 
 engine     Qwen2.5-VL's shape in bfloat16 with CUDA graphs, built after the policy: sleep, reload, wake
 training   the demo, six steps in either precision: how far trainer and vLLM differ, saving and resuming
-attention  ten new lengths with cuDNN's attention on, off, and padded to multiples of 128
+attention  ten new lengths with cuDNN's attention on, off, and padded to multiples of 128; a row that a group shares,
+           under one mask and in blocks
 size       a random Qwen2.5-VL-3B, written on the spot: three steps, seconds by phase and peak memory
 judge      a small GREEN server that shares the GPU: sleep, wake, and how much of the GPU's memory that takes meanwhile
 
@@ -124,7 +125,43 @@ def attention(folder: Path) -> dict[str, Any]:
         "the same lengths again": 100 * seconds(new, True),
         "ms per new length, cuDNN off": 100 * seconds([n + 5 for n in new], False),
         "ms, padded to multiples of 128": 100 * seconds([-(-n // 128) * 128 for n in new], True),
+        **shared_row("cuda", prompt=1500, completion=300, group=8),
     }
+
+
+def shared_row(device: str, prompt: int, completion: int, group: int, heads: int = 16) -> dict[str, float]:
+    """A group's row as a 3B policy attends in it, forward and backward: under one mask over the row, and in blocks."""
+    import torch
+
+    from online_rl.policy.engine import LENGTHS_ON_GPU
+    from online_rl.policy.passes.branch_attention import attend, lay_out
+
+    length = prompt + group * completion
+    branches = [0] * prompt + [k for k in range(1, group + 1) for _ in range(completion)]
+    branch = torch.tensor([branches + [-1] * (-length % LENGTHS_ON_GPU)], device=device)
+    before = torch.ones(branch.shape[1:] * 2, dtype=torch.bool, device=device).tril()
+    mask = (before & ((branch[:, :, None] == branch[:, None, :]) | (branch == 0)[:, None, :]))[:, None]
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    query, key, value = (
+        torch.randn(1, n, branch.shape[1], 128, device=device, dtype=dtype).requires_grad_() for n in (heads, 2, 2)
+    )
+    layer = torch.nn.Module()
+    layer.num_key_value_groups = heads // 2
+    synchronize = torch.cuda.synchronize if device == "cuda" else lambda: None
+    found = {}
+    for name, at in {"one mask": None, "blocks": lay_out(branch, LENGTHS_ON_GPU)}.items():
+        for turn in range(4):
+            if turn == 1:  # the first one plans
+                synchronize()
+                start = time.perf_counter()
+            if device == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            attend(layer, query, key, value, mask, branch_layout=at)[0].sum().backward()
+        synchronize()
+        found[f"ms, a shared row in {name}"] = 1000 * (time.perf_counter() - start) / 3
+        if device == "cuda":
+            found[f"peak MiB, a shared row in {name}"] = torch.cuda.max_memory_allocated() / 2**20
+    return found
 
 
 def size(folder: Path) -> dict[str, Any]:

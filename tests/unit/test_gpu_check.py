@@ -7,7 +7,7 @@ import sys
 import time
 
 from benchmarks.gpu_check import build, report, run
-from benchmarks.gpu_check.parts import PARTS
+from benchmarks.gpu_check.parts import PARTS, shared_row
 
 
 def test_pieces_are_small_enough_and_give_the_files_back(tmp_path):
@@ -91,3 +91,8 @@ def test_the_report_shows_findings_and_failures(tmp_path):
     text = (tmp_path / "out.md").read_text()
     assert "NVIDIA H100" in text and "| GiB freed | 21.05 |" in text
     assert "| size | failed | 3.0 |" in text and "out of memory" in text
+
+
+def test_a_shared_row_is_timed_in_both_ways():
+    found = shared_row("cpu", prompt=20, completion=6, group=3, heads=4)
+    assert set(found) == {"ms, a shared row in one mask", "ms, a shared row in blocks"} and min(found.values()) > 0
