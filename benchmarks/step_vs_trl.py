@@ -232,7 +232,7 @@ def main() -> int:
         "# A step here and in TRL\n\n"
         f"`{command}` on {where['cpu']}, {where['cores']} cores, Python {where['python']}.\n"
         f"{arguments.rounds} rounds in turns, medians. What is the same on both sides, and what is timed, is told in "
-        f"[step_vs_trl.py](../step_vs_trl.py). {arguments.note}\n\n{table(results)}\n\n"
+        f"[step_vs_trl.py](../step_vs_trl.py).{arguments.note and ' ' + arguments.note}\n\n{table(results)}\n\n"
         f"Completions trained per second, here against TRL as its documentation has it: **{ratio:.2f}** times, and "
         f"{against_best:.2f} times the best of TRL's ways here ({best}). The goals, {GOAL:g} and {GOAL_OF_BEST:g}: "
         f"{'met' if ratio >= GOAL else 'missed'}, and {'met' if against_best >= GOAL_OF_BEST else 'missed'}.\n"

@@ -28,11 +28,13 @@ SMALL = ("msgspec", "pyzmq", "cachetools", "cbor2", "blake3", "pybase64", "xgram
 # pip takes each tag for itself alone: a wheel for an older glibc fits as well.
 PLATFORMS = tuple(f"{name}_x86_64" for name in ("manylinux_2_28", "manylinux_2_17", "manylinux2014", "manylinux1"))
 
+BUILD_S = 300  # for a wheel
+
 
 def download(folder: Path, requirements: Sequence[str], python: str, platforms: Sequence[str]) -> None:
     """Fetch wheels, without what they depend on, for another Python than this one.
 
-    What is published as source alone, such as deepspeed, is built here, and kept if the wheel fits any Python.
+    What is published as source alone, such as deepspeed, is built here, and kept if the wheel fits any Python 3.
     """
     pip = [sys.executable, "-m", "pip"]
     options = ["--only-binary", ":all:", "--python-version", python]
@@ -42,12 +44,17 @@ def download(folder: Path, requirements: Sequence[str], python: str, platforms: 
         if subprocess.run(command, capture_output=True).returncode == 0:
             continue
         with tempfile.TemporaryDirectory() as built:
-            subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", built, requirement], capture_output=True)
-            wheels = list(Path(built).glob("*-none-any.whl"))
+            build = [*pip, "wheel", "--no-deps", "--wheel-dir", built, requirement]
+            try:
+                said = subprocess.run(build, capture_output=True, text=True, timeout=BUILD_S).stderr.strip()
+            except subprocess.TimeoutExpired:
+                said = f"not built within {BUILD_S} s"
+            wheels = [*Path(built).glob("*-py3-none-any.whl"), *Path(built).glob("*-py2.py3-none-any.whl")]
             for wheel in wheels:
                 shutil.copy(wheel, folder)
         if not wheels:
-            print(f"warning: no wheel of {requirement} for Python {python} on {platforms[0]}, and none could be built")
+            last = said.splitlines()[-1] if said else "its wheel fits one platform alone"
+            print(f"warning: no wheel of {requirement} for Python {python} on {platforms[0]}, and none built: {last}")
 
 
 def split(folder: Path, out: Path, piece: int) -> list[dict[str, object]]:

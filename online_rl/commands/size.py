@@ -11,6 +11,7 @@ from online_rl.commands.doctor.fitness import Examination
 from online_rl.commands.sizing import GPUS, KNOWN, Shape, default_config, table
 from online_rl.config import Config, load_config
 from online_rl.errors import ConfigError
+from online_rl.policy.passes.collate import rounded_up
 
 
 def as_markdown(rows: list[dict[str, float | str]]) -> str:
@@ -57,10 +58,10 @@ def print_table(
         print(as_markdown(default_table(ranks)))
         return
     cfg = load_config(config, overrides)
-    if gpus:
-        ranks = _checked(cfg, gpus)
+    if gpu:
+        ranks = _checked(cfg, gpus) if gpus else _fitting(cfg, ranks)
     else:
-        ranks = _fitting(cfg, ranks) if gpu else _sharing(cfg, ranks)
+        ranks = _shared_by_engines(cfg, gpus) if gpus else _sharing(cfg, ranks)
     shape = _shape(cfg, ranks[0])
     print(as_markdown(table(cfg, {cfg.model.path: shape}, ranks)))
     if not gpu:
@@ -84,6 +85,17 @@ def _sharing(cfg: Config, counts: Sequence[int]) -> Sequence[int]:
     """Those counts of GPUs that engines can be shared by; where none is, the fewest."""
     size = cfg.rollout.tensor_parallel_size
     return [count for count in counts if count % size == 0] or [size]
+
+
+def _shared_by_engines(cfg: Config, counts: Sequence[int]) -> Sequence[int]:
+    size = cfg.rollout.tensor_parallel_size
+    for count in counts:
+        if count % size:
+            raise ConfigError(
+                f"--gpus: found {count}, expected a multiple of rollout.tensor_parallel_size={size}, the GPUs of one "
+                f"engine, such as {rounded_up(count, size)}."
+            )
+    return counts
 
 
 def _checked(cfg: Config, counts: Sequence[int]) -> Sequence[int]:

@@ -10,9 +10,9 @@ of the language side, or with LoRA r (in + out) summed over the language part's 
     optimiser   12 T / W                    AdamW: float32 weights and two moments; 0 on the GPU when offloaded,
                                             and the gradients with them
     activations b L D S (checkpointed: one layer's output per token) or 16 times as much, S tokens per pass, L layers
-                of width D; not checkpointed, 2 b L D more for each prompt's token and candidate that shares a row,
-                whose keys and values attention copies; and 4 x 3 bytes per completion token and word of the
-                vocabulary for the logits
+                of width D; not checkpointed and with candidates that share a row, 4 times more for what attention
+                takes apart, and 2 b L D for every token of a prompt and candidate but one, whose keys and values it
+                copies; and 4 x 3 bytes per completion token and word of the vocabulary for the logits
     temporaries 12 min(T / W, 1e9): a group of parameters (ZeRO-3's sub_group_size) at a time, AdamW's flat gradient and
                 two temporaries; the activations are gone by then
     engine      b P + KV cache of max_num_seqs x max_model_len tokens, at 2 x 2 layers x heads x width bytes per
@@ -137,7 +137,7 @@ def estimate(shape: Shape, cfg: Config, ranks: int) -> Sizes:
         logits = min(logits, train.logits_chunk)
     ref_model = share if copies_policy(cfg) else 0
     on_gpu = not params_offloaded and cfg.ref_model.offload == "none"
-    kept_per_layer = 1 if cfg.model.gradient_checkpointing else PLAIN_ACTIVATIONS + 2 * copied_keys(cfg)
+    kept_per_layer = 1 if cfg.model.gradient_checkpointing else PLAIN_ACTIVATIONS + attention_copies(cfg)
     activations = (
         b * shape.layers * shape.hidden * tokens * kept_per_layer + 4 * LOGIT_COPIES * shape.vocabulary * logits
     )
@@ -162,13 +162,14 @@ def estimate(shape: Shape, cfg: Config, ranks: int) -> Sizes:
     )
 
 
-def copied_keys(cfg: Config) -> float:
-    """Tokens whose keys attention copies, per token of a row that a group shares: its prompt's, once per candidate."""
+def attention_copies(cfg: Config) -> float:
+    """Layer outputs' worth that attention keeps beyond that in rows that a group shares: queries and outputs of its
+    blocks, and keys and values of the prompt for every candidate."""
     if not cfg.debug.share_prompts:
         return 0.0
     completion, group = cfg.rollout.max_completion_tokens, cfg.rollout.group_size
     prompt = max(0, cfg.rollout.max_model_len - completion)
-    return (group - 1) * prompt / (prompt + group * completion)
+    return 4 + 2 * (group - 1) * prompt / (prompt + group * completion)
 
 
 def beside_cache(shape: Shape, cfg: Config) -> float:

@@ -62,16 +62,20 @@ def read_pairs(
             f"{', '.join(PACKED)}."
         )
     pairs: list[Pair] = []
-    problems: dict[str, list[str]] = {}  # what is wrong -> the rows of which it is true
+    problems: list[tuple[str, str]] = []  # a row's place, and what is wrong with it
     for row in reader(path, encoding):
         row = _with_own_names(row, columns)
         problem = _problem(row, reader is csv_rows, needed)
         if problem:
-            problems.setdefault(problem, []).append(row.source)
+            problems.append((row.source, problem))
         else:
             pairs.append(_pair(row))
     if problems:
-        raise DataError("\n".join([*_told(problems), "Nothing was scored. Correct or remove these rows."]))
+        raise DataError(
+            "\n".join(
+                [*_told(problems, len(problems) + len(pairs)), "Nothing was scored. Correct or remove these rows."]
+            )
+        )
     if not pairs:
         raise DataError(f"{path}: found no rows, expected at least one with {_columns(needed)}.")
     return pairs
@@ -125,14 +129,14 @@ def _problem(row: Row, in_table: bool, needed: Sequence[str]) -> str | None:
     return None
 
 
-def _told(problems: Mapping[str, Sequence[str]]) -> list[str]:
-    """A line per problem: the first of its rows, and how many others have it."""
-    lines = []
-    for problem, sources in list(problems.items())[:SHOWN_PROBLEMS]:
-        others = f" (And {len(sources) - 1} further rows.)" if len(sources) > 1 else ""
-        lines.append(f"{sources[0]}: {problem}{others}")
-    more = sum(len(sources) for sources in list(problems.values())[SHOWN_PROBLEMS:])
-    return lines + ([f"and {more} more rows"] if more else [])
+def _told(problems: Sequence[tuple[str, str]], rows: int) -> list[str]:
+    """A line per row and its problem, as far as they are shown; one for all rows if it is the same in every one."""
+    source, problem = problems[0]
+    if rows > 1 and all(other == problem for _, other in problems) and len(problems) == rows:
+        return [f"{source}: {problem} It is the same in all {rows} rows."]
+    lines = [f"{source}: {problem}" for source, problem in problems[:SHOWN_PROBLEMS]]
+    more = len(problems) - SHOWN_PROBLEMS
+    return [*lines, *([f"and {more} more rows"] if more > 0 else [])]
 
 
 def _pair(row: Row) -> Pair:

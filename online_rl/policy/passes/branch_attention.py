@@ -10,7 +10,6 @@ completion, H heads, D size of a head.
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +47,7 @@ class BranchLayout:
 def lay_out(branches: Tensor, multiple: int) -> BranchLayout | None:
     """The blocks of rows whose tokens belong to `branches` (R, L): 0 the prompt, k the k-th completion, -1 padding.
 
-    multiple  that P and T are rounded up to
+    multiple  P and T are rounded up to a multiple of it
     Returns None where no row has a token behind its prompt.
     """
     rows, length = branches.shape
@@ -66,7 +65,9 @@ def lay_out(branches: Tensor, multiple: int) -> BranchLayout | None:
     of_prompt = (p < prompt[:, None])[:, None].expand(-1, len(t), -1)
     of_own = (t <= t[:, None]).expand(len(row), -1, -1)
 
-    outputs = torch.zeros_like(branches)
+    # Padding takes a place of its own as far as they go: gradients at one place are added up one after the other.
+    outputs = torch.arange(branches.numel(), device=branches.device).view_as(branches)
+    outputs = outputs % (rows * len(p) + queries.numel())
     outputs[:, : len(p)] = torch.arange(rows * len(p), device=branches.device).view(rows, -1)
     real = t < size[:, None]
     places = rows * len(p) + torch.arange(queries.numel(), device=branches.device).view_as(queries)
@@ -86,8 +87,9 @@ def attend(
     """transformers' interface of attention: (R, L, H, D) of query (R, H, L, D) and key and value, maybe of fewer heads.
 
     With a layout the result is that of `tree_mask` on all tokens but padding; without one, that of attention_mask.
+    A layout that is not of this query and key (attention to an image's features, say) is not used.
     """
-    if branch_layout is None:
+    if branch_layout is None or not query.shape[2] == key.shape[2] == branch_layout.outputs.shape[1]:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
     at = branch_layout
     prompts = (part[:, :, : at.prompt] for part in (query, key, value))
@@ -102,13 +104,14 @@ def _taken(heads: Tensor, tokens: Tensor) -> Tensor:
 
 
 def use_in(model: nn.Module) -> bool:
-    """Have the language part of a model that attends by sdpa attend by `attend`. Returns whether it then takes layouts.
+    """Make the language part attend by `attend` where it used sdpa. Returns whether it takes layouts then.
 
-    A model that does not hand them on attends under `tree_mask` as before.
+    Models of transformers hand them on to their layers; one that does not attends under `tree_mask`. Code from outside
+    may take no such argument.
     """
     text = model.config.get_text_config()  # type: ignore[union-attr, operator]
-    named = inspect.signature(model.model.forward).parameters.values()  # type: ignore[union-attr]
-    if text._attn_implementation not in ("sdpa", NAME) or not any(p.kind is p.VAR_KEYWORD for p in named):
+    known = type(model).__module__.startswith("transformers.")
+    if text._attn_implementation not in ("sdpa", NAME) or not known:
         return False
     AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, sdpa_mask)

@@ -39,7 +39,7 @@ def test_every_part_is_the_sum_in_the_docstring():
 
     # shared prompts, a pass may be nearly all candidates, and 54 tokens' keys and values are copied 7 times per row
     shared = estimate(SMALL, config(debug={"share_prompts": True}), 1)  # groups of 8
-    copied = 2 * 7 * 54 / (54 + 8 * 10)
+    copied = 4 + 2 * 7 * 54 / (54 + 8 * 10)
     assert shared.activations == pytest.approx(2 * 2 * 8 * (4 * 64) * (16 + copied) + 4 * 3 * 50 * (4 * 64))
 
 
@@ -221,7 +221,8 @@ def test_a_number_of_gpus_that_engines_cannot_be_shared_by_is_refused_without_a_
     config.write_text(KNOWN_POLICY + "rollout: {studies_per_step: 48, tensor_parallel_size: 2}\n")
     assert main(["size", str(config), "--gpus", "2", "--gpus", "3"]) == 2
     captured = capsys.readouterr()
-    assert "rollout.tensor_parallel_size: found 2" in captured.err and captured.out == ""
+    assert "--gpus: found 3, expected a multiple of rollout.tensor_parallel_size=2" in captured.err
+    assert captured.out == ""
 
 
 def test_a_run_that_fits_no_default_number_of_gpus_is_refused(tmp_path, capsys):

@@ -11,6 +11,7 @@ from online_rl.config import config_from_dict
 from online_rl.config.data import CHEXALIGN_PROMPT
 from online_rl.demo import prepare, shipped
 from online_rl.demo.reader import read_report
+from online_rl.rollout.prompts import PromptBuilder
 from online_rl.truth.counts import Claims, pooled
 from online_rl.truth.labels import label_names
 
@@ -124,8 +125,11 @@ def test_the_start_leaves_findings_out_and_compares(written):
     assert sum(compared) > 0.6 * len(compared)
 
 
-def test_a_prompt_for_other_data_leaves_empty_what_the_demo_studies_lack(tmp_path):
+def test_a_prompt_for_other_data_leaves_empty_what_the_demo_studies_lack(tmp_path, monkeypatch):
+    asked_for, build = [], PromptBuilder.build
+    monkeypatch.setattr(PromptBuilder, "build", lambda *args: asked_for.append(build(*args).text) or build(*args))
     asked = {"prompt": "Age {age|unknown}, before: {prior_report|none}. Describe.", "prior": "report"}
     cfg = demo_config(tmp_path, data=asked, demo={"studies": 24, "warm_start_seconds": 1, "cache": str(tmp_path)})
     policy = prepare.prepare(cfg).policy
     assert (policy / "model.safetensors").is_file()
+    assert asked_for and all("Age unknown, before: none. Describe." in text for text in asked_for)

@@ -126,7 +126,7 @@ def test_a_reward_function_gets_raw_texts_and_the_further_columns_as_in_training
     [
         ('{"reference": "a"}\n', ["pairs.jsonl:1", "'candidate'", "reference"]),
         ('{"reference": "a", "candidate": "b"}\n\n{"reference": null, "candidate": "b"}\n', [":3", "found null"]),
-        ('{"reference": "a"}\n' * 12, [":1: has no column", "candidate=NAME. (And 11 further rows.)\nNothing"]),
+        ('{"reference": "a"}\n' * 12, [":1: has no column", "candidate=NAME. It is the same in all 12 rows.\nNothing"]),
         ('{"reference": "a", "candidate": 3}\n', [":1", "candidate: found int", "expected text"]),
         ('{"reference": "a", "candidate": "b", "study_id": [1]}\n', [":1", "study_id: found list"]),
         ('{"reference": "a", "candidate": "b"}\n{"reference": "secret', [":2", "malformed JSON"]),

@@ -76,10 +76,11 @@ def test_every_architecture_hands_the_blocks_on(policy, rows, monkeypatch):
         return sdpa_attention_forward(module, query, key, *rest, **options)
 
     monkeypatch.setattr(branch_attention, "sdpa_attention_forward", noted)
-    batch = collate([rows[:2], rows[2:]], [1.0] * 4, [1.0] * 4, 0)
+    batch = collate([rows[:2], rows[2:]], [1.0] * 4, [1.0] * 4, 0, multiple=4)
     PolicyModel(model, [3], 0.7)(batch)
-    length = batch.ids.shape[1]
-    assert seen and all(keys < length for _, keys in seen), "nothing is multiplied with the whole row"
+    prompts, completions = seen[::2], seen[1::2]
+    width = -(-max(len(c.prompt.ids) for c in rows) // 4) * 4  # 3 tokens behind it, rounded up to 4
+    assert set(prompts) == {(width, width)} and set(completions) == {(4, width + 4)}, "nothing sees the whole row"
 
 
 def test_a_model_that_does_not_hand_them_on_has_one_mask_over_the_row(demo_model, completions, monkeypatch):
@@ -97,9 +98,16 @@ def test_a_model_that_does_not_hand_them_on_has_one_mask_over_the_row(demo_model
     torch.testing.assert_close(found, expected)
 
 
-def test_a_model_with_arguments_of_its_own_alone_is_asked_nothing_new(demo_model, monkeypatch):
-    monkeypatch.setattr(type(demo_model.model), "forward", lambda self, input_ids, attention_mask: None)
+def test_code_from_outside_is_asked_nothing_new(demo_model, monkeypatch):
+    monkeypatch.setattr(type(demo_model), "__module__", "transformers_modules.own.modeling_own")
     assert not use_in(demo_model)
+
+
+def test_attention_to_something_else_takes_no_layout():
+    query, image = torch.randn(2, 2, BRANCHES.shape[1], 8), torch.randn(2, 2, 5, 8)
+    at = lay_out(BRANCHES, 1)
+    expected = attend(Layer(1), query, image, image, None, is_causal=False)[0]
+    torch.testing.assert_close(attend(Layer(1), query, image, image, None, at, is_causal=False)[0], expected)
 
 
 def test_what_is_saved_names_transformers_own_attention(demo_model, tmp_path):
