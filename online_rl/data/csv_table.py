@@ -49,7 +49,8 @@ def csv_rows(path: Path, encoding: str | None = None) -> Iterator[Row]:
                 yield Row(f"{path.name}:{line}", dict(zip(header, fields, strict=True)))
             line = reader.line_num + 1 + skipped
     except csv.Error as error:
-        raise DataError(f"{path.name}:{line}: malformed CSV ({error}).") from None
+        hint = " data.reader=jsonl reads JSON." if ".json" in path.name.lower() else ""
+        raise DataError(f"{path.name}:{line}: malformed CSV ({error}).{hint}") from None
 
 
 def _delimiter(header: str) -> str:

@@ -55,8 +55,10 @@ def _loaded(content: str, source: str) -> Any:
         return json.loads(content)
     except json.JSONDecodeError as error:
         line = f" of line {error.lineno}" if error.lineno > 1 else ""
+        table = any(end in source.lower() for end in (".csv", ".tsv"))
         raise DataError(
             f"{source}: malformed JSON at column {error.colno}{line} ({error.msg}), expected one object per line."
+            f"{' data.reader=csv reads tables.' if table else ''}"
         ) from None
     except RecursionError:
         raise DataError(f"{source}: JSON nested too deeply, expected one flat object per line.") from None

@@ -71,11 +71,8 @@ def read_pairs(
         else:
             pairs.append(_pair(row))
     if problems:
-        raise DataError(
-            "\n".join(
-                [*_told(problems, len(problems) + len(pairs)), "Nothing was scored. Correct or remove these rows."]
-            )
-        )
+        told = _told(problems, len(problems) + len(pairs))
+        raise DataError("\n".join([*told, "Nothing was scored. Correct or remove these rows."]))
     if not pairs:
         raise DataError(f"{path}: found no rows, expected at least one with {_columns(needed)}.")
     return pairs
@@ -132,7 +129,7 @@ def _problem(row: Row, in_table: bool, needed: Sequence[str]) -> str | None:
 def _told(problems: Sequence[tuple[str, str]], rows: int) -> list[str]:
     """A line per row and its problem, as far as they are shown; one for all rows if it is the same in every one."""
     source, problem = problems[0]
-    if rows > 1 and all(other == problem for _, other in problems) and len(problems) == rows:
+    if len(problems) == rows > 1 and all(other == problem for _, other in problems):
         return [f"{source}: {problem} It is the same in all {rows} rows."]
     lines = [f"{source}: {problem}" for source, problem in problems[:SHOWN_PROBLEMS]]
     more = len(problems) - SHOWN_PROBLEMS

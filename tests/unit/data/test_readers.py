@@ -292,6 +292,19 @@ def test_a_malformed_csv_is_named_with_its_line(read, text, words):
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("reader", "name", "text", "other"),
+    [
+        ("jsonl", "mine.CSV", "image,report\nx.png,clear\n", "data.reader=csv"),
+        ("csv", "mine.jsonl", '{"image":"x.png","report":"clear"}\n', "data.reader=jsonl"),
+    ],
+)
+def test_a_file_of_the_other_kind_is_told_its_reader(folder, reader, name, text, other):
+    (folder / name).write_text(text)
+    with pytest.raises(DataError, match=f"{name}:1: malformed .*{other}"):
+        read_studies(config_from_dict({"data": {"reader": reader, "path": str(folder / name)}}))
+
+
 def test_what_is_not_there_is_named_with_the_key_to_set(folder):
     for data in (
         {"reader": "jsonl", "path": str(folder / "none.jsonl")},
