@@ -99,7 +99,7 @@ def _as_judge(found: Any, use: str, args: dict[str, Any], name: str | None, conv
         return CallableJudge(found, name or last_word(use), args, conversational)
     raise JudgeError(
         f"judge {use!r} is of type {type(found).__name__}; expected a Judge class, a Judge instance, or a reward "
-        "function."
+        "function. A judge has a method `score(cases)`; a function is called itself."
     )
 
 
