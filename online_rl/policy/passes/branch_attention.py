@@ -65,7 +65,7 @@ def lay_out(branches: Tensor, multiple: int) -> BranchLayout | None:
     of_prompt = (p < prompt[:, None])[:, None].expand(-1, len(t), -1)
     of_own = (t <= t[:, None]).expand(len(row), -1, -1)
 
-    # Padding takes a place of its own as far as they go: gradients at one place are added up one after the other.
+    # Padding is spread over all places: gradients that meet at one of them are added up one after the other.
     outputs = torch.arange(branches.numel(), device=branches.device).view_as(branches)
     outputs = outputs % (rows * len(p) + queries.numel())
     outputs[:, : len(p)] = torch.arange(rows * len(p), device=branches.device).view(rows, -1)
