@@ -135,12 +135,12 @@ def shared_row(device: str, prompt: int, completion: int, group: int, heads: int
 
     from online_rl.policy.engine import LENGTHS_ON_GPU
     from online_rl.policy.passes.branch_attention import attend, lay_out
+    from online_rl.policy.passes.shared_prompts import tree_mask
 
     length = prompt + group * completion
     branches = [0] * prompt + [k for k in range(1, group + 1) for _ in range(completion)]
     branch = torch.tensor([branches + [-1] * (-length % LENGTHS_ON_GPU)], device=device)
-    before = torch.ones(branch.shape[1:] * 2, dtype=torch.bool, device=device).tril()
-    mask = (before & ((branch[:, :, None] == branch[:, None, :]) | (branch == 0)[:, None, :]))[:, None]
+    mask = tree_mask(branch)
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     query, key, value = (
         torch.randn(1, n, branch.shape[1], 128, device=device, dtype=dtype).requires_grad_() for n in (heads, 2, 2)

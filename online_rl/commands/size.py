@@ -11,7 +11,6 @@ from online_rl.commands.doctor.fitness import Examination
 from online_rl.commands.sizing import GPUS, KNOWN, Shape, default_config, table
 from online_rl.config import Config, load_config
 from online_rl.errors import ConfigError
-from online_rl.policy.passes.collate import rounded_up
 
 
 def as_markdown(rows: list[dict[str, float | str]]) -> str:
@@ -92,8 +91,8 @@ def _shared_by_engines(cfg: Config, counts: Sequence[int]) -> Sequence[int]:
     for count in counts:
         if count % size:
             raise ConfigError(
-                f"--gpus: found {count}, expected a multiple of rollout.tensor_parallel_size={size}, the GPUs of one "
-                f"engine, such as {rounded_up(count, size)}."
+                f"--gpus: found {count}, expected a multiple of rollout.tensor_parallel_size={size}, the number of "
+                "GPUs that share an engine."
             )
     return counts
 

@@ -10,9 +10,9 @@ of the language side, or with LoRA r (in + out) summed over the language part's 
     optimiser   12 T / W                    AdamW: float32 weights and two moments; 0 on the GPU when offloaded,
                                             and the gradients with them
     activations b L D S (checkpointed: one layer's output per token) or 16 times as much, S tokens per pass, L layers
-                of width D; not checkpointed and with candidates that share a row, 4 times more for what attention
-                takes apart, and 2 b L D for every token of a prompt and candidate but one, whose keys and values it
-                copies; and 4 x 3 bytes per completion token and word of the vocabulary for the logits
+                of width D (20 times where candidates share a row, for attention's blocks, and 2 b L D for every copy
+                of a prompt token's key and value: one for each candidate but the first); and 4 x 3 bytes per
+                completion token and word of the vocabulary for the logits
     temporaries 12 min(T / W, 1e9): a group of parameters (ZeRO-3's sub_group_size) at a time, AdamW's flat gradient and
                 two temporaries; the activations are gone by then
     engine      b P + KV cache of max_num_seqs x max_model_len tokens, at 2 x 2 layers x heads x width bytes per
@@ -163,8 +163,8 @@ def estimate(shape: Shape, cfg: Config, ranks: int) -> Sizes:
 
 
 def attention_copies(cfg: Config) -> float:
-    """Layer outputs' worth that attention keeps beyond that in rows that a group shares: queries and outputs of its
-    blocks, and keys and values of the prompt for every candidate."""
+    """What attention keeps on top of PLAIN_ACTIVATIONS in rows that a group shares, in layer outputs: the queries and
+    outputs of its blocks, and the prompt's keys and values once more for each further candidate."""
     if not cfg.debug.share_prompts:
         return 0.0
     completion, group = cfg.rollout.max_completion_tokens, cfg.rollout.group_size

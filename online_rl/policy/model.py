@@ -62,7 +62,10 @@ class PolicyModel(nn.Module):
         seen = self.cut.given(batch.features) if self.cut is not None and batch.features else nullcontext()
         inputs: dict[str, Any] = dict(batch.inputs)
         if batch.shares_prompts:
-            inputs |= {"attention_mask": tree_mask(batch), "position_ids": positions(self.hf.model, batch, inputs)}
+            inputs |= {
+                "attention_mask": tree_mask(batch.branches),
+                "position_ids": positions(self.hf.model, batch, inputs),
+            }
             if self._takes_layouts:
                 inputs[branch_attention.ARGUMENT] = branch_attention.lay_out(batch.branches, batch.multiple)
         with seen:

@@ -1,8 +1,8 @@
 """Attention in a shared row, block by block: the prompt with itself, and each completion with the prompt and itself.
 
-Under one mask over the whole row (`shared_prompts.tree_mask`) every token is multiplied with every other, and most of
-the products are thrown away: with G completions of C tokens behind a prompt of P there are (P + G C)^2, of which only
-P^2 + G C (P + C) are within the mask. For 8 reports of 65 tokens behind a prompt of 55 that is 331,000 against 65,000.
+Under one mask over the whole row (`shared_prompts.tree_mask`), attention multiplies every token with every other and
+discards most of the products: with G completions of C tokens behind a prompt of P it computes (P + G C)^2 and needs
+P^2 + G C (P + C). For 8 reports of 65 tokens behind a prompt of 55 that is 331,000 against 65,000.
 
 Legend: R rows, L tokens of a row, K completions that have tokens, P tokens of the longest prompt, T of the longest
 completion, H heads, D size of a head.
@@ -31,10 +31,10 @@ class BranchLayout:
     """Where the blocks of shared rows lie; tokens are counted through the rows, 0 to R L - 1.
 
     prompt   P
-    queries  (K, T) the tokens of each completion; any token where it is shorter
+    queries  (K, T) the tokens of each completion, padded with arbitrary ones
     keys     (K, P + T) its prompt's tokens and its own
     mask     (K, 1, T, P + T) True if a token attends to a key
-    outputs  (R, L) a token's place among R P prompts' tokens followed by K T completions'; any place for padding
+    outputs  (R, L) a token's place among R P prompts' tokens followed by K T completions'; arbitrary for padding
     """
 
     prompt: int
@@ -104,16 +104,14 @@ def _taken(heads: Tensor, tokens: Tensor) -> Tensor:
 
 
 def use_in(model: nn.Module) -> bool:
-    """Make the language part attend by `attend` where it used sdpa. Returns whether it takes layouts then.
+    """Use `attend` in the language part of a model whose rows can be shared. Returns whether the model takes layouts.
 
-    Models of transformers hand them on to their layers; one that does not attends under `tree_mask`. Code from outside
-    may take no such argument.
+    The models in transformers pass them on to their layers; one that does not falls back to `tree_mask`. Remote code
+    may not accept the argument, so it is left as it is.
     """
-    text = model.config.get_text_config()  # type: ignore[union-attr, operator]
-    known = type(model).__module__.startswith("transformers.")
-    if text._attn_implementation not in ("sdpa", NAME) or not known:
+    if not type(model).__module__.startswith("transformers."):
         return False
     AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, sdpa_mask)
-    text._attn_implementation = NAME
+    model.config.get_text_config()._attn_implementation = NAME  # type: ignore[union-attr, operator]
     return True

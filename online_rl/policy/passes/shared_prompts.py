@@ -36,10 +36,12 @@ def can_share(model: nn.Module) -> bool:
     return plain and text._attn_implementation in ("sdpa", branch_attention.NAME)
 
 
-def tree_mask(batch: MicroBatch) -> Tensor:
+def tree_mask(branch: Tensor) -> Tensor:
     """(R, 1, L, L) True if a position (third axis) attends to another (fourth): itself and what comes before it in
-    the prompt and in its own completion. Padding attends to the prompt, so that no row of a softmax is empty."""
-    branch = batch.branches
+    the prompt and in its own completion. Padding attends to the prompt, so that no row of a softmax is empty.
+
+    branch  (R, L) as `MicroBatch.branches`
+    """
     before = torch.ones(branch.shape[1:] * 2, dtype=torch.bool, device=branch.device).tril()
     own = branch[:, :, None] == branch[:, None, :]
     return (before & (own | (branch == 0)[:, None, :]))[:, None]

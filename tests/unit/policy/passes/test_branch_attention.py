@@ -48,9 +48,7 @@ def test_values_and_gradients_are_those_of_one_mask_over_the_row(multiple, group
     rows, length = BRANCHES.shape
     query = torch.randn(rows, 4, length, 8, generator=draw).requires_grad_()
     key, value = (torch.randn(rows, 4 // groups, length, 8, generator=draw).requires_grad_() for _ in range(2))
-    before = torch.ones(length, length, dtype=torch.bool).tril()
-    own = BRANCHES[:, :, None] == BRANCHES[:, None, :]
-    mask = (before & (own | (BRANCHES == 0)[:, None, :]))[:, None]
+    mask = tree_mask(BRANCHES)
     real = (BRANCHES >= 0)[:, :, None, None]
     weights = torch.randn(rows, length, 4, 8, generator=draw) * real
 
@@ -90,7 +88,7 @@ def test_a_model_that_does_not_hand_them_on_has_one_mask_over_the_row(demo_model
     whole = type(demo_model.model).forward
 
     def without(self, branch_layout=None, **inputs):
-        assert inputs["attention_mask"].equal(tree_mask(batch))
+        assert inputs["attention_mask"].equal(tree_mask(batch.branches))
         return whole(self, **inputs)
 
     monkeypatch.setattr(type(demo_model.model), "forward", without)

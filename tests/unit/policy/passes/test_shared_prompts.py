@@ -40,7 +40,7 @@ def test_what_a_token_sees_by_hand(make_completion, make_study):
     seen = Prompt(make_study(), "", (), (11, 12), {})
     one, two = make_completion(ids=(21, 22), prompt=seen), make_completion(ids=(31,), prompt=seen)
     longer = make_completion(ids=(41, 42), prompt=Prompt(make_study(), "", (), (13, 14, 15, 16), {}))
-    mask = tree_mask(collate([[one, two], [longer]], [1.0] * 3, [1.0] * 3, 0))
+    mask = tree_mask(collate([[one, two], [longer]], [1.0] * 3, [1.0] * 3, 0).branches)
     assert mask.shape == (2, 1, 6, 6)
     expected = [
         [1, 0, 0, 0, 0, 0],  # 11
@@ -151,9 +151,9 @@ def counts_on(model, batch, inputs):
     return torch.arange(batch.ids.shape[1]).expand_as(batch.ids)
 
 
-def sees_all(batch):
+def sees_all(branches):
     """A mask as if a row were one text."""
-    return torch.ones(len(batch.ids), 1, *batch.ids.shape[1:] * 2, dtype=torch.bool).tril()
+    return torch.ones(len(branches), 1, *branches.shape[1:] * 2, dtype=torch.bool).tril()
 
 
 def as_one_completion(branches, multiple):
